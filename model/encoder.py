@@ -1,0 +1,69 @@
+"""What an encoder is to the rest of the product: patches in, embedding vectors out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+PATCH_SIDE = 224
+"""Side of a patch in pixels (Path Foundation model card)."""
+
+PATCH_SHAPE = (PATCH_SIDE, PATCH_SIDE, 3)
+PATCH_BYTES = PATCH_SIDE * PATCH_SIDE * 3
+
+Patches = npt.NDArray[np.uint8]
+"""uint8 RGB ``[n, 224, 224, 3]``."""
+
+Vectors = npt.NDArray[np.float32]
+"""float32 ``[n, dimension]``."""
+
+
+class ModelError(Exception):
+    """The model cannot be loaded; the text is one sentence for the person who starts the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """What is said about the encoder that runs, in the log and in ``metadata``.
+
+    Attributes
+    ----------
+    model:
+        Name of the model.
+    untrained:
+        True for random weights: the vectors mean nothing about tissue.
+    dimension:
+        Length of an embedding vector.
+    device:
+        Where it runs, e.g. ``CPU`` or ``GPU: NVIDIA L4``.
+    precision:
+        ``float32`` or ``bfloat16``: what runs, after the parity check.
+    parity:
+        What the parity check found, in words; empty when float32 was asked for.
+    digest:
+        ``sha256:`` and the hash of the model's files or weights.
+    max_batch:
+        Largest batch in patches; every smaller power of two has been run once, too.
+    """
+
+    model: str
+    untrained: bool
+    dimension: int
+    device: str
+    precision: str
+    parity: str
+    digest: str
+    max_batch: int
+
+
+class Encoder(Protocol):
+    """Embeds patches. Called from one thread at a time."""
+
+    @property
+    def facts(self) -> EncoderFacts: ...
+
+    def embed(self, patches: Patches) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``; any exception fails the batch."""

@@ -1,0 +1,53 @@
+"""Prometheus metrics of the encoder process; they add up with the workers' in one scrape."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class EncoderMetrics:
+    """Counts batches, failed patches and restarts, and shows the queue's depth.
+
+    Parameters
+    ----------
+    restarted:
+        Whether this process replaces one that died.
+    registry:
+        Where to register; by default nowhere, since the files of a process are read by the workers.
+    """
+
+    def __init__(self, *, restarted: bool, registry: CollectorRegistry | None = None) -> None:
+        self._sizes = Histogram(
+            "pathserve_batch_size",
+            "Patches in a batch given to the model.",
+            buckets=BATCH_SIZES,
+            registry=registry,
+        )
+        self._failed = Counter(
+            "pathserve_failed_patches", "Patches that the model could not embed.", registry=registry
+        )
+        self._busy = Counter(
+            "pathserve_encoder_busy_seconds", "Time spent inside batches.", registry=registry
+        )
+        self._depth = Gauge(
+            "pathserve_queue_depth",
+            "Patches waiting for a batch.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._restarts = Counter(
+            "pathserve_encoder_restarts", "Encoder processes that replaced a dead one.", registry=registry
+        )
+        self._restarts.inc(1 if restarted else 0)
+
+    def batch(self, size: int, failed: int, seconds: float) -> None:
+        """Count one batch."""
+        self._sizes.observe(size)
+        self._failed.inc(failed)
+        self._busy.inc(seconds)
+
+    def queue_depth(self, patches: int) -> None:
+        """Show how many patches wait."""
+        self._depth.set(patches)

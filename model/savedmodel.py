@@ -1,0 +1,223 @@
+"""TensorFlow: load a SavedModel, and run any model of its signature on uint8 patches.
+
+Path Foundation's SavedModel has the signature ``serving_default``: one float32 input
+``[None, 224, 224, 3]`` with values 0..1, output ``output_0`` ``[None, 384]``. Any model with such
+an input and one vector output runs, whatever its vector's length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from model.batcher import bucket_sizes
+from model.encoder import PATCH_SHAPE, PATCH_SIDE, EncoderFacts, ModelError, Patches, Vectors
+
+MIN_PARITY = 0.9999
+"""Least cosine between a reduced precision's vectors and float32's for it to be kept."""
+
+CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
+"""Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small
+request waits for."""
+
+_SIGNATURE = "serving_default"
+_OUTPUT = "output_0"
+_BFLOAT16_REWRITE = "auto_mixed_precision_onednn_bfloat16"
+_PARITY_PATCHES = 4
+
+log = logging.getLogger(__name__)
+
+Forward = Callable[[tf.Tensor], tf.Tensor]
+"""float32 ``[n, 224, 224, 3]`` in 0..1 to float ``[n, dimension]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that has been checked but not compiled.
+
+    Attributes
+    ----------
+    forward:
+        The model as a function of scaled pixels.
+    keep_alive:
+        The object that owns the weights.
+    """
+
+    name: str
+    untrained: bool
+    digest: str
+    forward: Forward
+    keep_alive: object
+
+
+class TensorFlowEncoder:
+    """Runs a model in TensorFlow: pixels go to the device as uint8, cast and scaled in the graph.
+
+    Parameters
+    ----------
+    precision:
+        ``float32`` or ``bfloat16``. The latter is kept only if its vectors agree with float32's.
+    max_batch:
+        Largest batch in patches; by the device when not given. Every batch size that will be used
+        is run once before this returns.
+    """
+
+    def __init__(self, model: LoadedModel, precision: str, max_batch: int | None = None) -> None:
+        self._model = model
+        device = _prepare_device()
+        self._function = _compile(model.forward)
+        vectors = self.embed(_test_patches(_PARITY_PATCHES))
+        parity = ""
+        if precision == "bfloat16":
+            precision, parity = self._try_bfloat16(vectors)
+        self.facts = EncoderFacts(
+            model=model.name,
+            untrained=model.untrained,
+            dimension=vectors.shape[1],
+            device=device,
+            precision=precision,
+            parity=parity,
+            digest=model.digest,
+            max_batch=max_batch or (CPU_MAX_BATCH if device == "CPU" else GPU_MAX_BATCH),
+        )
+        for size in bucket_sizes(self.facts.max_batch):
+            self.embed(_test_patches(size))
+
+    def embed(self, patches: Patches) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
+        return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
+
+    def _try_bfloat16(self, expected: Vectors) -> tuple[str, str]:
+        """Switch to bfloat16 if that agrees with float32; return the precision and what was found."""
+        exact = self._function
+        tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: True})
+        self._function = _compile(self._model.forward)
+        actual = self.embed(_test_patches(_PARITY_PATCHES))
+        cosine = min_cosine(expected, actual)
+        if np.array_equal(expected, actual):
+            finding = "bfloat16 refused: this device has no bfloat16 path for the model"
+        elif cosine < MIN_PARITY:
+            finding = f"bfloat16 refused: cosine {cosine:.6f} to float32, {MIN_PARITY} needed"
+        else:
+            return "bfloat16", f"cosine {cosine:.6f} to float32"
+        log.warning("%s; running float32", finding)
+        tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: False})
+        self._function = exact
+        return "float32", finding
+
+
+def min_cosine(expected: Vectors, actual: Vectors) -> float:
+    """Return the least cosine similarity between corresponding rows; 0 where one is not finite."""
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    cosines = (expected * actual).sum(axis=1) / np.maximum(norms, 1e-30)
+    return float(cosines.min()) if np.isfinite(cosines).all() else 0.0
+
+
+def load_savedmodel(folder: Path) -> LoadedModel:
+    """Load a SavedModel folder and check that it is one that embeds patches.
+
+    Raises
+    ------
+    ModelError
+        When it is no SavedModel, or not of the signature above.
+    """
+    if not (folder / "saved_model.pb").is_file():
+        raise ModelError(f"{folder} is no SavedModel folder: it has no saved_model.pb.")
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises many kinds
+        raise ModelError(f"{folder} cannot be loaded as a SavedModel: {_first_line(error)}.") from error
+    signature = loaded.signatures.get(_SIGNATURE)
+    if signature is None:
+        raise ModelError(f"The SavedModel in {folder} has no signature named {_SIGNATURE}.")
+    input_name = _input_name(signature, folder)
+    output_name = _output_name(signature, folder)
+    return LoadedModel(
+        name=folder.resolve().name,
+        untrained=False,
+        digest=_folder_digest(folder),
+        forward=lambda scaled: signature(**{input_name: scaled})[output_name],
+        keep_alive=loaded,
+    )
+
+
+def _input_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
+    inputs = signature.structured_input_signature[1]
+    wanted = f"one float32 input of shape [None, {PATCH_SIDE}, {PATCH_SIDE}, 3]"
+    if len(inputs) != 1:
+        raise ModelError(f"The SavedModel in {folder} has {len(inputs)} inputs; wanted is {wanted}.")
+    ((name, spec),) = inputs.items()
+    compatible = spec.shape.is_compatible_with([None, *PATCH_SHAPE]) and (
+        spec.shape.rank is None or spec.shape[0] is None
+    )
+    if spec.dtype != tf.float32 or not compatible:
+        raise ModelError(
+            f"The SavedModel in {folder} takes {spec.dtype.name} {spec.shape}; wanted is {wanted}."
+        )
+    return str(name)
+
+
+def _output_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
+    outputs = signature.structured_outputs
+    name = _OUTPUT if _OUTPUT in outputs else next(iter(outputs), None)
+    if name is None or (name != _OUTPUT and len(outputs) > 1):
+        raise ModelError(
+            f"The SavedModel in {folder} has the outputs {sorted(outputs)}; "
+            f"wanted is {_OUTPUT}, or a single one."
+        )
+    spec = outputs[name]
+    if not spec.dtype.is_floating or spec.shape.rank not in (None, 2):
+        raise ModelError(
+            f"The SavedModel in {folder} gives {spec.dtype.name} {spec.shape}; "
+            "wanted is one vector of floats for each patch, [None, length]."
+        )
+    return str(name)
+
+
+def _compile(forward: Forward) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.function(input_signature=[tf.TensorSpec([None, *PATCH_SHAPE], tf.uint8)])  # type: ignore[untyped-decorator]
+    def embed(patches: tf.Tensor) -> tf.Tensor:
+        return tf.cast(forward(tf.cast(patches, tf.float32) / 255.0), tf.float32)
+
+    return embed  # type: ignore[no-any-return]
+
+
+def _prepare_device() -> str:
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"GPU: {details.get('device_name', 'unknown')}"
+
+
+def _test_patches(count: int) -> Patches:
+    """Return patches of smooth colour gradients with noise: every level of every channel occurs."""
+    random = np.random.RandomState(224)
+    ramp = np.linspace(0, 255, PATCH_SIDE)
+    smooth = np.stack([np.add.outer(ramp, ramp) / 2, np.add.outer(ramp[::-1], ramp) / 2], -1)
+    base = np.concatenate([smooth, smooth[..., :1].transpose(1, 0, 2)[::-1]], -1)
+    noise = random.randint(-40, 40, (min(count, _PARITY_PATCHES), *PATCH_SHAPE))
+    patches = np.clip(base + noise, 0, 255).astype(np.uint8)
+    return np.resize(patches, (count, *PATCH_SHAPE))
+
+
+def _folder_digest(folder: Path) -> str:
+    """Return a hash over the names and contents of all files of the folder."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")

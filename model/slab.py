@@ -1,0 +1,105 @@
+"""The memory slab: pixels and vectors shared by one HTTP worker and the encoder process.
+
+A slab is one anonymous memory file (``memfd_create``), so it needs no room in /dev/shm and
+vanishes with the last process that maps it. Slot ``i`` holds one patch and, once it has been
+embedded, its vector. Pages are taken from the system when a slot is first written.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.encoder import PATCH_BYTES, PATCH_SHAPE, Patches, Vectors
+
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """A mapped slab.
+
+    Attributes
+    ----------
+    fd:
+        The memory file; the owner of the slab closes it.
+    pixels:
+        uint8 ``[slots, 224, 224, 3]``, shared.
+    vectors:
+        float32 ``[slots, dimension]``, shared.
+    """
+
+    fd: int
+    pixels: Patches
+    vectors: Vectors
+
+    @property
+    def slots(self) -> int:
+        """Number of slots."""
+        return len(self.pixels)
+
+    def close_fd(self) -> None:
+        """Close the descriptor; the mapping lives on as long as its arrays do."""
+        os.close(self.fd)
+
+
+def slab_bytes(slots: int, dimension: int) -> int:
+    """Return the size of a slab in bytes."""
+    return slots * (PATCH_BYTES + dimension * _FLOAT32_BYTES)
+
+
+def create_slab(slots: int, dimension: int) -> Slab:
+    """Make a new slab of zeros for ``slots`` patches and vectors of ``dimension`` numbers."""
+    fd = os.memfd_create("pathserve-slab", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, slab_bytes(slots, dimension))
+        return map_slab(fd, slots, dimension)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def map_slab(fd: int, slots: int, dimension: int) -> Slab:
+    """Map a slab that another process made.
+
+    Raises
+    ------
+    ValueError
+        When the memory file is smaller than the slab it is said to hold.
+    """
+    size = slab_bytes(slots, dimension)
+    if slots < 1 or os.fstat(fd).st_size < size:
+        raise ValueError(f"the memory file is too small for {slots} slots")
+    memory = mmap.mmap(fd, size)
+    pixels = np.frombuffer(memory, np.uint8, slots * PATCH_BYTES).reshape(slots, *PATCH_SHAPE)
+    vectors = np.frombuffer(memory, np.float32, offset=slots * PATCH_BYTES).reshape(slots, dimension)
+    return Slab(fd, pixels, vectors)
+
+
+class SlotPool:
+    """Free slots of a slab, handed out last-in-first-out so that few pages are ever touched."""
+
+    def __init__(self, slots: int) -> None:
+        self._free = list(range(slots - 1, -1, -1))
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> list[int]:
+        """Take at most ``count`` free slots; none when all are in use."""
+        with self._lock:
+            return [self._free.pop() for _ in range(min(count, len(self._free)))]
+
+    def give_back(self, slots: Iterable[int]) -> None:
+        """Return slots that neither side uses any more."""
+        with self._lock:
+            self._free.extend(slots)
+
+    @property
+    def free(self) -> int:
+        """Number of free slots."""
+        with self._lock:
+            return len(self._free)

@@ -1,0 +1,149 @@
+"""Messages between an HTTP worker and the encoder, over a Unix socket of packets (SOCK_SEQPACKET).
+
+A packet is one message. Pixels and vectors never travel here, only the numbers of slots.
+
+worker → encoder: ATTACH (with the slab's descriptor), SUBMIT, CANCEL
+encoder → worker: HELLO, DONE, STATUS
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from model.encoder import EncoderFacts
+
+MAX_PACKET = 64 * 1024
+MAX_SLOTS_PER_MESSAGE = 4096
+
+_HEAD = struct.Struct("<BQI")
+_DONE = struct.Struct("<dd")
+_STATUS = struct.Struct("<d")
+_HELLO, _ATTACH, _SUBMIT, _CANCEL, _DONE_KIND, _STATUS_KIND = range(1, 7)
+
+
+class WireError(Exception):
+    """A packet that the other side should not have sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The encoder is warm: this is what it is."""
+
+    facts: EncoderFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """The worker's slab; its descriptor travels with the packet."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """These slots hold patches of this request."""
+
+    request: int
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Nobody waits for this request any more; its queued slots come back as failed."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """These slots belong to the worker again.
+
+    Attributes
+    ----------
+    slots, failed:
+        With a vector, and without one.
+    queue_s, encode_s:
+        How long the first of them waited for its batch, and how long the batch took.
+    """
+
+    request: int
+    slots: tuple[int, ...]
+    failed: tuple[int, ...]
+    queue_s: float
+    encode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Sent several times a second: the encoder answers, and has run its batch for this long."""
+
+    busy_s: float
+
+
+Message = Hello | Attach | Submit | Cancel | Done | Status
+
+
+def encode(message: Message) -> bytes:
+    """Return a message as one packet."""
+    match message:
+        case Hello(facts):
+            return _HEAD.pack(_HELLO, 0, 0) + json.dumps(asdict(facts)).encode()
+        case Attach(slots):
+            return _HEAD.pack(_ATTACH, 0, slots)
+        case Submit(request, slots):
+            return _HEAD.pack(_SUBMIT, request, len(slots)) + _slots(slots)
+        case Cancel(request):
+            return _HEAD.pack(_CANCEL, request, 0)
+        case Done(request, slots, failed, queue_s, encode_s):
+            head = _HEAD.pack(_DONE_KIND, request, len(slots))
+            return head + _DONE.pack(queue_s, encode_s) + _slots(slots) + _slots(failed)
+        case Status(busy_s):
+            return _HEAD.pack(_STATUS_KIND, 0, 0) + _STATUS.pack(busy_s)
+
+
+def decode(packet: bytes) -> Message:
+    """Parse a packet.
+
+    Raises
+    ------
+    WireError
+        When it is no message of this protocol.
+    """
+    try:
+        return _decode(packet)
+    except (struct.error, ValueError, TypeError) as error:
+        raise WireError(f"malformed packet of {len(packet)} bytes") from error
+
+
+def _decode(packet: bytes) -> Message:
+    kind, request, count = _HEAD.unpack_from(packet)
+    body = packet[_HEAD.size :]
+    if kind == _HELLO:
+        return Hello(EncoderFacts(**json.loads(body)))
+    if kind == _ATTACH:
+        return Attach(count)
+    if kind == _SUBMIT:
+        slots = _unpack_slots(body)
+        if len(slots) != count:
+            raise ValueError("wrong number of slots")
+        return Submit(request, slots)
+    if kind == _CANCEL:
+        return Cancel(request)
+    if kind == _DONE_KIND:
+        queue_s, encode_s = _DONE.unpack_from(body)
+        slots = _unpack_slots(body[_DONE.size :])
+        return Done(request, slots[:count], slots[count:], queue_s, encode_s)
+    if kind == _STATUS_KIND:
+        return Status(*_STATUS.unpack(body))
+    raise ValueError(f"unknown kind {kind}")
+
+
+def _slots(slots: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(slots)}I", *slots)
+
+
+def _unpack_slots(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(data) // 4}I", data)

@@ -1,0 +1,90 @@
+"""The encoder process: ``python -m model.worker``. The launcher starts it by exec, never by fork."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from model.encoder import Encoder, ModelError
+from model.json_log import log_as_json
+from model.loader import load_encoder
+from model.metrics import EncoderMetrics
+from model.server import EncoderServer
+
+EXIT_BAD_MODEL = 78
+"""Exit status when the model cannot be loaded (EX_CONFIG): restarting would not help."""
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve one encoder on a Unix socket until SIGTERM."""
+    options = _parse(arguments)
+    log_as_json(options.log_level, process="encoder")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    def load() -> Encoder:
+        encoder = load_encoder(options.model, options.precision, options.max_batch)
+        facts = encoder.facts
+        log.info(
+            "encoder ready%s",
+            ", UNTRAINED: random weights, its vectors mean nothing" if facts.untrained else "",
+            extra={
+                "model": facts.model,
+                "untrained": facts.untrained,
+                "device": facts.device,
+                "precision": facts.precision,
+                "parity": facts.parity,
+                "digest": facts.digest,
+            },
+        )
+        return encoder
+
+    server = EncoderServer(
+        load,
+        listen(options.address),
+        max_wait_s=options.max_wait_ms / 1000,
+        observer=EncoderMetrics(restarted=options.restarted),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    signal.signal(signal.SIGINT, lambda *_: server.stop())
+    try:
+        server.run()
+    except ModelError as error:
+        print(f"pathserve: {error}", file=sys.stderr, flush=True)
+        return EXIT_BAD_MODEL
+    return 0
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket that listens on a path, which is taken over from a process that died."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(address).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(128)
+    return listener
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True, help="path of the Unix socket to listen on")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--max-batch", type=int, help="patches; by device if not given")
+    parser.add_argument("--max-wait-ms", type=float, default=0.0)
+    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--restarted", action="store_true", help="an earlier encoder process died")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    os._exit(status)  # TensorFlow's threads need no farewell, and can hang one

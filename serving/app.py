@@ -1,0 +1,171 @@
+"""The HTTP application: routes, and the one place where errors become answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+
+import orjson
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from dicom_io.colour import ColourTransforms
+from dicom_io.source import ReadContext
+from model.client import EncoderClient
+from serving.admission import ByteBudget, Turns
+from serving.errors import TABLE, Code, ServiceError
+from serving.predict import Predictor
+from serving.request import parse_request
+from serving.response import error_body, metadata, prediction_body
+from serving.settings import Settings
+from serving.telemetry import RequestRecord, Telemetry, multiprocess_folder, request_id
+
+VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>:predict"
+"""Where Google's client library posts to when it is pointed at this service."""
+
+SLOTS_PER_REQUEST = 64
+"""Patches that one request may have in the slab at once."""
+
+_JSON = "application/json"
+_IDLE_TIMEOUT_S = 30.0
+_FREE_BODY_BYTES = 1_000_000
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, encoder: EncoderClient, threads: int | None = None) -> Flask:
+    """Return the WSGI application.
+
+    Parameters
+    ----------
+    encoder:
+        A started client of the encoder process.
+    threads:
+        Threads that decode images; by default one for each core.
+    """
+    app = Flask("pathserve", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    telemetry = Telemetry(multiprocess_folder())
+    context = ReadContext(settings.max_image_pixels, ColourTransforms())
+    endpoint = _PredictEndpoint(
+        settings, Predictor(encoder, context, threads or os.cpu_count() or 1), telemetry
+    )
+
+    def health() -> Response:
+        facts = encoder.facts
+        if facts is None or not encoder.healthy:
+            raise ServiceError(Code.SERVICE_UNAVAILABLE_ERROR, "The encoder is not ready.", retry_after_s=1)
+        body = orjson.dumps({"status": "ok", "model": facts.model, **metadata(facts)})
+        return Response(body, content_type=_JSON)
+
+    def metrics() -> Response:
+        return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    app.add_url_rule(settings.predict_route, "predict", endpoint, methods=["POST"])
+    app.add_url_rule(VERTEX_ROUTE, "vertex_predict", endpoint, methods=["POST"])
+    app.add_url_rule(settings.health_route, "health", health)
+    app.add_url_rule("/metrics", "metrics", metrics)
+    app.register_error_handler(ServiceError, _answer_error)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_unexpected)
+    return app
+
+
+class _PredictEndpoint:
+    """``POST /predict``."""
+
+    def __init__(self, settings: Settings, predictor: Predictor, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._predictor = predictor
+        self._telemetry = telemetry
+        self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
+        self._bodies = ByteBudget(2 * settings.max_request_bytes, free_below=_FREE_BODY_BYTES)
+
+    def __call__(self, **_: str) -> Response:
+        record = RequestRecord(request_id(request.headers))
+        g.request_id = record.request_id
+        try:
+            response = self._answer(record)
+            outcome = "ok"
+        except ServiceError as error:
+            response, outcome = _answer_error(error), str(error.code)
+        except HTTPException as error:
+            response = _answer_http_exception(error)
+            outcome = str(_http_exception_code(error))
+        except Exception as error:
+            response, outcome = _answer_unexpected(error), str(Code.INTERNAL_ERROR)
+        response.headers["X-Request-Id"] = record.request_id
+        self._telemetry.finish(record, response.status_code, outcome)
+        return response
+
+    def _answer(self, record: RequestRecord) -> Response:
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        size = request.content_length
+        if size is not None and size > self._settings.max_request_bytes:
+            raise RequestEntityTooLarge
+        expected = self._settings.max_request_bytes if size is None else size
+        with self._turns.turn(), self._bodies.holding(expected, deadline):
+            body = _read_body()
+            record.request_bytes = len(body)
+            with record.stages.measure("parse"):
+                parsed = parse_request(body, self._settings.max_patches_per_request)
+            del body
+            record.instances, record.patches = len(parsed.items), parsed.patch_count
+            predictions = self._predictor.predict(parsed, deadline, record.stages)
+            failed = [o for o in predictions.outcomes if isinstance(o, ServiceError)]
+            record.codes.update(str(error.code) for error in failed)
+            record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, ServiceError))
+            with record.stages.measure("serialise"):
+                answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
+        return Response(answer, content_type=_JSON)
+
+
+def _read_body() -> bytes:
+    """Read the request's body; a client that stops sending is given up after a while."""
+    connection = request.environ.get("gunicorn.socket")
+    if isinstance(connection, socket.socket):
+        connection.settimeout(_IDLE_TIMEOUT_S)
+    try:
+        return request.get_data(cache=False)
+    except OSError as error:
+        raise ServiceError(
+            Code.INVALID_REQUEST_FIELD_ERROR, "The request's body did not arrive completely."
+        ) from error
+
+
+def _answer_error(error: ServiceError) -> Response:
+    status = TABLE[error.code].status
+    assert status is not None, f"{error.code} cannot fail a whole request"
+    response = Response(error_body(error), status=status, content_type=_JSON)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if status in (413, 503):
+        # The body may not have been read: the connection cannot serve another request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _http_exception_code(error: HTTPException) -> Code:
+    codes = {row.status: code for code, row in TABLE.items() if row.status and not row.in_instance}
+    return next(
+        (code for status, code in codes.items() if status == error.code), Code.INVALID_REQUEST_FIELD_ERROR
+    )
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    """Answer what Flask and Werkzeug refuse: unknown paths, wrong methods, bodies too large."""
+    if error.code is not None and error.code >= 500:
+        return _answer_unexpected(error)
+    code = _http_exception_code(error)
+    response = _answer_error(ServiceError(code, TABLE[code].meaning))
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("unexpected fault", exc_info=error, extra={"request_id": g.get("request_id", "")})
+    return _answer_error(ServiceError(Code.INTERNAL_ERROR, TABLE[Code.INTERNAL_ERROR].meaning))

@@ -1,0 +1,155 @@
+"""The table of error codes, and the one exception that carries them.
+
+This file is a leaf: it imports nothing of ours, so that the rooms below
+``serving`` may raise coded errors without knowing who answers them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+MAX_DESCRIPTION_LENGTH = 1024
+"""Longest description sent to a client, in characters (Path Foundation API)."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class Code(StrEnum):
+    """Every code a client can receive. The names are the Path Foundation API's where it has one."""
+
+    INVALID_REQUEST_FIELD_ERROR = "INVALID_REQUEST_FIELD_ERROR"
+    INVALID_CREDENTIALS_ERROR = "INVALID_CREDENTIALS_ERROR"
+    HTTP_ERROR = "HTTP_ERROR"
+    IMAGE_ERROR = "IMAGE_ERROR"
+    IMAGE_DIMENSION_ERROR = "IMAGE_DIMENSION_ERROR"
+    INCOMPATIBLE_PATCH_DIMENSIONS_ERROR = "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR"
+    PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR = "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR"
+    INVALID_ICC_PROFILE_TRANSFORM_ERROR = "INVALID_ICC_PROFILE_TRANSFORM_ERROR"
+    GCS_IMAGE_PATH_FORMAT_ERROR = "GCS_IMAGE_PATH_FORMAT_ERROR"
+    LEVEL_NOT_FOUND_ERROR = "LEVEL_NOT_FOUND_ERROR"
+    INSTANCES_NOT_CONCATENATED_ERROR = "INSTANCES_NOT_CONCATENATED_ERROR"
+    DICOM_TILED_FULL_ERROR = "DICOM_TILED_FULL_ERROR"
+    DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR = "DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR"
+    DICOM_ERROR = "DICOM_ERROR"
+    DICOM_PATH_ERROR = "DICOM_PATH_ERROR"
+    UNAPPROVED_DICOM_STORE_ERROR = "UNAPPROVED_DICOM_STORE_ERROR"
+    UNAPPROVED_GCS_BUCKET_ERROR = "UNAPPROVED_GCS_BUCKET_ERROR"
+    EZ_WSI_STATE_ERROR = "EZ_WSI_STATE_ERROR"
+    TOO_MANY_PATCHES_ERROR = "TOO_MANY_PATCHES_ERROR"
+    REQUEST_TOO_LARGE_ERROR = "REQUEST_TOO_LARGE_ERROR"
+    NOT_FOUND_ERROR = "NOT_FOUND_ERROR"
+    METHOD_NOT_ALLOWED_ERROR = "METHOD_NOT_ALLOWED_ERROR"
+    SERVICE_UNAVAILABLE_ERROR = "SERVICE_UNAVAILABLE_ERROR"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table.
+
+    Attributes
+    ----------
+    meaning:
+        What a client should understand by the code.
+    in_instance:
+        Whether it may stand in ``predictions[i].error`` of an HTTP 200 answer.
+    status:
+        The HTTP status when it fails the whole request; ``None`` where it never does.
+    """
+
+    meaning: str
+    in_instance: bool = True
+    status: HTTPStatus | None = None
+
+
+TABLE: Mapping[Code, Row] = {
+    Code.INVALID_REQUEST_FIELD_ERROR: Row(
+        "A field is missing, of the wrong type or out of range; "
+        "for the whole request when `instances` itself cannot be read.",
+        status=HTTPStatus.BAD_REQUEST,
+    ),
+    Code.INVALID_CREDENTIALS_ERROR: Row("The store refused the bearer token, or wants one."),
+    Code.HTTP_ERROR: Row("The store could not be reached or answered with a fault."),
+    Code.IMAGE_ERROR: Row("The image cannot be decoded, or is of a kind that is not supported."),
+    Code.IMAGE_DIMENSION_ERROR: Row("The image, or the size asked for, is too large or empty."),
+    Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR: Row("A patch is not 224 x 224 pixels."),
+    Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR: Row(
+        "A patch is not fully inside the image, and the request did not allow that."
+    ),
+    Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR: Row(
+        "The colour transform is unknown, or the image's ICC profile cannot be used for it."
+    ),
+    Code.GCS_IMAGE_PATH_FORMAT_ERROR: Row("`image_file_uri` is not of the form gs://bucket/object."),
+    Code.LEVEL_NOT_FOUND_ERROR: Row("`instance_uids` names no image of the series' pyramid."),
+    Code.INSTANCES_NOT_CONCATENATED_ERROR: Row(
+        "`instance_uids` names several instances that are not parts of one concatenation."
+    ),
+    Code.DICOM_TILED_FULL_ERROR: Row("The DICOM image has several frames and is not TILED_FULL."),
+    Code.DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR: Row(
+        "`image_dimensions` would shrink the DICOM level more than 8 times."
+    ),
+    Code.DICOM_ERROR: Row("The DICOM metadata or frames do not meet the API's requirements."),
+    Code.DICOM_PATH_ERROR: Row("`series_path` is malformed or names no series in the store."),
+    Code.UNAPPROVED_DICOM_STORE_ERROR: Row("The DICOM store is not on this service's allow-list."),
+    Code.UNAPPROVED_GCS_BUCKET_ERROR: Row("The GCS bucket is not on this service's allow-list."),
+    Code.EZ_WSI_STATE_ERROR: Row("`ez_wsi_state` is malformed or contradicts the request."),
+    Code.TOO_MANY_PATCHES_ERROR: Row(
+        "More patches than one request may hold.", status=HTTPStatus.BAD_REQUEST
+    ),
+    Code.REQUEST_TOO_LARGE_ERROR: Row(
+        "The body is larger than this service accepts.",
+        in_instance=False,
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ),
+    Code.NOT_FOUND_ERROR: Row(
+        "No such path on this service.", in_instance=False, status=HTTPStatus.NOT_FOUND
+    ),
+    Code.METHOD_NOT_ALLOWED_ERROR: Row(
+        "The path exists, the HTTP method does not.",
+        in_instance=False,
+        status=HTTPStatus.METHOD_NOT_ALLOWED,
+    ),
+    Code.SERVICE_UNAVAILABLE_ERROR: Row(
+        "Overloaded, draining, out of time, or the encoder is down: try again after `Retry-After` seconds.",
+        in_instance=False,
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+    Code.INTERNAL_ERROR: Row(
+        "A fault of this service; its log has the request id.",
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+    ),
+}
+
+
+class ServiceError(Exception):
+    """An error of the table, with what the caller should do about it.
+
+    Parameters
+    ----------
+    code:
+        A row of the table.
+    description:
+        One or two actionable sentences, shortened to 1024 printable characters.
+        Never put a token, image bytes or patient data in it.
+    retry_after_s:
+        For SERVICE_UNAVAILABLE_ERROR: seconds after which to try again.
+    """
+
+    def __init__(self, code: Code, description: str, *, retry_after_s: int | None = None) -> None:
+        self.code = code
+        self.description = _UNPRINTABLE.sub(" ", description)[:MAX_DESCRIPTION_LENGTH]
+        self.retry_after_s = retry_after_s
+        super().__init__(f"{code}: {self.description}")
+
+    def as_json(self) -> dict[str, str]:
+        """Return the ``{"code", "description"}`` object of the API."""
+        return {"code": str(self.code), "description": self.description}
+
+
+def unavailable(description: str, *, retry_after_s: int = 1) -> ServiceError:
+    """Return the 503 of an overloaded, draining or recovering service."""
+    return ServiceError(Code.SERVICE_UNAVAILABLE_ERROR, description, retry_after_s=retry_after_s)

@@ -1,0 +1,103 @@
+"""The HTTP side of the service: a gunicorn master and its workers (``python -m serving.http_server``).
+
+The launcher starts it with the listening socket already open. Modules are imported here, before the
+fork, so that workers share their memory; TensorFlow is not among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+import cv2
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from prometheus_client import multiprocess
+
+from model.client import EncoderClient
+from model.json_log import JsonLines, log_as_json
+from serving.app import SLOTS_PER_REQUEST, create_app
+from serving.settings import Settings, load_settings
+from serving.telemetry import multiprocess_folder
+
+
+class GunicornApplication(BaseApplication):  # type: ignore[misc]
+    """gunicorn with our settings.
+
+    Parameters
+    ----------
+    listener:
+        File descriptor of the listening socket.
+    encoder_address:
+        Path of the encoder's Unix socket.
+    """
+
+    def __init__(self, settings: Settings, listener: int, encoder_address: str) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._encoder_address = encoder_address
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Tell gunicorn what our settings mean to it."""
+        settings = self._settings
+        options: dict[str, Any] = {
+            "bind": f"fd://{self._listener}",
+            "workers": settings.workers,
+            "worker_class": "gthread",
+            "threads": settings.threads,
+            "timeout": 60,  # of the worker's main loop, not of a request
+            "graceful_timeout": max(1, int(settings.grace_s)),
+            "keepalive": 75,
+            "worker_tmp_dir": os.environ.get("PATHSERVE_RUNTIME_DIR"),
+            "control_socket_disable": True,
+            "proc_name": "pathserve",
+            "logconfig_dict": _log_config(settings.log_level),
+            "child_exit": _child_exit,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Make the application; called in each worker, after the fork."""
+        cv2.setNumThreads(1)  # images are resized in a pool that has a thread for each core already
+        encoder = EncoderClient(
+            self._encoder_address, streams=self._settings.predict_slots, quota=SLOTS_PER_REQUEST
+        )
+        encoder.start()
+        return create_app(self._settings, encoder)
+
+
+def _log_config(level: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonLines, "process": "http"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "loggers": {
+            "gunicorn.error": {"level": level, "handlers": ["stderr"], "propagate": False},
+            "gunicorn.access": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+    }
+
+
+def _child_exit(_: object, worker: Any) -> None:
+    if multiprocess_folder():
+        multiprocess.mark_process_dead(worker.pid)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
+    parser.add_argument("--encoder", required=True, help="path of the encoder's Unix socket")
+    options = parser.parse_args()
+    settings = load_settings()
+    log_as_json(settings.log_level, process="http")
+    GunicornApplication(settings, options.listener, options.encoder).run()
+
+
+if __name__ == "__main__":
+    main()

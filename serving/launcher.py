@@ -1,0 +1,234 @@
+"""Starts and supervises the two kinds of processes: one encoder, and gunicorn with its workers.
+
+The launcher owns the listening socket, so a gunicorn that died is replaced without a refused
+connection. It is single-threaded: it waits for signals and for its children, and does nothing else.
+It works as PID 1 of a container: children of dead children are reaped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import multiprocess
+
+from model.worker import EXIT_BAD_MODEL
+from serving.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+_STABLE_S = 60.0
+_KILL_AFTER_S = 5.0
+_GUNICORN_BOOT_ERRORS = (3, 4)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass(slots=True)
+class _Child:
+    """One supervised process.
+
+    Attributes
+    ----------
+    attempt:
+        Deaths since it last ran for a minute.
+    start_at:
+        When to start it (``time.monotonic()``), while it does not run.
+    """
+
+    name: str
+    arguments: list[str]
+    passed_fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    attempt: int = 0
+    ever_died: bool = False
+
+
+class Launcher:
+    """Runs the service until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    settings:
+        What to run. The children read the same environment.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = Path(tempfile.mkdtemp(prefix="pathserve-"))
+        self._listener = _listen(settings.host, settings.port)
+        self.port: int = self._listener.getsockname()[1]
+        address = str(self._folder / "encoder.sock")
+        metrics = self._folder / "metrics"
+        metrics.mkdir()
+        self._environment = os.environ | {
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+            "PATHSERVE_RUNTIME_DIR": str(self._folder),
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        }
+        self._metrics = metrics
+        self._encoder = _Child("encoder", _encoder_arguments(settings, address))
+        fd = self._listener.fileno()
+        http = [sys.executable, "-m", "serving.http_server", "--listener", str(fd), "--encoder", address]
+        self._http = _Child("http", http, passed_fds=(fd,))
+
+    def run(self) -> int:
+        """Supervise until asked to stop; return the process' exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        log.info("starting", extra={"port": self.port, "workers": self._settings.workers})
+        try:
+            return self._supervise()
+        finally:
+            for child in (self._http, self._encoder):
+                self._kill(child)
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _supervise(self) -> int:
+        while True:
+            now = time.monotonic()
+            for child in (self._encoder, self._http):
+                if child.process is None and now >= child.start_at:
+                    self._start(child)
+            received = signal.sigtimedwait(_SIGNALS, self._next_start(now))
+            if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                return self._drain()
+            if received is not None and received.si_signo == signal.SIGHUP:
+                _signal(self._http, signal.SIGHUP)
+            for child, status in self._reap():
+                if (fatal := self._after_death(child, status)) is not None:
+                    return fatal
+
+    def _next_start(self, now: float) -> float:
+        waits = [c.start_at - now for c in (self._encoder, self._http) if c.process is None]
+        return max(0.0, min([60.0, *waits]))
+
+    def _start(self, child: _Child) -> None:
+        arguments = child.arguments
+        if child is self._encoder and child.ever_died:
+            arguments = [*arguments, "--restarted"]
+        child.process = subprocess.Popen(
+            arguments,
+            env=self._environment,
+            pass_fds=child.passed_fds,
+            start_new_session=True,  # Ctrl-C reaches the launcher alone
+            preexec_fn=_prepare_child,
+        )
+        child.started_at = time.monotonic()
+        log.info("started %s", child.name, extra={"pid": child.process.pid, "attempt": child.attempt})
+
+    def _reap(self) -> list[tuple[_Child, int]]:
+        """Collect every child that ended, ours and those inherited as PID 1."""
+        ended: list[tuple[_Child, int]] = []
+        by_pid = {c.process.pid: c for c in (self._encoder, self._http) if c.process is not None}
+        with contextlib.suppress(ChildProcessError):
+            while (result := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = result
+                if pid in by_pid:
+                    ended.append((by_pid[pid], os.waitstatus_to_exitcode(status)))
+        for child, code in ended:
+            if child.process is not None:
+                child.process.returncode = code
+        return ended
+
+    def _after_death(self, child: _Child, status: int) -> int | None:
+        """Plan a restart; return an exit status where a restart would not help."""
+        assert child.process is not None
+        if child is self._encoder:
+            multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
+            if status == EXIT_BAD_MODEL:
+                return EXIT_BAD_MODEL
+        if child is self._http and status in _GUNICORN_BOOT_ERRORS:
+            log.error("the HTTP workers cannot start", extra={"exit_status": status})
+            return 1
+        now = time.monotonic()
+        if now - child.started_at > _STABLE_S:
+            child.attempt = 0
+        delay = _BACK_OFF_S[min(child.attempt, len(_BACK_OFF_S) - 1)]
+        child.process, child.ever_died = None, True
+        child.attempt += 1
+        child.start_at = now + delay
+        log.error("%s died", child.name, extra={"exit_status": status, "seconds": delay})
+        return None
+
+    def _drain(self) -> int:
+        """Stop accepting, let the workers finish, then end the encoder."""
+        log.info("draining")
+        self._listener.close()
+        self._end(self._http, self._settings.grace_s + _KILL_AFTER_S)
+        self._end(self._encoder, _KILL_AFTER_S)
+        log.info("stopped")
+        return 0
+
+    def _end(self, child: _Child, seconds: float) -> None:
+        _signal(child, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while child.process is not None and child.process.returncode is None:
+            self._reap()
+            left = deadline - time.monotonic()
+            if child.process.returncode is not None or left <= 0:
+                break
+            signal.sigtimedwait([signal.SIGCHLD], min(left, 1.0))
+        self._kill(child)
+
+    def _kill(self, child: _Child) -> None:
+        """End a child and its own children at once, if they still run."""
+        if child.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        if child.process.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                child.process.wait()
+
+
+def _signal(child: _Child, number: signal.Signals) -> None:
+    if child.process is not None and child.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.process.pid, number)
+
+
+def _encoder_arguments(settings: Settings, address: str) -> list[str]:
+    arguments = [
+        sys.executable, "-m", "model.worker",
+        "--address", address,
+        "--model", settings.model_spec,
+        "--precision", settings.precision,
+        "--max-wait-ms", str(settings.max_wait_ms),
+        "--log-level", settings.log_level,
+    ]  # fmt: skip
+    if settings.max_batch is not None:
+        arguments += ["--max-batch", str(settings.max_batch)]
+    return arguments
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.listen(2048)
+    return listener
+
+
+def _prepare_child() -> None:
+    """Between fork and exec: take signals again, and end when the launcher does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,241 @@
+"""JSON to frozen, typed instances: each item is an Instance or the ServiceError that it earned.
+
+The request's shape is that of the Path Foundation predict API. Nothing here decodes an image
+or reaches a store.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import orjson
+
+from dicom_io.icc_profiles import IccTarget
+from dicom_io.inline import InlineSource
+from dicom_io.patches import Patch
+from dicom_io.source import ReadOptions, Source
+from model.encoder import PATCH_SIDE
+from serving.errors import Code, ServiceError
+
+SOURCE_FIELDS = ("dicom_path", "image_file_uri", "raw_image_bytes")
+
+JsonObject = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One image and the patches wanted of it, in the order of the request."""
+
+    source: Source
+    patches: tuple[Patch, ...]
+    options: ReadOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A request whose outline is sound: every item stands for itself."""
+
+    items: tuple[Instance | ServiceError, ...]
+
+    @property
+    def patch_count(self) -> int:
+        """Patches of all instances that can be read."""
+        return sum(len(item.patches) for item in self.items if isinstance(item, Instance))
+
+
+def parse_request(body: bytes, max_patches: int) -> PredictRequest:
+    """Parse a request's body.
+
+    Parameters
+    ----------
+    body:
+        UTF-8 JSON.
+    max_patches:
+        Patches that all instances together may list.
+
+    Raises
+    ------
+    ServiceError
+        INVALID_REQUEST_FIELD_ERROR when the body is not JSON or ``instances`` is no list of at
+        least one item; TOO_MANY_PATCHES_ERROR when the instances list too many patches.
+    """
+    document = _load(body)
+    if not _is_object(document):
+        raise _bad("The body must be a JSON object with the key `instances`.")
+    instances = document.get("instances")
+    if not isinstance(instances, list) or not instances:
+        raise _bad("`instances` must be a list of at least one instance.")
+    listed = max(len(instances), sum(_listed_patches(instance) for instance in instances))
+    if listed > max_patches:
+        raise ServiceError(
+            Code.TOO_MANY_PATCHES_ERROR,
+            f"The request lists {listed} patches; at most {max_patches} are allowed. "
+            "Split it into several requests.",
+        )
+    return PredictRequest(tuple(_parse_item(instance) for instance in instances))
+
+
+def _load(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Python's own parser lets NaN, Infinity and 1e400 through, so that only their instance fails.
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad("The body is not valid JSON (UTF-8).") from error
+
+
+def _bad(description: str) -> ServiceError:
+    return ServiceError(Code.INVALID_REQUEST_FIELD_ERROR, description)
+
+
+def _is_object(value: object) -> TypeGuard[JsonObject]:
+    return isinstance(value, dict)
+
+
+def _listed_patches(instance: object) -> int:
+    patches = instance.get("patch_coordinates") if _is_object(instance) else None
+    return len(patches) if isinstance(patches, list) else 0
+
+
+def _parse_item(value: object) -> Instance | ServiceError:
+    try:
+        return _parse_instance(value)
+    except ServiceError as error:
+        return error
+
+
+def _parse_instance(value: object) -> Instance:
+    if not _is_object(value):
+        raise _bad(f"An instance must be a JSON object, not {_kind(value)}.")
+    source = _parse_source(value)
+    extensions = value.get("extensions")
+    if extensions is None:
+        extensions = {}
+    if not _is_object(extensions):
+        raise _bad(f"extensions must be a JSON object, not {_kind(extensions)}.")
+    return Instance(source, _parse_patches(value), _parse_options(extensions))
+
+
+def _parse_source(instance: JsonObject) -> Source:
+    given = [name for name in SOURCE_FIELDS if instance.get(name) is not None]
+    if len(given) != 1:
+        raise _bad(
+            f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
+            f"this instance has {' and '.join(given) or 'none'}."
+        )
+    if given != ["raw_image_bytes"]:
+        raise _bad(f"{given[0]} is not supported yet by this version; send raw_image_bytes.")
+    if instance.get("bearer_token") not in (None, ""):
+        raise _bad("bearer_token has no use with raw_image_bytes; leave it out.")
+    text = instance["raw_image_bytes"]
+    if not isinstance(text, str):
+        raise _bad(f"raw_image_bytes must be a base64 string, not {_kind(text)}.")
+    return InlineSource(text)
+
+
+def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
+    values = instance.get("patch_coordinates")
+    if not isinstance(values, list) or not values:
+        raise _bad("patch_coordinates must be a list of at least one patch.")
+    return tuple(_parse_patch(index, value) for index, value in enumerate(values))
+
+
+def _parse_patch(index: int, value: object) -> Patch:
+    name = f"patch_coordinates[{index}]"
+    if not _is_object(value):
+        raise _bad(f"{name} must be a JSON object, not {_kind(value)}.")
+    x_origin, y_origin = (_integer(value, key, name) for key in ("x_origin", "y_origin"))
+    width, height = (_size(value, key, name, PATCH_SIDE) for key in ("width", "height"))
+    if (width, height) != (PATCH_SIDE, PATCH_SIDE):
+        raise ServiceError(
+            Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+            f"{name} is {width}x{height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+        )
+    return Patch(x_origin, y_origin, width, height)
+
+
+def _parse_options(extensions: JsonObject) -> ReadOptions:
+    return ReadOptions(
+        image_dimensions=_parse_dimensions(extensions.get("image_dimensions")),
+        icc_target=_parse_icc_target(extensions.get("transform_imaging_to_icc_profile")),
+        require_inside=_parse_boolean(
+            extensions.get("require_patches_fully_in_source_image"),
+            "extensions.require_patches_fully_in_source_image",
+            default=True,
+        ),
+    )
+
+
+def _parse_dimensions(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    name = "extensions.image_dimensions"
+    if not _is_object(value):
+        raise _bad(f"{name} must be a JSON object with width_px and height_px.")
+    return _size(value, "width_px", name), _size(value, "height_px", name)
+
+
+def _parse_icc_target(value: object) -> IccTarget:
+    if value is None or value == "":
+        return IccTarget.NONE
+    try:
+        return IccTarget(str(value).upper())
+    except ValueError:
+        raise ServiceError(
+            Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+            f"extensions.transform_imaging_to_icc_profile must be one of {', '.join(IccTarget)}.",
+        ) from None
+
+
+def _parse_boolean(value: object, name: str, *, default: bool) -> bool:
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise _bad(f"{name} must be true or false.")
+
+
+def _integer(fields: JsonObject, key: str, name: str) -> int:
+    """Return an integer field; Google's client sends integers as doubles, so 224.0 is one."""
+    value = fields.get(key)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise _bad(f"{name}.{key} does not fit in 64 bits.")
+        return value
+    if value is None:
+        raise _bad(f"{name}.{key} is missing; give an integer.")
+    raise _bad(f"{name}.{key} must be an integer, not {_kind(value)}.")
+
+
+def _size(fields: JsonObject, key: str, name: str, default: int | None = None) -> int:
+    if default is not None and fields.get(key) is None:
+        return default
+    value = _integer(fields, key, name)
+    if value <= 0:
+        raise _bad(f"{name}.{key} must be positive.")
+    return value
+
+
+def _kind(value: object) -> str:
+    """Name a JSON value's type; the value itself may be an image or a patient's name."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN or infinity"
+    if isinstance(value, (int, float)):
+        return "a number"
+    names = {str: "a string", list: "a list"}
+    return names.get(type(value), "an object")

@@ -1,0 +1,83 @@
+"""The only place where vectors become bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from dicom_io.patches import Patch
+from model.encoder import EncoderFacts
+from serving.errors import ServiceError
+from serving.predict import Outcome, Predictions
+from serving.request import Instance, PredictRequest
+
+
+def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
+    """Return the JSON of a predict answer.
+
+    Numbers of a vector are written with the fewest digits that give the same float32 again.
+
+    Parameters
+    ----------
+    request, predictions:
+        Items and outcomes in the same order.
+    deployed_model_id:
+        As Vertex AI knows it.
+    """
+    facts = predictions.facts
+    answer = {
+        "predictions": list(_predictions(request, predictions.outcomes)),
+        "deployedModelId": deployed_model_id,
+        "model": facts.model,
+        "modelVersionId": facts.digest.removeprefix("sha256:")[:12],
+        "modelDisplayName": display_name(facts),
+        "metadata": metadata(facts),
+    }
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def error_body(error: ServiceError) -> bytes:
+    """Return the JSON of an answer that fails the whole request."""
+    return orjson.dumps({"error": error.as_json()})
+
+
+def display_name(facts: EncoderFacts) -> str:
+    """Return the model's name for people."""
+    return f"{facts.model} (untrained)" if facts.untrained else facts.model
+
+
+def metadata(facts: EncoderFacts) -> dict[str, object]:
+    """Return what clients are told about the encoder that made the vectors."""
+    return {
+        "untrained": facts.untrained,
+        "dimension": facts.dimension,
+        "device": facts.device,
+        "precision": facts.precision,
+        "parity": facts.parity,
+        "digest": facts.digest,
+    }
+
+
+def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:
+    for item, outcome in zip(request.items, outcomes, strict=True):
+        if isinstance(outcome, ServiceError):
+            yield {"error": outcome.as_json()}
+        elif isinstance(item, Instance):
+            yield {
+                "result": {
+                    "patch_embeddings": [
+                        {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
+                        for patch, vector in zip(item.patches, outcome, strict=True)
+                    ]
+                }
+            }
+
+
+def _coordinate(patch: Patch) -> dict[str, int]:
+    return {
+        "x_origin": patch.x_origin,
+        "y_origin": patch.y_origin,
+        "width": patch.width,
+        "height": patch.height,
+    }

@@ -1,0 +1,182 @@
+"""Settings: one frozen object, read from the environment once, at start.
+
+A bad value stops the start with a sentence that names the variable. The README's table
+of settings is checked against this file by a test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1 << 20
+_CORES = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+
+
+class SettingsError(Exception):
+    """The environment holds a value that the service cannot run with."""
+
+
+def _is_route(value: str) -> str:
+    if not value.startswith("/") or any(c in value for c in "<>?# \t\n"):
+        raise ValueError("must be a path that begins with '/' and has no spaces, '?', '#', '<', '>'")
+    return value
+
+
+Route = Annotated[str, AfterValidator(_is_route)]
+
+
+class Settings(BaseSettings):
+    """What the service runs with. Units are in the names: bytes, pixels, seconds, milliseconds."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
+        extra="ignore",
+        protected_namespaces=(),
+    )
+
+    host: str = Field(
+        "127.0.0.1",
+        alias="PATHSERVE_HOST",
+        description="Address to listen on; the container image sets 0.0.0.0.",
+    )
+    port: int = Field(
+        8080, alias="AIP_HTTP_PORT", ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    health_route: Route = Field(
+        "/health", alias="AIP_HEALTH_ROUTE", description="Health route, as Vertex AI sets it."
+    )
+    predict_route: Route = Field(
+        "/predict", alias="AIP_PREDICT_ROUTE", description="Predict route, as Vertex AI sets it."
+    )
+    storage_uri: str | None = Field(
+        None, alias="AIP_STORAGE_URI", description="Model artifacts, as Vertex AI sets it."
+    )
+    deployed_model_id: str = Field(
+        "local", alias="AIP_DEPLOYED_MODEL_ID", description="Echoed as `deployedModelId`."
+    )
+    model: str | None = Field(
+        None,
+        alias="PATHSERVE_MODEL",
+        description="Overrides AIP_STORAGE_URI: a SavedModel folder, or `builtin:vit-s16` "
+        "(untrained; the default when neither is set).",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        alias="PATHSERVE_PRECISION",
+        description="`float32`, or `bfloat16`, which is kept only when its vectors agree with "
+        "float32 (cosine at least 0.9999).",
+    )
+    workers: int = Field(
+        max(1, min(_CORES or 1, 8)),
+        alias="PATHSERVE_WORKERS",
+        ge=1,
+        le=64,
+        description="HTTP worker processes; by cores, at most 8.",
+    )
+    threads: int = Field(
+        32,
+        alias="PATHSERVE_THREADS",
+        ge=4,
+        le=256,
+        description="Threads per worker. A quarter run predictions, a half may wait for their "
+        "turn, a quarter is kept for health and metrics.",
+    )
+    max_batch: int | None = Field(
+        None,
+        alias="PATHSERVE_MAX_BATCH",
+        ge=1,
+        le=1024,
+        description="Largest batch given to the model, in patches; by device: 16 on a CPU, 128 on a GPU.",
+    )
+    max_wait_ms: float = Field(
+        0.0,
+        alias="PATHSERVE_MAX_WAIT_MS",
+        ge=0,
+        le=1000,
+        description="How long an idle encoder waits for a batch to fill.",
+    )
+    max_patches_per_request: int = Field(
+        4000,
+        alias="PATHSERVE_MAX_PATCHES_PER_REQUEST",
+        ge=1,
+        le=1_000_000,
+        description="More are TOO_MANY_PATCHES_ERROR.",
+    )
+    max_request_bytes: int = Field(
+        256 * MEBIBYTE,
+        alias="PATHSERVE_MAX_REQUEST_BYTES",
+        ge=1024,
+        description="Larger bodies are answered 413.",
+    )
+    max_image_pixels: int = Field(
+        100_000_000,
+        alias="PATHSERVE_MAX_IMAGE_PIXELS",
+        ge=224 * 224,
+        description="Larger images are IMAGE_DIMENSION_ERROR.",
+    )
+    request_timeout_s: float = Field(
+        600.0,
+        alias="PATHSERVE_REQUEST_TIMEOUT_S",
+        gt=0,
+        description="A request that takes longer is answered 503.",
+    )
+    admission_timeout_s: float = Field(
+        10.0,
+        alias="PATHSERVE_ADMISSION_TIMEOUT_S",
+        ge=0,
+        description="How long a request waits for its turn before it is answered 503.",
+    )
+    grace_s: float = Field(
+        30.0,
+        alias="PATHSERVE_GRACE_S",
+        gt=0,
+        description="After SIGTERM, how long requests in flight may take to finish.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="PATHSERVE_LOG_LEVEL", description="Least severe level that is logged."
+    )
+
+    @property
+    def predict_slots(self) -> int:
+        """Predictions that one worker runs at once."""
+        return self.threads // 4
+
+    @property
+    def waiting_slots(self) -> int:
+        """Predictions that may wait for their turn in one worker."""
+        return self.threads // 2
+
+    @property
+    def model_spec(self) -> str:
+        """What to load: PATHSERVE_MODEL, else AIP_STORAGE_URI, else the built-in encoder."""
+        return self.model or self.storage_uri or "builtin:vit-s16"
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Parameters
+    ----------
+    overrides:
+        Values by variable name that win over the environment.
+
+    Raises
+    ------
+    SettingsError
+        With one line for each variable that holds a bad value.
+    """
+    try:
+        return Settings(**(overrides or {}))
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})"
+            for fault in error.errors()
+        ]
+        raise SettingsError("bad setting: " + "; ".join(lines)) from None

@@ -1,0 +1,157 @@
+"""What the service says about itself: request ids, stage times, metrics, one log line a request."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import threading
+import time
+import uuid
+from collections import Counter as Tally
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from werkzeug.datastructures import Headers
+
+STAGES = ("parse", "fetch", "decode", "colour", "queue", "encode", "serialise")
+"""Stages of a request. Decode and colour are summed over threads; queue is the longest wait."""
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+log = logging.getLogger(__name__)
+
+
+def request_id(headers: Headers) -> str:
+    """Return the caller's ``X-Request-Id``, else its ``traceparent``'s trace id, else a new one."""
+    given = headers.get("X-Request-Id", "")
+    if _REQUEST_ID.fullmatch(given):
+        return given
+    trace = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    return trace.group(1) if trace else uuid.uuid4().hex
+
+
+class StageTimes:
+    """Seconds spent in each stage of one request; safe to add to from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.seconds: dict[str, float] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time to a stage."""
+        with self._lock:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @contextlib.contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time that a ``with`` block takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is counted and logged about one predict request: numbers and codes, nothing of its content.
+
+    Attributes
+    ----------
+    codes:
+        Number of instances by error code.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    stages: StageTimes = field(default_factory=StageTimes)
+    request_bytes: int = 0
+    instances: int = 0
+    patches: int = 0
+    codes: Tally[str] = field(default_factory=Tally)
+
+
+class Telemetry:
+    """Metrics of one HTTP worker, scraped as the sum over all processes of the service.
+
+    Parameters
+    ----------
+    multiprocess_folder:
+        Where prometheus_client keeps the numbers of all processes (PROMETHEUS_MULTIPROC_DIR);
+        without it this process speaks for itself alone.
+    """
+
+    def __init__(self, multiprocess_folder: str | None = None) -> None:
+        self._registry = CollectorRegistry()
+        self._folder = multiprocess_folder
+        own = self._registry
+        self._requests = Counter(
+            "pathserve_requests", "Predict requests by outcome.", ["status", "code"], registry=own
+        )
+        self._instances = Counter(
+            "pathserve_instances", "Instances by outcome: ok or error code.", ["code"], registry=own
+        )
+        self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
+        self._duration = Histogram(
+            "pathserve_request_seconds", "Time from the first byte of a request to its answer.",
+            buckets=_SECONDS, registry=own,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "pathserve_stage_seconds", "Time of a request's stages, summed over threads.",
+            ["stage"], buckets=_SECONDS, registry=own,
+        )  # fmt: skip
+        for stage in STAGES:
+            self._stages.labels(stage)
+
+    def finish(self, record: RequestRecord, status: int, code: str) -> None:
+        """Count and log a request that has been answered.
+
+        Parameters
+        ----------
+        status, code:
+            HTTP status, and ``ok`` or the code that failed the whole request.
+        """
+        seconds = time.perf_counter() - record.started
+        failed = sum(record.codes.values())
+        self._requests.labels(str(status), code).inc()
+        self._duration.observe(seconds)
+        for stage, spent in record.stages.seconds.items():
+            self._stages.labels(stage).observe(spent)
+        if status == 200:
+            self._patches.inc(record.patches)
+            self._instances.labels("ok").inc(record.instances - failed)
+            for name, count in record.codes.items():
+                self._instances.labels(name).inc(count)
+        log.info(
+            "predict",
+            extra={
+                "request_id": record.request_id,
+                "http_status": status,
+                "outcome": code,
+                "instances": record.instances,
+                "instances_failed": failed,
+                "codes": dict(record.codes),
+                "patches": record.patches,
+                "request_bytes": record.request_bytes,
+                "seconds": round(seconds, 4),
+                "stages_ms": {k: round(1000 * v, 1) for k, v in record.stages.seconds.items()},
+            },
+        )
+
+    def exposition(self) -> bytes:
+        """Return the metrics of all processes in Prometheus' text format."""
+        registry = self._registry
+        if self._folder:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry, path=self._folder)
+        return generate_latest(registry)
+
+
+def multiprocess_folder() -> str | None:
+    """Return the folder that the launcher gave to all processes for their metrics."""
+    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
