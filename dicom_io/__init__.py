@@ -1,0 +1,1 @@
+"""Images: the sources that patches are read from, their geometry, and their colours."""

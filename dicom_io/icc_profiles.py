@@ -105,7 +105,7 @@ def write_matrix_profile(space: RgbSpace) -> bytes:
         (b"cprt", _text("Public domain")),
         (b"wtpt", _xyz_type(D50_XYZ)),
         (b"chad", b"sf32" + bytes(4) + _fixed(adaptation.ravel().tolist())),
-        *((tag, _xyz_type(c.tolist())) for tag, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns)),
+        *((tag, _xyz_type(c.tolist())) for tag, c in zip((b"rXYZ", b"gXYZ", b"bXYZ"), columns, strict=True)),
         *((tag, curve) for tag in (b"rTRC", b"gTRC", b"bTRC")),
     ]
     offset = 128 + 4 + 12 * len(tags)

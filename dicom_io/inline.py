@@ -54,7 +54,8 @@ class RasterImage:
 
     def read(self, patch: Patch) -> UInt8Array:
         """Cut out one patch, then transform its colours: decode, crop, ICC, RGB, in this order."""
-        assert self._pixels is not None and self._to_rgb is not None, "load() comes first"
+        assert self._pixels is not None, "load() comes first"
+        assert self._to_rgb is not None, "load() comes first"
         return self._to_rgb(crop(self._pixels, patch))
 
 

@@ -14,7 +14,7 @@ from dicom_io.jxl_header import is_jxl, read_jxl_header
 from dicom_io.patches import UInt8Array
 from serving.errors import Code, ServiceError
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "JPEG2000", "JXL")
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "JXL")
 """Pillow's names of the formats that are read."""
 
 _NAMES = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000 or JPEG XL"
@@ -22,6 +22,7 @@ _TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 
 # The limit is the caller's (PATHSERVE_MAX_IMAGE_PIXELS), checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+Image.init()  # Image.open(formats=…) finds only the readers that are registered
 
 
 @dataclass(frozen=True, slots=True)

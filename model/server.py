@@ -14,7 +14,6 @@ import selectors
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,14 +21,13 @@ import numpy as np
 
 from model import wire
 from model.batcher import BatchPolicy, Embedded, FairQueue, Queued, bucket_sizes, embed_isolating
+from model.connection import Connection
 from model.encoder import PATCH_SHAPE, Encoder, EncoderFacts
 from model.slab import Slab, map_slab
 
 HEARTBEAT_S = 0.25
 """How often every worker is told that the encoder answers."""
 
-MAX_SLOTS = 1 << 16
-_MAX_OUTBOX = 2 * MAX_SLOTS
 
 log = logging.getLogger(__name__)
 
@@ -52,51 +50,6 @@ class IgnoreBatches:
 
     def queue_depth(self, patches: int) -> None:
         """Ignore it."""
-
-
-class _Connection:
-    """One worker: its socket, its slab, and what could not be sent to it yet."""
-
-    def __init__(self, number: int, sock: socket.socket) -> None:
-        self.number = number
-        self.sock = sock
-        self.slab: Slab | None = None
-        self.closed = False
-        self._lock = threading.Lock()
-        self._outbox: deque[bytes] = deque()
-
-    def send(self, message: wire.Message) -> bool:
-        """Send a message or keep it for ``flush``; say whether something is kept."""
-        with self._lock:
-            self._outbox.append(wire.encode(message))
-            return self._flush()
-
-    def flush(self) -> bool:
-        """Send what is kept, as far as the socket takes it; say whether something is left."""
-        with self._lock:
-            return self._flush()
-
-    def _flush(self) -> bool:
-        while self._outbox and not self.closed:
-            try:
-                self.sock.send(self._outbox[0])
-            except BlockingIOError:
-                # Bounded in practice by the slots in flight; beyond that the worker is not reading.
-                if len(self._outbox) > _MAX_OUTBOX:
-                    self._outbox.clear()
-                    self.sock.shutdown(socket.SHUT_RDWR)
-                return bool(self._outbox)
-            except OSError:
-                self._outbox.clear()
-                return False
-            self._outbox.popleft()
-        return False
-
-    def close(self) -> None:
-        with self._lock:
-            self.closed = True
-            self._outbox.clear()
-            self.sock.close()
 
 
 class EncoderServer:
@@ -126,7 +79,7 @@ class EncoderServer:
         self._observer: BatchObserver = observer or IgnoreBatches()
         self._facts: EncoderFacts | None = None
         self._numbers = itertools.count(1)
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, Connection] = {}
         self._queue: FairQueue[Stream, int] = FairQueue()
         self._changed = threading.Condition()
         self._busy_since: float | None = None
@@ -177,7 +130,7 @@ class EncoderServer:
         while not self._stopping and self._failure is None:
             wait = max(0.0, next_beat - time.monotonic())
             for key, events in self._selector.select(wait):
-                if isinstance(key.data, _Connection):
+                if isinstance(key.data, Connection):
                     self._on_connection(key.data, events)
                 else:
                     key.data()
@@ -199,7 +152,7 @@ class EncoderServer:
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
         sock.setblocking(False)
-        connection = _Connection(next(self._numbers), sock)
+        connection = Connection(next(self._numbers), sock)
         self._selector.register(sock, selectors.EVENT_READ, connection)
         with self._changed:
             self._connections[connection.number] = connection
@@ -207,7 +160,7 @@ class EncoderServer:
         if facts is not None:
             connection.send(wire.Hello(facts))
 
-    def _watch(self, connection: _Connection, *, writing: bool) -> None:
+    def _watch(self, connection: Connection, *, writing: bool) -> None:
         if not connection.closed:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
             self._selector.modify(connection.sock, events, connection)
@@ -221,7 +174,7 @@ class EncoderServer:
             self._watch(connection, writing=connection.send(status))
         self._observer.queue_depth(len(self._queue))
 
-    def _on_connection(self, connection: _Connection, events: int) -> None:
+    def _on_connection(self, connection: Connection, events: int) -> None:
         if events & selectors.EVENT_WRITE:
             self._watch(connection, writing=connection.flush())
         if events & selectors.EVENT_READ:
@@ -235,7 +188,7 @@ class EncoderServer:
                 log.warning("worker connection closed", extra={"reason": type(error).__name__})
                 self._forget(connection)
 
-    def _receive(self, connection: _Connection) -> None:
+    def _receive(self, connection: Connection) -> None:
         packet, fds, _, _ = socket.recv_fds(connection.sock, wire.MAX_PACKET, 1)
         try:
             if not packet:
@@ -254,12 +207,12 @@ class EncoderServer:
             for fd in fds:
                 os.close(fd)
 
-    def _attach(self, connection: _Connection, slots: int, fds: list[int]) -> None:
-        if self._facts is None or len(fds) != 1 or not 1 <= slots <= MAX_SLOTS:
+    def _attach(self, connection: Connection, slots: int, fds: list[int]) -> None:
+        if self._facts is None or len(fds) != 1 or not 1 <= slots <= wire.MAX_SLOTS:
             raise wire.WireError("bad slab")
         connection.slab = map_slab(fds[0], slots, self._facts.dimension)
 
-    def _enqueue(self, connection: _Connection, request: int, slots: tuple[int, ...]) -> None:
+    def _enqueue(self, connection: Connection, request: int, slots: tuple[int, ...]) -> None:
         slab = connection.slab
         if slab is None or any(slot >= slab.slots for slot in slots):
             raise wire.WireError("slot outside of the slab")
@@ -267,14 +220,14 @@ class EncoderServer:
             self._queue.push((connection.number, request), slots, time.monotonic())
             self._changed.notify()
 
-    def _cancel(self, connection: _Connection, request: int) -> None:
+    def _cancel(self, connection: Connection, request: int) -> None:
         with self._changed:
             dropped = self._queue.drop((connection.number, request))
         if dropped:
             done = wire.Done(request, (), tuple(dropped), 0.0, 0.0)
             self._watch(connection, writing=connection.send(done))
 
-    def _forget(self, connection: _Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         with self._changed:
             self._connections.pop(connection.number, None)
             for stream in self._queue.streams():

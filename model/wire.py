@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 
 from model.encoder import EncoderFacts
 
-MAX_PACKET = 64 * 1024
-MAX_SLOTS_PER_MESSAGE = 4096
+MAX_PACKET = 128 * 1024
+MAX_SLOTS = 1 << 14
+"""Most slots of a slab: their numbers fit in one packet."""
 
 _HEAD = struct.Struct("<BQI")
 _DONE = struct.Struct("<dd")

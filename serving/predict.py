@@ -19,8 +19,9 @@ from functools import partial
 
 from dicom_io.patches import Patch, UInt8Array, require_inside
 from dicom_io.source import OpenedImage, ReadContext
-from model.client import DeadlineExceeded, EncoderClient, EncoderUnavailable, Stream
+from model.client import EncoderClient
 from model.encoder import EncoderFacts, Vectors
+from model.link import DeadlineExceeded, EncoderUnavailable, Stream
 from serving.admission import ByteBudget
 from serving.errors import Code, ServiceError, unavailable
 from serving.request import Instance, PredictRequest

@@ -237,5 +237,4 @@ def _kind(value: object) -> str:
         return "NaN or infinity"
     if isinstance(value, (int, float)):
         return "a number"
-    names = {str: "a string", list: "a list"}
-    return names.get(type(value), "an object")
+    return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"

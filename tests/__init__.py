@@ -1,0 +1,1 @@
+"""Tests, the demo and the benchmarks; what they share is in ``tests.support``."""

@@ -1,0 +1,58 @@
+# Everything a newcomer needs; `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check format lint types bench image lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
+	$(BIN)/python -m tests.demo
+
+serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
+	@$(BIN)/python -m tests.curl_line
+	$(BIN)/python -m serving serve
+
+test: $(INSTALLED) ## Run every test
+	$(BIN)/python -m pytest
+
+check: format lint types test ## What CI runs: format, lint, types, tests
+
+format: $(INSTALLED)
+	$(BIN)/ruff format --check .
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## Measure the service beside the bare encoder
+	$(BIN)/python -m tests.benchmarks
+
+image: ## Build the container image (GPU=1 for the GPU build)
+	docker build --build-arg GPU=$(or $(GPU),0) -t pathserve .
+
+lock: $(INSTALLED) ## Renew the lock files from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet --extra dev -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet --extra gpu -c requirements-dev.lock -o requirements-gpu.lock
+
+clean: ## Remove what was installed and built
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,34 @@
+"""Fixtures: models built once, and one service with the probe model for most HTTP tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import models
+from tests.support.service import Service
+
+
+class ModelFolders:
+    """SavedModel folders by kind, each built on first use."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __getitem__(self, kind: str) -> str:
+        path = self._folder / kind
+        return str(path if path.exists() else models.build(kind, path))
+
+
+@pytest.fixture(scope="session")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> ModelFolders:
+    return ModelFolders(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def probe_service(model_folders: ModelFolders) -> Iterator[Service]:
+    """A service that runs the poisonable probe, for requests that leave it as it was."""
+    with Service({"PATHSERVE_MODEL": model_folders["poisonable"]}) as service:
+        yield service.wait_healthy()

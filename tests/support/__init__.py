@@ -1,0 +1,1 @@
+"""Tissue, models and processes that tests, demo and benchmarks share."""

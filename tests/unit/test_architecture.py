@@ -1,0 +1,60 @@
+"""The shape of the tree: arrows point down, and TensorFlow stays in the encoder process."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("serving", "model", "dicom_io")
+ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
+LEAVES = {"serving.errors"}
+TENSORFLOW_FILES = {"model/savedmodel.py", "model/vit.py"}
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_point_down(room: str) -> None:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name in imports(path):
+            top = name.split(".")[0]
+            leaf = any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES)
+            if top in ROOMS and top != room and not leaf:
+                assert top in ALLOWED[room], f"{path} imports {name}"
+
+
+def test_the_leaf_imports_nothing_of_ours() -> None:
+    assert not {n for n in imports(ROOT / "serving/errors.py") if n.split(".")[0] in ROOMS}
+    assert not {n for n in imports(ROOT / "serving/__init__.py")}
+
+
+def test_only_two_files_import_tensorflow() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] in ("tensorflow", "keras") for name in imports(path))
+    }
+    assert users == TENSORFLOW_FILES
+
+
+@pytest.mark.parametrize("module", ["serving.app", "serving.http_server", "serving.launcher", "model.client"])
+def test_http_processes_do_not_import_tensorflow(module: str) -> None:
+    code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in ('tensorflow', 'keras')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
