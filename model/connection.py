@@ -53,5 +53,6 @@ class Connection:
     def close(self) -> None:
         with self._lock:
             self.closed = True
+            self.slab = None
             self._outbox.clear()
             self.sock.close()

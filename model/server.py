@@ -243,18 +243,21 @@ class EncoderServer:
         try:
             encoder = self._load()
             policy = BatchPolicy(bucket_sizes(encoder.facts.max_batch), self._max_wait_s)
-            with self._changed:
-                self._facts = encoder.facts
-                connections = list(self._connections.values())
-            for connection in connections:
-                connection.send(wire.Hello(encoder.facts))
-            self._interrupt()
+            self._say_hello(encoder.facts)
             buffer = np.empty((policy.sizes[-1], *PATCH_SHAPE), np.uint8)
             while (batch := self._next_batch(policy)) is not None:
                 self._run(encoder, batch, buffer)
         except BaseException as error:
             self._failure = error
             self._interrupt()
+
+    def _say_hello(self, facts: EncoderFacts) -> None:
+        with self._changed:
+            self._facts = facts
+            connections = list(self._connections.values())
+        for connection in connections:
+            connection.send(wire.Hello(facts))
+        self._interrupt()
 
     def _next_batch(self, policy: BatchPolicy) -> list[Queued[Stream, int]] | None:
         with self._changed:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
+from http import HTTPStatus
 
 import orjson
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from dicom_io.colour import ColourTransforms
 from dicom_io.source import ReadContext
 from model.client import EncoderClient
 from serving.admission import ByteBudget, Turns
+from serving.body import discard_body, read_body
 from serving.errors import TABLE, Code, ServiceError
 from serving.predict import Predictor
 from serving.request import parse_request
@@ -29,7 +30,6 @@ SLOTS_PER_REQUEST = 64
 """Patches that one request may have in the slab at once."""
 
 _JSON = "application/json"
-_IDLE_TIMEOUT_S = 30.0
 _FREE_BODY_BYTES = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         Threads that decode images; by default one for each core.
     """
     app = Flask("pathserve", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     telemetry = Telemetry(multiprocess_folder())
     context = ReadContext(settings.max_image_pixels, ColourTransforms())
     endpoint = _PredictEndpoint(
@@ -96,18 +95,18 @@ class _PredictEndpoint:
             outcome = str(_http_exception_code(error))
         except Exception as error:
             response, outcome = _answer_unexpected(error), str(Code.INTERNAL_ERROR)
+        if response.status_code != HTTPStatus.OK:
+            discard_body(request.environ)
         response.headers["X-Request-Id"] = record.request_id
         self._telemetry.finish(record, response.status_code, outcome)
         return response
 
     def _answer(self, record: RequestRecord) -> Response:
         deadline = time.monotonic() + self._settings.request_timeout_s
-        size = request.content_length
-        if size is not None and size > self._settings.max_request_bytes:
-            raise RequestEntityTooLarge
-        expected = self._settings.max_request_bytes if size is None else size
+        limit = self._settings.max_request_bytes
+        expected = limit if request.content_length is None else min(request.content_length, limit)
         with self._turns.turn(), self._bodies.holding(expected, deadline):
-            body = _read_body()
+            body = read_body(request.environ, limit, deadline)
             record.request_bytes = len(body)
             with record.stages.measure("parse"):
                 parsed = parse_request(body, self._settings.max_patches_per_request)
@@ -122,28 +121,12 @@ class _PredictEndpoint:
         return Response(answer, content_type=_JSON)
 
 
-def _read_body() -> bytes:
-    """Read the request's body; a client that stops sending is given up after a while."""
-    connection = request.environ.get("gunicorn.socket")
-    if isinstance(connection, socket.socket):
-        connection.settimeout(_IDLE_TIMEOUT_S)
-    try:
-        return request.get_data(cache=False)
-    except OSError as error:
-        raise ServiceError(
-            Code.INVALID_REQUEST_FIELD_ERROR, "The request's body did not arrive completely."
-        ) from error
-
-
 def _answer_error(error: ServiceError) -> Response:
     status = TABLE[error.code].status
     assert status is not None, f"{error.code} cannot fail a whole request"
     response = Response(error_body(error), status=status, content_type=_JSON)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
-    if status in (413, 503):
-        # The body may not have been read: the connection cannot serve another request.
-        response.headers["Connection"] = "close"
     return response
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
 from prometheus_client import multiprocess
 
 from model.client import EncoderClient
@@ -20,6 +21,27 @@ from model.json_log import JsonLines, log_as_json
 from serving.app import SLOTS_PER_REQUEST, create_app
 from serving.settings import Settings, load_settings
 from serving.telemetry import multiprocess_folder
+
+_SILENCE_S = 0.05
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, made not to wait for clients in its main loop.
+
+    Upstream lingers up to two seconds in the main loop for each connection that it closes with bytes
+    left unread, and keeps a thread for five seconds for each new connection that stays silent. Either
+    way a few clients could keep health and metrics from being answered.
+    """
+
+    def handle(self, conn: Any) -> Any:
+        """Serve one request in a thread; say whether the connection stays open."""
+        if not conn.initialized and not conn.data_ready and not conn.wait_for_data(_SILENCE_S):
+            return _DEFER  # back to the poller, which wakes a thread when there is something to read
+        keep = super().handle(conn)
+        if not keep:
+            conn.close(graceful=True)
+            conn.close = lambda graceful=False: None  # the main loop closes it once more
+        return keep
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc]
@@ -45,7 +67,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener}",
             "workers": settings.workers,
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "threads": settings.threads,
             "timeout": 60,  # of the worker's main loop, not of a request
             "graceful_timeout": max(1, int(settings.grace_s)),

@@ -47,7 +47,7 @@ class PredictRequest:
         return sum(len(item.patches) for item in self.items if isinstance(item, Instance))
 
 
-def parse_request(body: bytes, max_patches: int) -> PredictRequest:
+def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
     """Parse a request's body.
 
     Parameters
@@ -79,7 +79,7 @@ def parse_request(body: bytes, max_patches: int) -> PredictRequest:
     return PredictRequest(tuple(_parse_item(instance) for instance in instances))
 
 
-def _load(body: bytes) -> object:
+def _load(body: bytes | bytearray) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -1,0 +1,1 @@
+"""``make bench``: the service beside the bare encoder, in one run, as ratios."""

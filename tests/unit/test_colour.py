@@ -53,14 +53,19 @@ def test_gray_becomes_three_equal_channels() -> None:
 
 
 def test_cmyk_becomes_rgb() -> None:
-    inks = np.array([[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 0, 0], [0, 0, 255, 0], [0, 0, 0, 255]]], np.uint8)
+    inks = np.array(
+        [[[0, 0, 0, 0], [255, 0, 0, 0], [0, 255, 0, 0], [0, 0, 255, 0], [0, 0, 0, 255]]], np.uint8
+    )
     expected = [[255, 255, 255], [0, 255, 255], [255, 0, 255], [255, 255, 0], [0, 0, 0]]
     assert to_rgb(inks)[0].tolist() == expected
 
 
 def gray_profile() -> bytes:
     """Return a gray profile with gamma 1.8, made from the sRGB one's bytes by the profile's own layout."""
-    white, curve = b"XYZ " + bytes(4) + b"\x00\x00\xf6\xd6\x00\x01\x00\x00\x00\x00\xd3\x2d", b"curv" + bytes(7) + b"\x01\x01\xcd"
+    white, curve = (
+        b"XYZ " + bytes(4) + b"\x00\x00\xf6\xd6\x00\x01\x00\x00\x00\x00\xd3\x2d",
+        b"curv" + bytes(7) + b"\x01\x01\xcd",
+    )
     text = b"mluc" + bytes(4) + (1).to_bytes(4, "big") + (12).to_bytes(4, "big") + b"enUS"
     text += (2).to_bytes(4, "big") + (28).to_bytes(4, "big") + b"\x00g" + b"\x00\x00"
     tags = [(b"desc", text), (b"cprt", text), (b"wtpt", white), (b"kTRC", curve)]

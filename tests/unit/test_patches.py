@@ -12,9 +12,15 @@ from tests.support.tissue import tissue
 
 
 @given(
-    st.integers(-30, 60), st.integers(-30, 60), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 4])
+    st.integers(-30, 60),
+    st.integers(-30, 60),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3, 4]),
 )
-def test_a_crop_is_the_image_with_black_around_it(x: int, y: int, width: int, height: int, channels: int) -> None:
+def test_a_crop_is_the_image_with_black_around_it(
+    x: int, y: int, width: int, height: int, channels: int
+) -> None:
     pixels = np.random.RandomState(1).randint(0, 256, (25, 31, channels)).astype(np.uint8)
     framed = np.zeros((25 + 200, 31 + 200, channels), np.uint8)
     framed[:] = CMYK_BLACK if channels == 4 else 0

@@ -120,7 +120,9 @@ def test_a_cut_off_image_is_an_image_error(kind: str, part: float) -> None:
     assert code_of(data[: int(len(data) * part)]) is Code.IMAGE_ERROR
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"plain text that somebody renamed to .png", bytes(1000), b"GIF89a" + bytes(50)])
+@pytest.mark.parametrize(
+    "data", [b"", b"x", b"plain text that somebody renamed to .png", bytes(1000), b"GIF89a" + bytes(50)]
+)
 def test_what_is_no_image_is_an_image_error(data: bytes) -> None:
     assert code_of(data) is Code.IMAGE_ERROR
 

@@ -54,7 +54,8 @@ def test_integers_may_come_as_doubles() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, "1", "", None, [], {}, 1.5, float("nan"), float("inf"), -float("inf"), 2**63, -(2**65)]
+    "value",
+    [True, False, "1", "", None, [], {}, 1.5, float("nan"), float("inf"), -float("inf"), 2**63, -(2**65)],
 )
 def test_a_malformed_origin_fails_its_instance(value: object) -> None:
     assert code_of(patched(x_origin=value)) is FIELD
@@ -117,7 +118,9 @@ def test_a_token_is_in_no_error_and_no_repr() -> None:
 
 @pytest.mark.parametrize("name", ["srgb", "SRGB", "sRgb"])
 def test_colour_spaces_are_named_in_any_case(name: str) -> None:
-    assert parse_good(extensions={"transform_imaging_to_icc_profile": name}).options.icc_target is IccTarget.SRGB
+    assert (
+        parse_good(extensions={"transform_imaging_to_icc_profile": name}).options.icc_target is IccTarget.SRGB
+    )
 
 
 @pytest.mark.parametrize("value", [None, "", "none", "NONE"])
@@ -132,7 +135,10 @@ def test_an_unknown_colour_space_is_an_icc_error(value: object) -> None:
     assert code_of(extended(transform_imaging_to_icc_profile=value)) is expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [(True, True), ("True", True), ("False", False), (False, False), ("false", False), (None, True)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), ("True", True), ("False", False), (False, False), ("false", False), (None, True)],
+)
 def test_require_inside_is_a_boolean_or_its_name(value: object, expected: bool) -> None:
     item = parse_good(extensions={"require_patches_fully_in_source_image": value})
     assert item.options.require_inside is expected
@@ -146,7 +152,14 @@ def test_anything_else_is_no_boolean(value: object) -> None:
 def test_image_dimensions_are_two_positive_integers() -> None:
     item = parse_good(extensions={"image_dimensions": {"width_px": 300.0, "height_px": 400}})
     assert item.options.image_dimensions == (300, 400)
-    for value in (5, [], {"width_px": 3}, {"width_px": 0, "height_px": 3}, {"width_px": "3", "height_px": 3}):
+    faults: list[object] = [
+        5,
+        [],
+        {"width_px": 3},
+        {"width_px": 0, "height_px": 3},
+        {"width_px": "3", "height_px": 3},
+    ]
+    for value in faults:
         assert code_of(extended(image_dimensions=value)) is FIELD
 
 
@@ -158,9 +171,22 @@ def test_unknown_extensions_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"not json", b"\xff\xfe", b"[]", b"5", b"null", b"{}", b'{"instances": {}}', b'{"instances": []}',
-     b'{"instances": null}', b"[" * 100_000, b'{"instances": ["\\ud800"}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"5",
+        b"null",
+        b"{}",
+        b'{"instances": {}}',
+        b'{"instances": []}',
+        b'{"instances": null}',
+        b"[" * 100_000,
+        b'{"instances": ["\\ud800"}',
+    ],
+)
 def test_a_body_without_readable_instances_fails_the_request(body: bytes) -> None:
     with pytest.raises(ServiceError) as caught:
         parse_request(body, 10)
@@ -178,18 +204,35 @@ def test_too_many_patches_fail_the_request() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["instances", "raw_image_bytes", "patch_coordinates", "extensions", "x_origin", "y_origin", "width",
-             "height", "image_dimensions", "width_px", "height_px", "bearer_token", "dicom_path",
-             "image_file_uri", "transform_imaging_to_icc_profile", "require_patches_fully_in_source_image"]
-        ),
-        inner,
-        max_size=6,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "instances",
+                    "raw_image_bytes",
+                    "patch_coordinates",
+                    "extensions",
+                    "x_origin",
+                    "y_origin",
+                    "width",
+                    "height",
+                    "image_dimensions",
+                    "width_px",
+                    "height_px",
+                    "bearer_token",
+                    "dicom_path",
+                    "image_file_uri",
+                    "transform_imaging_to_icc_profile",
+                    "require_patches_fully_in_source_image",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
     ),
     max_leaves=30,
-)  # fmt: skip
+)
 
 
 @given(st.lists(json_values, min_size=1, max_size=4))

@@ -1,0 +1,129 @@
+"""Requests to measure with, and clients that send them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+import requests
+
+from tests.support.service import Service
+from tests.support.tissue import encode, instance, tissue
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A request body that is sent again and again.
+
+    Attributes
+    ----------
+    patches:
+        Patches in one request.
+    clients:
+        Clients that send it at the same time, each one request after the other.
+    """
+
+    name: str
+    body: bytes
+    patches: int
+    clients: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came out: rate in patches/s, latencies in ms, CPU of all server processes in ms a patch."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+    answer_bytes: float
+
+
+def scenarios() -> list[Scenario]:
+    """Return the requests that the README's table shows."""
+    image = tissue(2240, 2240)
+    origins = [(x, y) for y in range(0, 2240, 224) for x in range(0, 2240, 224)]
+    tiles = [np.ascontiguousarray(image[y : y + 224, x : x + 224]) for x, y in origins]
+    png = _body(instance(encode(tiles[0])))
+    jpegs = [instance(encode(tile, "JPEG", quality=90)) for tile in tiles[:64]]
+    large = instance(encode(image, "JPEG", quality=90), *origins)
+    return [
+        Scenario("one 224 PNG a request", png, 1),
+        Scenario("64 JPEG 224 instances", _body(*jpegs), 64),
+        Scenario("one 2240x2240 JPEG, 100 patches", _body(large), 100),
+        Scenario("one 224 PNG, 8 clients", png, 1, clients=8),
+        Scenario("64 JPEG 224 instances, 4 clients", _body(*jpegs), 64, clients=4),
+    ]
+
+
+def _body(*instances: object) -> bytes:
+    return json.dumps({"instances": list(instances)}).encode()
+
+
+def measure(service: Service, scenario: Scenario, seconds: float) -> Measured:
+    """Send a scenario's request for so many seconds and at least twice a client."""
+    latencies: list[float] = []
+    sizes: list[int] = []
+    lock = threading.Lock()
+    _client(service, scenario, 0.0, 1, latencies, sizes, lock)  # warm
+    latencies.clear()
+    cpu = _cpu_seconds(service)
+    started = time.perf_counter()
+    threads = [
+        threading.Thread(target=_client, args=(service, scenario, seconds, 2, latencies, sizes, lock))
+        for _ in range(scenario.clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - started
+    patches = scenario.patches * len(latencies)
+    ordered = sorted(latencies)
+    return Measured(
+        rate=patches / elapsed,
+        p50_ms=1000 * statistics.median(ordered),
+        p99_ms=1000 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
+        cpu_ms=1000 * (_cpu_seconds(service) - cpu) / patches,
+        answer_bytes=statistics.mean(sizes) / scenario.patches,
+    )
+
+
+def _client(
+    service: Service,
+    scenario: Scenario,
+    seconds: float,
+    least: int,
+    latencies: list[float],
+    sizes: list[int],
+    lock: threading.Lock,
+) -> None:
+    session = requests.Session()
+    session.trust_env = False
+    until = time.perf_counter() + seconds
+    while least > 0 or time.perf_counter() < until:
+        started = time.perf_counter()
+        response = session.post(f"{service.url}/predict", data=scenario.body, timeout=600)
+        taken = time.perf_counter() - started
+        if response.status_code != 200 or b'"error"' in response.content:
+            raise RuntimeError(f"{scenario.name}: HTTP {response.status_code} {response.text[:300]}")
+        least -= 1
+        with lock:
+            latencies.append(taken)
+            sizes.append(len(response.content))
+
+
+def _cpu_seconds(service: Service) -> float:
+    times = [process.cpu_times() for process in service.processes()]
+    return sum(t.user + t.system for t in times)
+
+
+def memory_megabytes(process: psutil.Process) -> float:
+    """Return a process' proportional share of memory (PSS) in MB."""
+    return float(process.memory_full_info().pss) / 1e6

@@ -1,0 +1,306 @@
+"""Starting, failing, recovering and stopping: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.conftest import ModelFolders
+from tests.support.service import Service, wait_until
+from tests.support.tissue import encode, instance, tissue
+
+
+@pytest.fixture
+def slow_service(model_folders: ModelFolders) -> Iterator[Service]:
+    """A service whose model takes about a tenth of a second a patch."""
+    environment = {"PATHSERVE_MODEL": model_folders["slow"], "PATHSERVE_MAX_BATCH": "4"}
+    with Service(environment) as service:
+        yield service.wait_healthy()
+
+
+def large_request(patches: int) -> dict[str, object]:
+    return instance(encode(tissue(), "JPEG"), *[(i % 288, 0) for i in range(patches)])
+
+
+def post(service: Service, sent: dict[str, object]) -> requests.Response:
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(f"{service.url}/predict", json={"instances": [sent]}, timeout=120)
+
+
+def wait_for_work(service: Service) -> None:
+    wait_until(lambda: service.metrics().get("pathserve_batch_size_count", 0.0) > 0, "the first batch")
+
+
+def test_sigterm_answers_what_is_in_flight_then_exits_0(slow_service: Service) -> None:
+    port = slow_service.port
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, slow_service, large_request(30))
+        wait_for_work(slow_service)
+        everyone = slow_service.processes()
+        slow_service.process.send_signal(signal.SIGTERM)
+
+        def refused() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) != 0
+
+        wait_until(refused, "the listener to close")
+        assert answer.result().status_code == 200
+    assert slow_service.process.wait(60) == 0
+    wait_until(lambda: not any(p.is_running() for p in everyone), "every process to end")
+
+
+def test_a_killed_encoder_gives_503_at_once_and_is_replaced(slow_service: Service) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(post, slow_service, large_request(60)) for _ in range(3)]
+        wait_for_work(slow_service)
+        encoder = slow_service.encoder()
+        encoder.send_signal(signal.SIGKILL)
+        wait_until(lambda: slow_service.health() == 503, "health to turn 503", timeout_s=2)
+        for answer in answers:
+            response = answer.result()
+            assert response.status_code == 503
+            assert int(response.headers["Retry-After"]) > 0
+            assert response.json()["error"]["code"] == "SERVICE_UNAVAILABLE_ERROR"
+    slow_service.wait_healthy()
+    assert slow_service.encoder().pid != encoder.pid
+    assert post(slow_service, large_request(2)).status_code == 200
+    wait_until(
+        lambda: slow_service.metrics()["pathserve_encoder_restarts_total"] == 1, "the restart to be counted"
+    )
+
+
+def test_a_stopped_encoder_turns_health_503_until_it_goes_on(slow_service: Service) -> None:
+    encoder = slow_service.encoder()
+    encoder.suspend()
+    try:
+        wait_until(lambda: slow_service.health() == 503, "health to turn 503", timeout_s=4)
+    finally:
+        encoder.resume()
+    wait_until(lambda: slow_service.health() == 200, "health to return")
+
+
+def test_a_killed_worker_is_replaced_and_nothing_leaks(slow_service: Service) -> None:
+    encoder = slow_service.encoder()
+    descriptors = encoder.num_fds()
+    for _ in range(3):
+        victim = slow_service.workers()[0]
+        with ThreadPoolExecutor(2) as pool:
+            answers = [pool.submit(_status_or_none, slow_service) for _ in range(2)]
+            wait_for_work(slow_service)
+            victim.send_signal(signal.SIGKILL)
+            assert {answer.result() for answer in answers} <= {200, None}
+        wait_until(lambda: len(slow_service.workers()) == 2, "a new worker")
+        wait_until(lambda: slow_service.health() == 200, "health")
+    assert post(slow_service, large_request(2)).status_code == 200
+    wait_until(lambda: encoder.num_fds() <= descriptors + 1, "descriptors to be closed")
+    wait_until(lambda: slow_service.metrics()["pathserve_queue_depth"] == 0, "the queue to empty")
+
+
+def _status_or_none(service: Service) -> int | None:
+    try:
+        return post(service, large_request(20)).status_code
+    except requests.ConnectionError:
+        return None  # its worker was the one that was killed
+
+
+def test_a_killed_gunicorn_is_replaced_on_the_same_port(slow_service: Service) -> None:
+    first = slow_service.gunicorn()
+    workers = slow_service.workers()
+    first.send_signal(signal.SIGKILL)
+    wait_until(lambda: not any(w.is_running() for w in workers), "its workers to end")
+    wait_until(lambda: slow_service.health() == 200, "health")
+    assert slow_service.gunicorn().pid != first.pid
+    assert post(slow_service, large_request(1)).status_code == 200
+
+
+def test_when_the_launcher_is_killed_everything_ends(slow_service: Service) -> None:
+    everyone = slow_service.processes()
+    slow_service.process.kill()
+    slow_service.process.wait()
+    wait_until(lambda: not any(_alive(p) for p in everyone), "every process to end")
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_health_and_metrics_are_answered_while_every_prediction_turn_is_taken(
+    model_folders: ModelFolders,
+) -> None:
+    environment = {
+        "PATHSERVE_MODEL": model_folders["slow"],
+        "PATHSERVE_MAX_BATCH": "4",
+        "PATHSERVE_THREADS": "8",
+        "PATHSERVE_WORKERS": "1",
+        "PATHSERVE_ADMISSION_TIMEOUT_S": "0.2",
+    }
+    with Service(environment) as service, ThreadPoolExecutor(12) as pool:
+        service.wait_healthy()
+        running = [pool.submit(post, service, large_request(40)) for _ in range(2)]
+        wait_for_work(service)
+        crowd = [pool.submit(post, service, large_request(1)) for _ in range(10)]
+        assert service.health() == 200
+        assert "pathserve_queue_depth" in service.metrics()
+        refused = [answer.result() for answer in crowd]
+        assert {response.status_code for response in refused} <= {200, 503}
+        assert 503 in {response.status_code for response in refused}
+        for response in refused:
+            if response.status_code == 503:
+                assert int(response.headers["Retry-After"]) > 0
+        assert [answer.result().status_code for answer in running] == [200, 200]
+
+
+def test_a_request_beyond_its_time_is_answered_503(model_folders: ModelFolders) -> None:
+    environment = {
+        "PATHSERVE_MODEL": model_folders["slow"],
+        "PATHSERVE_MAX_BATCH": "2",
+        "PATHSERVE_REQUEST_TIMEOUT_S": "0.5",
+    }
+    with Service(environment) as service:
+        service.wait_healthy()
+        response = post(service, large_request(100))
+        assert response.status_code == 503
+        assert "time limit" in response.json()["error"]["description"]
+        wait_until(lambda: service.metrics()["pathserve_queue_depth"] == 0, "its patches to be dropped")
+
+
+def test_a_body_beyond_the_limit_is_413(model_folders: ModelFolders) -> None:
+    environment = {"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_MAX_REQUEST_BYTES": "200000"}
+    with Service(environment) as service:
+        service.wait_healthy()
+        sent = instance(encode(tissue()))
+        assert post(service, instance(encode(tissue(), "JPEG", quality=70))).status_code == 200
+        response = post(service, sent)
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "REQUEST_TOO_LARGE_ERROR"
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(100):
+                yield b" " * 10_000
+
+        response = requests.post(f"{service.url}/predict", data=chunks(), timeout=30)
+        assert response.status_code == 413
+
+
+def test_a_large_request_is_never_held_whole(model_folders: ModelFolders) -> None:
+    """4,000 patches are 602 MB of pixels; the service may grow by a fraction of that."""
+    environment = {"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_WORKERS": "1"}
+    with Service(environment) as service:
+        service.wait_healthy()
+        image = encode(tissue(2048, 2048), "JPEG", quality=80)
+        origins = [(i % 1824, (i * 7) % 1824) for i in range(4000)]
+        post(service, instance(image, *origins[:200]))
+        before = _memory(service)
+        peak, done = [before], threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.05):
+                peak.append(_memory(service))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        response = post(service, instance(image, *origins))
+        done.set()
+        watcher.join()
+        assert response.status_code == 200
+        assert len(response.json()["predictions"][0]["result"]["patch_embeddings"]) == 4000
+        assert max(peak) - before < 200e6
+
+
+def _memory(service: Service) -> int:
+    """Return proportional memory of all processes, in bytes."""
+    return sum(process.memory_full_info().pss for process in service.processes())
+
+
+def test_metrics_add_up_over_workers(model_folders: ModelFolders) -> None:
+    with Service({"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_WORKERS": "3"}) as service:
+        service.wait_healthy()
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: post(service, large_request(3)), range(24)))
+        assert [a.status_code for a in answers] == [200] * 24
+        metrics = service.metrics()
+        assert metrics['pathserve_requests_total{code="ok",status="200"}'] == 24
+        assert metrics["pathserve_patches_total"] == 72
+        wait_until(lambda: service.metrics()["pathserve_batch_size_sum"] == 72, "the encoder's count")
+        assert metrics['pathserve_stage_seconds_count{stage="decode"}'] == 24
+
+
+def start_and_fail(environment: dict[str, str]) -> tuple[int, str]:
+    run = subprocess.run(
+        [sys.executable, "-m", "serving", "serve"],
+        env=os.environ | {"AIP_HTTP_PORT": "0"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return run.returncode, run.stderr
+
+
+@pytest.mark.parametrize("kind", ["wrong_size", "no_signature"])
+def test_a_wrong_model_stops_the_start_with_one_sentence(model_folders: ModelFolders, kind: str) -> None:
+    status, output = start_and_fail({"PATHSERVE_MODEL": model_folders[kind]})
+    assert status != 0
+    assert [line for line in output.splitlines() if line.startswith("pathserve: The SavedModel")]
+    assert "Traceback" not in output
+
+
+def test_a_bad_setting_stops_the_start_with_its_name() -> None:
+    status, output = start_and_fail({"PATHSERVE_WORKERS": "many"})
+    assert status != 0
+    assert "PATHSERVE_WORKERS" in output
+    assert "Traceback" not in output
+
+
+def test_a_port_in_use_stops_the_start_with_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status, output = start_and_fail({"AIP_HTTP_PORT": str(taken.getsockname()[1])})
+    assert status != 0
+    assert "AIP_HTTP_PORT" in output
+    assert "Traceback" not in output
+
+
+def test_the_log_is_json_and_says_untrained() -> None:
+    with Service({"PATHSERVE_MODEL": "builtin:vit-s16", "PATHSERVE_MAX_BATCH": "2"}) as service:
+        service.wait_healthy()
+        answer = service.predict(instance(encode(tissue()))).json()
+        (ready,) = [line for line in service.log_lines() if line["message"].startswith("encoder ready")]
+        assert "UNTRAINED" in ready["message"]
+    assert answer["metadata"]["untrained"] is True
+    assert "untrained" in answer["model"]
+    assert "untrained" in answer["modelDisplayName"]
+
+
+def test_the_demo_shows_vectors_and_the_fault_and_leaves_nothing_running() -> None:
+    root = Path(__file__).parents[2]
+    before = {p.pid for p in psutil.process_iter()}
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.demo"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("norm") == 5
+    assert "IMAGE_ERROR" in run.stdout
+    left = [p for p in psutil.process_iter() if p.pid not in before and "serving" in " ".join(p.cmdline())]
+    assert left == []

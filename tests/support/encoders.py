@@ -1,0 +1,40 @@
+"""Encoders without a model, for tests of what is around it."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from model.encoder import EncoderFacts, Patches, Vectors
+
+DIMENSION = 4
+
+
+def facts(max_batch: int = 8) -> EncoderFacts:
+    """Return the facts of an encoder that is no model."""
+    return EncoderFacts("corner", False, DIMENSION, "CPU", "float32", "", "sha256:00", max_batch)
+
+
+class CornerEncoder:
+    """Gives the first four bytes of a patch as its vector, so that a swapped vector shows.
+
+    A patch whose first byte is 255 is poison. ``gate`` holds batches back while it is cleared.
+    """
+
+    def __init__(self, max_batch: int = 8) -> None:
+        self.facts = facts(max_batch)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = threading.Event()
+        self.sizes: list[int] = []
+
+    def embed(self, patches: Patches) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, 4]``."""
+        self.running.set()
+        assert self.gate.wait(30)
+        self.sizes.append(len(patches))
+        corners = patches.reshape(len(patches), -1)[:, :DIMENSION]
+        if (corners[:, 0] == 255).any():
+            raise RuntimeError("poison")
+        return corners.astype(np.float32)
