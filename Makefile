@@ -35,6 +35,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format --check .
 
 lint: $(INSTALLED)
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/ruff check .
 
 types: $(INSTALLED)
