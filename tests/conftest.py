@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import models
 from tests.support.service import Service
+
+
+settings.register_profile("pathserve", deadline=None)  # machines are shared: no timing assertions
+settings.load_profile("pathserve")
 
 
 class ModelFolders:
