@@ -6,6 +6,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -48,12 +49,14 @@ class IccTransform:
         image's channels, or is of a kind without a transform (named colours).
     """
 
-    def __init__(self, profile: bytes, target: IccTarget, channels: int) -> None:
+    def __init__(
+        self, profile: bytes, target: IccTarget, channels: int, target_bytes: bytes | None = None
+    ) -> None:
         self._mode = _MODES[channels]
         try:
             self._transform = ImageCms.buildTransform(
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.ImageCmsProfile(io.BytesIO(target_profile(target))),
+                ImageCms.ImageCmsProfile(io.BytesIO(target_bytes or target_profile(target))),
                 self._mode,
                 "RGB",
                 ImageCms.Intent.PERCEPTUAL,
@@ -79,11 +82,14 @@ class ColourTransforms:
 
     Parameters
     ----------
+    profiles:
+        Target profiles that replace the built-in ones.
     max_entries:
         Transforms that are kept; the least recently used one is dropped first.
     """
 
-    def __init__(self, max_entries: int = 32) -> None:
+    def __init__(self, profiles: Mapping[IccTarget, bytes] | None = None, max_entries: int = 32) -> None:
+        self._profiles = profiles or {}
         self._max_entries = max_entries
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[bytes, IccTarget, int], IccTransform] = OrderedDict()
@@ -100,7 +106,7 @@ class ColourTransforms:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        transform = IccTransform(profile, target, channels)
+        transform = IccTransform(profile, target, channels, self._profiles.get(target))
         with self._lock:
             self._entries[key] = transform
             while len(self._entries) > self._max_entries:

@@ -6,6 +6,7 @@ tone curve. The bytes follow ICC.1:2010 (profile version 4.3), sections 7 to 10.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +94,15 @@ def target_profile(target: IccTarget) -> bytes:
     if target is IccTarget.SRGB:
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return write_matrix_profile(_SPACES[target])
+
+
+def is_rgb_profile(profile: bytes) -> bool:
+    """Say whether bytes are an ICC profile of an RGB space that lcms2 can read."""
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+    except (OSError, ImageCms.PyCMSError):
+        return False
+    return opened.xcolor_space.strip() == "RGB"
 
 
 def write_matrix_profile(space: RgbSpace) -> bytes:

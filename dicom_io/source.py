@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from dicom_io.caches import FrameCache
 from dicom_io.colour import ColourTransforms
+from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch, UInt8Array
+
+Measure = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +38,56 @@ class ReadOptions:
 
 @dataclass(frozen=True, slots=True)
 class ReadContext:
-    """What sources share inside one process: limits and caches."""
+    """What sources share inside one process: limits, caches and connections.
+
+    Attributes
+    ----------
+    dicomweb:
+        Stores of DICOMweb series.
+    frames:
+        Decoded frames of DICOM levels.
+    io:
+        Threads that wait for stores.
+    strict_dicom:
+        Whether requirements that are only documented refuse an image.
+    """
 
     max_image_pixels: int
     transforms: ColourTransforms
+    dicomweb: DicomWebStore
+    frames: FrameCache[Hashable]
+    io: Executor
+    strict_dicom: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSession:
+    """What the sources of one request share.
+
+    Attributes
+    ----------
+    deadline:
+        ``time.monotonic()`` seconds.
+    measure:
+        Adds the time of a ``with`` block to one of the request's stages: decode or colour.
+    """
+
+    context: ReadContext
+    deadline: float
+    measure: Measure
 
 
 class OpenedImage(Protocol):
-    """An image whose size is known and whose pixels can be read.
+    """An image whose size is known and whose patches can be read.
 
     Attributes
     ----------
     width, height:
         Size in pixels of the frame that patches are given in (after any resize).
     memory_bytes:
-        What ``load`` holds at its peak; the caller keeps the sum within a budget.
+        What reading it holds at its peak; the caller keeps the sum within a budget.
+    remote:
+        Whether ``fetch`` waits for a store.
     """
 
     @property
@@ -54,16 +96,45 @@ class OpenedImage(Protocol):
     def height(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
+    @property
+    def remote(self) -> bool: ...
+
+    def extra_reads(self, patches: int) -> int:
+        """Return what reading so many patches counts for beyond the patches themselves."""
+
+    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
+        """Hear which patches will be read, begin to fetch, and return the best order to read them in."""
 
     def load(self) -> None:
-        """Do the work that all patches share. Called once, before ``read``; may raise ServiceError."""
+        """Do the computing that all patches share. Called once, after ``plan`` and before ``read``."""
+
+    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+        """Wait until the bytes that these patches need are here."""
 
     def read(self, patch: Patch) -> UInt8Array:
         """Return one patch as uint8 RGB ``[height, width, 3]``; safe to call from many threads."""
 
+    def close(self) -> None:
+        """Stop fetching and let go."""
+
 
 class Source(Protocol):
-    """What an instance names. Opening it checks it, and reads no more than its header."""
+    """What an instance names.
 
-    def open(self, options: ReadOptions, context: ReadContext) -> OpenedImage:
-        """Open the image; raises ServiceError with the code that the API names for the fault."""
+    Attributes
+    ----------
+    remote:
+        Whether opening it waits for a store.
+    """
+
+    @property
+    def remote(self) -> bool: ...
+
+    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        """Open the image, reading no more than its header or metadata.
+
+        Raises
+        ------
+        ServiceError
+            With the code that the API names for the fault.
+        """

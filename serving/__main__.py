@@ -6,10 +6,7 @@ import argparse
 import sys
 
 from model.json_log import log_as_json
-from serving.settings import Settings, SettingsError, load_settings
-
-EXIT_BAD_SETTING = 78
-"""Exit status when a setting is wrong (EX_CONFIG)."""
+from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError, load_settings
 
 
 def main(arguments: list[str] | None = None) -> int:

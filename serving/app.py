@@ -11,13 +11,12 @@ import orjson
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from dicom_io.colour import ColourTransforms
-from dicom_io.source import ReadContext
 from model.client import EncoderClient
 from serving.admission import ByteBudget, Turns
 from serving.body import discard_body, read_body
 from serving.errors import TABLE, Code, ServiceError
 from serving.predict import Predictor
+from serving.read_context import read_context
 from serving.request import parse_request
 from serving.response import error_body, metadata, prediction_body
 from serving.settings import Settings
@@ -47,10 +46,13 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     """
     app = Flask("pathserve", static_folder=None)
     telemetry = Telemetry(multiprocess_folder())
-    context = ReadContext(settings.max_image_pixels, ColourTransforms())
-    endpoint = _PredictEndpoint(
-        settings, Predictor(encoder, context, threads or os.cpu_count() or 1), telemetry
+    predictor = Predictor(
+        encoder,
+        read_context(settings),
+        threads=threads or os.cpu_count() or 1,
+        max_reads=settings.max_patches_per_request,
     )
+    endpoint = _PredictEndpoint(settings, predictor, telemetry)
 
     def health() -> Response:
         facts = encoder.facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Any
 
 import cv2
@@ -19,7 +20,8 @@ from prometheus_client import multiprocess
 from model.client import EncoderClient
 from model.json_log import JsonLines, log_as_json
 from serving.app import SLOTS_PER_REQUEST, create_app
-from serving.settings import Settings, load_settings
+from serving.read_context import read_context
+from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError, load_settings
 from serving.telemetry import multiprocess_folder
 
 _SILENCE_S = 0.05
@@ -118,6 +120,11 @@ def main() -> None:
     options = parser.parse_args()
     settings = load_settings()
     log_as_json(settings.log_level, process="http")
+    try:
+        read_context(settings)
+    except SettingsError as error:
+        print(f"pathserve: {error}", file=sys.stderr, flush=True)
+        sys.exit(EXIT_BAD_SETTING)
     GunicornApplication(settings, options.listener, options.encoder).run()
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from prometheus_client import multiprocess
 
 from model.worker import EXIT_BAD_MODEL
-from serving.settings import Settings
+from serving.settings import EXIT_BAD_SETTING, Settings
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +151,8 @@ class Launcher:
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
             if status == EXIT_BAD_MODEL:
                 return EXIT_BAD_MODEL
+        if child is self._http and status == EXIT_BAD_SETTING:
+            return EXIT_BAD_SETTING
         if child is self._http and status in _GUNICORN_BOOT_ERRORS:
             log.error("the HTTP workers cannot start", extra={"exit_status": status})
             return 1

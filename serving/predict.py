@@ -12,13 +12,14 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from dicom_io.patches import Patch, UInt8Array, require_inside
-from dicom_io.source import OpenedImage, ReadContext
+from dicom_io.source import OpenedImage, ReadContext, ReadSession
 from model.client import EncoderClient
 from model.encoder import EncoderFacts, Vectors
 from model.link import DeadlineExceeded, EncoderUnavailable, Stream
@@ -30,10 +31,16 @@ from serving.telemetry import StageTimes
 CHUNK = 8
 """Patches that one task of the pool reads."""
 
+OPENED_AHEAD = 8
+"""Images of a request that are being opened at the same time, each perhaps at a store."""
+
 _MEGABYTE = 1_000_000
 _FREE_IMAGE_BYTES = 8 * _MEGABYTE
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+_Pixels = list[UInt8Array]
 
 Outcome = Vectors | ServiceError
 """float32 ``[patches, dimension]`` in the order of the instance's patches, or why there is none."""
@@ -54,11 +61,14 @@ class Predictor:
     ----------
     threads:
         Threads that decode, for all requests together; as many as there are cores.
+    max_reads:
+        Patches, and further frames of resized levels, that one request may read.
     """
 
-    def __init__(self, encoder: EncoderClient, context: ReadContext, threads: int) -> None:
+    def __init__(self, encoder: EncoderClient, context: ReadContext, *, threads: int, max_reads: int) -> None:
         self._encoder = encoder
         self._context = context
+        self._max_reads = max_reads
         self._lookahead = threads + 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         # Room for the largest image allowed: decoded and resized, four bytes a pixel.
@@ -81,8 +91,10 @@ class Predictor:
         stream: Stream | None = None
         try:
             stream = self._encoder.open_stream(request.patch_count)
-            run = _Run(request, stream, deadline, stages, self._lookahead, self._pool, self._memory)
-            outcomes = run.outcomes(self._context)
+            session = ReadSession(self._context, deadline, stages.measure)
+            reads = max(0, self._max_reads - request.patch_count)
+            run = _Run(request, stream, session, reads, self._lookahead, self._pool, self._memory)
+            outcomes = run.outcomes()
             stages.add("queue", stream.queue_s)
             stages.add("encode", stream.encode_s)
             return Predictions(outcomes, stream.facts)
@@ -100,14 +112,30 @@ class Predictor:
 
 
 class _Image:
-    """An opened image on its way through the pool."""
+    """An opened image on its way through the pipeline.
+
+    Attributes
+    ----------
+    first:
+        Index in the request of its first patch.
+    chunks:
+        Indexes of its patches, in the order in which they are read, a few to a chunk.
+    loaded:
+        The first chunk's pixels; none yet where they must be fetched first.
+    """
 
     def __init__(self, position: int, instance: Instance, first: int, image: OpenedImage) -> None:
         self.position = position
         self.patches = instance.patches
         self.first = first
         self.image = image
-        self.loaded: Future[list[UInt8Array]] = Future()
+        order = image.plan(instance.patches)
+        self.chunks = deque(order[i : i + CHUNK] for i in range(0, len(order), CHUNK))
+        self.loaded: Future[_Pixels] = Future()
+
+    def patches_of(self, chunk: Sequence[int]) -> list[Patch]:
+        """Return the patches of a chunk."""
+        return [self.patches[index] for index in chunk]
 
 
 class _Run:
@@ -117,16 +145,17 @@ class _Run:
         self,
         request: PredictRequest,
         stream: Stream,
-        deadline: float,
-        stages: StageTimes,
+        session: ReadSession,
+        reads: int,
         lookahead: int,
         pool: ThreadPoolExecutor,
         memory: ByteBudget,
     ) -> None:
         self._items = request.items
         self._stream = stream
-        self._deadline = deadline
-        self._stages = stages
+        self._session = session
+        self._deadline = session.deadline
+        self._reads_left = reads
         self._lookahead = lookahead
         self._memory = memory
         self._counts = [0 if isinstance(item, ServiceError) else len(item.patches) for item in request.items]
@@ -134,11 +163,11 @@ class _Run:
         self._errors: dict[int, ServiceError] = {}
         self._held: deque[_Image] = deque()
         alone = len(self._items) == 1 and request.patch_count <= CHUNK
-        self._submit: Callable[..., Future[list[UInt8Array]]] = _run_now if alone else pool.submit
+        self._submit: Callable[..., Future[_Pixels]] = _run_now if alone else pool.submit
 
-    def outcomes(self, context: ReadContext) -> list[Outcome]:
+    def outcomes(self) -> list[Outcome]:
         """Send every patch to the encoder, wait for the vectors and sort them by instance."""
-        opened = self._open_all(context)
+        opened = self._open_all()
         upcoming = next(opened, None)
         try:
             while upcoming is not None or self._held:
@@ -150,6 +179,9 @@ class _Run:
                 self._release(self._held.popleft())
             self._stream.wait(self._deadline)
         finally:
+            opened.close()
+            if upcoming is not None:
+                upcoming.image.close()
             for image in self._held:
                 image.loaded.cancel()
                 image.loaded.add_done_callback(partial(self._abandon, image))
@@ -158,15 +190,42 @@ class _Run:
             for position, (first, count) in enumerate(zip(self._firsts, self._counts, strict=True))
         ]
 
-    # Opening: in the request's thread
+    # Opening: here, or in threads that wait for stores
 
-    def _open_all(self, context: ReadContext) -> Iterator[_Image]:
-        for position, item in enumerate(self._items):
-            if isinstance(item, ServiceError):
-                self._errors[position] = item
-                continue
-            with self._instance(position), self._stages.measure("fetch"):
-                yield _Image(position, item, self._firsts[position], _open(item, context))
+    def _open_all(self) -> Generator[_Image, None, None]:
+        """Yield the images that could be opened, in order, while the next ones are being opened."""
+        opening: deque[tuple[int, Instance, Future[OpenedImage]]] = deque()
+        items = iter(enumerate(self._items))
+        while True:
+            while len(opening) < OPENED_AHEAD and (entry := next(items, None)) is not None:
+                position, item = entry
+                if isinstance(item, ServiceError):
+                    self._errors[position] = item
+                else:
+                    opening.append((position, item, self._open(item)))
+            if not opening:
+                return
+            position, item, future = opening.popleft()
+            with self._instance(position):
+                with self._session.measure("fetch"):
+                    image = self._result(future)
+                self._count_reads(image.extra_reads(len(item.patches)))
+                yield _Image(position, item, self._firsts[position], image)
+
+    def _count_reads(self, reads: int) -> None:
+        """Count frames of resized levels against what the request may read."""
+        if reads > self._reads_left:
+            raise ServiceError(
+                Code.TOO_MANY_PATCHES_ERROR,
+                f"Reading this level at another size takes {reads} reads more than its patches, and "
+                f"{self._reads_left} are left for the request; send fewer patches, or use a smaller level.",
+            )
+        self._reads_left -= reads
+
+    def _open(self, instance: Instance) -> Future[OpenedImage]:
+        if instance.source.remote:
+            return self._session.context.io.submit(_open, instance, self._session)
+        return _run_now(_open, instance, self._session)
 
     def _start(self, image: _Image) -> bool:
         """Begin to load an image; say no while enough are loading or there is no memory for it."""
@@ -182,52 +241,59 @@ class _Run:
         return True
 
     def _release(self, image: _Image) -> None:
+        image.image.close()
         self._memory.give_back(image.image.memory_bytes)
 
-    def _abandon(self, image: _Image, _: Future[list[UInt8Array]]) -> None:
+    def _abandon(self, image: _Image, _: Future[_Pixels]) -> None:
         self._release(image)
 
     # Reading: in the pool
 
-    def _load(self, image: _Image) -> list[UInt8Array]:
-        with self._stages.measure("decode"):
-            image.image.load()
-        return self._read(image.image, image.patches[:CHUNK])
+    def _load(self, image: _Image) -> _Pixels:
+        image.image.load()
+        return [] if image.image.remote else self._read(image.image, image.patches_of(image.chunks[0]))
 
-    def _read(self, image: OpenedImage, patches: tuple[Patch, ...]) -> list[UInt8Array]:
-        with self._stages.measure("colour"):
-            return [image.read(patch) for patch in patches]
+    @staticmethod
+    def _read(image: OpenedImage, patches: list[Patch]) -> _Pixels:
+        return [image.read(patch) for patch in patches]
 
     # Sending: in the request's thread
 
     def _send_image(self, image: _Image) -> None:
-        self._send(image.first, self._result(image.loaded))
-        chunks: deque[tuple[int, Future[list[UInt8Array]]]] = deque()
+        reading: deque[tuple[Sequence[int], Future[_Pixels]]] = deque()
+        if first := self._result(image.loaded):
+            self._send(image, image.chunks.popleft(), first)
         try:
-            for start in range(CHUNK, len(image.patches), CHUNK):
-                patches = image.patches[start : start + CHUNK]
-                chunks.append((image.first + start, self._submit(self._read, image.image, patches)))
-                if len(chunks) > self._lookahead:
-                    self._send_chunk(*chunks.popleft())
-            while chunks:
-                self._send_chunk(*chunks.popleft())
+            while image.chunks or reading:
+                while reading and (
+                    reading[0][1].done() or not image.chunks or len(reading) > self._lookahead
+                ):
+                    chunk, future = reading.popleft()
+                    self._send(image, chunk, self._result(future))
+                if image.chunks:
+                    chunk = image.chunks.popleft()
+                    patches = image.patches_of(chunk)
+                    self._fetch(image, patches)
+                    reading.append((chunk, self._submit(self._read, image.image, patches)))
         finally:
-            for _, future in chunks:
+            for _, future in reading:
                 future.cancel()
 
-    def _send_chunk(self, first: int, future: Future[list[UInt8Array]]) -> None:
-        self._send(first, self._result(future))
+    def _fetch(self, image: _Image, patches: list[Patch]) -> None:
+        if image.image.remote:
+            with self._session.measure("fetch"):
+                image.image.fetch(patches, self._deadline)
 
-    def _send(self, first: int, patches: list[UInt8Array]) -> None:
+    def _send(self, image: _Image, chunk: Sequence[int], patches: _Pixels) -> None:
         sent = 0
         while sent < len(patches):
             slots = self._stream.acquire(len(patches) - sent, self._deadline)
             for slot, pixels in zip(slots, patches[sent:], strict=False):
                 self._stream.pixels(slot)[...] = pixels
-            self._stream.submit({slot: first + sent + i for i, slot in enumerate(slots)})
+            self._stream.submit({slot: image.first + chunk[sent + i] for i, slot in enumerate(slots)})
             sent += len(slots)
 
-    def _result(self, future: Future[list[UInt8Array]]) -> list[UInt8Array]:
+    def _result(self, future: Future[R]) -> R:
         if not wait([future], max(0.0, self._deadline - time.monotonic())).done:
             raise DeadlineExceeded
         return future.result()
@@ -260,9 +326,9 @@ class _Run:
         return self._stream.vectors[first : first + count]
 
 
-def _run_now(function: Callable[..., list[UInt8Array]], *args: object) -> Future[list[UInt8Array]]:
+def _run_now(function: Callable[..., R], *args: object) -> Future[R]:
     """Do in this thread what a pool would do in another: a lone patch has nobody to overlap with."""
-    future: Future[list[UInt8Array]] = Future()
+    future: Future[R] = Future()
     try:
         future.set_result(function(*args))
     except Exception as error:
@@ -270,8 +336,8 @@ def _run_now(function: Callable[..., list[UInt8Array]], *args: object) -> Future
     return future
 
 
-def _open(instance: Instance, context: ReadContext) -> OpenedImage:
-    image = instance.source.open(instance.options, context)
+def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+    image = instance.source.open(instance.options, session)
     if instance.options.require_inside:
         for patch in instance.patches:
             require_inside(patch, image.width, image.height)

@@ -14,6 +14,9 @@ from typing import TypeGuard
 
 import orjson
 
+from dicom_io.credentials import BearerToken
+from dicom_io.dicomweb import DicomWebSource
+from dicom_io.dicomweb_store import is_uid, parse_series_path
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.inline import InlineSource
 from dicom_io.patches import Patch
@@ -130,14 +133,41 @@ def _parse_source(instance: JsonObject) -> Source:
             f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
             f"this instance has {' and '.join(given) or 'none'}."
         )
+    if given == ["dicom_path"]:
+        return _parse_dicom_path(instance["dicom_path"], _parse_token(instance))
     if given != ["raw_image_bytes"]:
-        raise _bad(f"{given[0]} is not supported yet by this version; send raw_image_bytes.")
+        raise _bad(f"{given[0]} is not supported yet by this version; send raw_image_bytes or dicom_path.")
     if instance.get("bearer_token") not in (None, ""):
         raise _bad("bearer_token has no use with raw_image_bytes; leave it out.")
     text = instance["raw_image_bytes"]
     if not isinstance(text, str):
         raise _bad(f"raw_image_bytes must be a base64 string, not {_kind(text)}.")
     return InlineSource(text)
+
+
+def _parse_token(instance: JsonObject) -> BearerToken | None:
+    token = instance.get("bearer_token")
+    if token is None or token == "":
+        return None
+    if not isinstance(token, str):
+        raise _bad(f"bearer_token must be a string, not {_kind(token)}.")
+    return BearerToken(token)
+
+
+def _parse_dicom_path(value: object, token: BearerToken | None) -> Source:
+    if not _is_object(value):
+        raise _bad(f"dicom_path must be a JSON object, not {_kind(value)}.")
+    path, uids = value.get("series_path"), value.get("instance_uids")
+    if not isinstance(path, str):
+        raise _bad("dicom_path.series_path must be a string.")
+    if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
+        raise _bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
+    series = parse_series_path(path)
+    if not all(is_uid(uid) for uid in uids):
+        raise ServiceError(
+            Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
+        )
+    return DicomWebSource(series, tuple(uids), token)
 
 
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:

@@ -6,15 +6,20 @@ of settings is checked against this file by a test.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, DirectoryPath, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1 << 20
 _CORES = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+
+
+EXIT_BAD_SETTING = 78
+"""Exit status when a setting is wrong (EX_CONFIG)."""
 
 
 class SettingsError(Exception):
@@ -27,6 +32,18 @@ def _is_route(value: str) -> str:
     return value
 
 
+def _string_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("must be a JSON list of strings, or strings separated by commas") from None
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+StringList = Annotated[list[str] | None, NoDecode, BeforeValidator(_string_list)]
 Route = Annotated[str, AfterValidator(_is_route)]
 
 
@@ -132,6 +149,40 @@ class Settings(BaseSettings):
         alias="PATHSERVE_ADMISSION_TIMEOUT_S",
         ge=0,
         description="How long a request waits for its turn before it is answered 503.",
+    )
+    store_timeout_s: float = Field(
+        30.0,
+        alias="PATHSERVE_STORE_TIMEOUT_S",
+        gt=0,
+        description="Longest wait for a store's connection and for each piece of its answer.",
+    )
+    approved_dicom_stores: StringList = Field(
+        None,
+        alias="APPROVED_DICOM_STORE_SOURCE_LIST",
+        description="DICOM stores that may be read, as a JSON list or separated by commas: "
+        "scheme, host, port and whole path segments must be the same. Unset admits all.",
+    )
+    allow_http_stores: bool = Field(
+        False,
+        alias="PATHSERVE_ALLOW_HTTP_STORES",
+        description="Whether stores on other machines may be reached by plain http.",
+    )
+    dicom_validation: Literal["standard", "strict"] = Field(
+        "standard",
+        alias="PATHSERVE_DICOM_VALIDATION",
+        description="`strict` also refuses images that break a requirement which the API only documents.",
+    )
+    frame_cache_bytes: int = Field(
+        128 * MEBIBYTE,
+        alias="PATHSERVE_FRAME_CACHE_BYTES",
+        ge=0,
+        description="Decoded frames that each worker keeps for later requests with the same token.",
+    )
+    icc_folder: DirectoryPath | None = Field(
+        None,
+        alias="PATHSERVE_ICC_FOLDER",
+        description="Folder of `srgb.icc`, `adobergb.icc`, `rommrgb.icc`, `displayp3.icc`; each replaces "
+        "the built-in target profile of that name.",
     )
     grace_s: float = Field(
         30.0,

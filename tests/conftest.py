@@ -11,7 +11,6 @@ from hypothesis import settings
 from tests.support import models
 from tests.support.service import Service
 
-
 settings.register_profile("pathserve", deadline=None)  # machines are shared: no timing assertions
 settings.load_profile("pathserve")
 

@@ -1,0 +1,238 @@
+"""DICOMweb series as a source of patches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dicom_io.colour import ToRgb
+from dicom_io.credentials import BearerToken
+from dicom_io.dicomweb_store import SeriesPath
+from dicom_io.frame_fetcher import FrameFetcher
+from dicom_io.frames import FrameFormat
+from dicom_io.icc_profiles import IccTarget
+from dicom_io.patches import Patch, UInt8Array
+from dicom_io.pyramid import Level, Region, pyramid_images, select_level
+from dicom_io.resample import Taps, resample, taps
+from dicom_io.resize import resize
+from dicom_io.sop_instance import SopInstance
+from dicom_io.source import Measure, ReadOptions, ReadSession
+from serving.errors import Code, ServiceError
+
+MAX_DOWNSAMPLING = 8.0
+"""Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DicomWebSource:
+    """``dicom_path`` with ``bearer_token``: a level of a series in a DICOMweb store."""
+
+    path: SeriesPath
+    instance_uids: tuple[str, ...]
+    token: BearerToken | None = field(repr=False)
+
+    @property
+    def remote(self) -> bool:
+        """Opening it asks the store for metadata."""
+        return True
+
+    def open(self, options: ReadOptions, session: ReadSession) -> DicomWebImage:
+        """Read the series' metadata, select the level and check it against the API's requirements."""
+        context = session.context
+        context.dicomweb.check(self.path)
+        instances = context.dicomweb.instances(self.path, self.token, session.deadline)
+        level = select_level(instances, self.instance_uids, strict=context.strict_dicom)
+        instance = level.instance
+        form = FrameFormat(
+            level.tile_width,
+            level.tile_height,
+            instance.samples or 0,
+            str(instance.photometric),
+            instance.planar,
+        )
+        if form.width * form.height > context.max_image_pixels:
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
+                f"{context.max_image_pixels} pixels.",
+            )
+        profile = self._icc_profile(instances, level, options.icc_target, session)
+        return DicomWebImage(
+            level,
+            options,
+            context.transforms.to_rgb(profile, options.icc_target, form.samples),
+            FrameFetcher(
+                context.dicomweb,
+                context.frames,
+                context.io,
+                self.path,
+                self.token,
+                level,
+                form,
+                session.deadline,
+            ),
+            form,
+            session.measure,
+        )
+
+    def _icc_profile(
+        self, instances: Sequence[SopInstance], level: Level, target: IccTarget, session: ReadSession
+    ) -> bytes | None:
+        """Return the level's profile where it is wanted, having seen that all levels have the same."""
+        if target is IccTarget.NONE:
+            return None
+        levels = pyramid_images(instances) if level.instance.is_whole_slide else level.parts
+        profiles = {self._profile_of(instance, session) for instance in levels}
+        if len(profiles) > 1:
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                "The levels of the pyramid have different ICC profiles; set "
+                "extensions.transform_imaging_to_icc_profile to NONE to read this one as it is.",
+            )
+        return profiles.pop()
+
+    def _profile_of(self, instance: SopInstance, session: ReadSession) -> bytes | None:
+        reference = instance.icc
+        if reference is None:
+            return None
+        if reference.uri is None:
+            return reference.inline
+        store = session.context.dicomweb
+        return store.icc_profile(self.path, reference.uri, self.token, session.deadline)
+
+
+class DicomWebImage:
+    """A level of a slide, whose patches are put together from its frames."""
+
+    remote = True
+
+    def __init__(
+        self,
+        level: Level,
+        options: ReadOptions,
+        to_rgb: ToRgb,
+        fetcher: FrameFetcher,
+        form: FrameFormat,
+        measure: Measure,
+    ) -> None:
+        self._measure = measure
+        self._level = level
+        self._to_rgb = to_rgb
+        self._fetcher = fetcher
+        self._form = form
+        self.width, self.height = options.image_dimensions or (level.width, level.height)
+        self._scale_x, self._scale_y = level.width / self.width, level.height / self.height
+        if max(self._scale_x, self._scale_y) > MAX_DOWNSAMPLING:
+            raise ServiceError(
+                Code.DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR,
+                f"extensions.image_dimensions asks for {self.width}x{self.height} pixels of a level of "
+                f"{level.width}x{level.height}; at most {MAX_DOWNSAMPLING:.0f}x smaller is allowed. Use a "
+                "smaller level of the pyramid.",
+            )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the frames that are held while patches are read."""
+        return self._fetcher.bytes_ahead
+
+    def extra_reads(self, patches: int) -> int:
+        """Return what reading so many patches counts for beyond the patches themselves.
+
+        A patch of a resized level counts ceil(scale) squared, but never more than the level has frames.
+        """
+        per_patch = math.ceil(self._scale_x) * math.ceil(self._scale_y)
+        return max(0, min(per_patch * patches, self._level.frames) - patches) if per_patch > 1 else 0
+
+    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
+        """Order patches by the tiles they begin in, so that few frames are held at a time."""
+        regions = [self._region(patch) for patch in patches]
+        across, down = self._level.tile_width, self._level.tile_height
+        order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
+        self._fetcher.plan([self._frames(regions[i]) for i in order])
+        return order
+
+    def load(self) -> None:
+        """Do nothing: frames are decoded as they come."""
+
+    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+        """Wait for the frames of these patches."""
+        for patch in patches:
+            self._fetcher.wait(self._frames(self._region(patch)), deadline)
+
+    def read(self, patch: Patch) -> UInt8Array:
+        """Put a patch together, transform its colours, then bring it to its size."""
+        if self._scale_x == self._scale_y == 1:
+            return self._rgb(self._region(patch))
+        if self._scale_x >= 1 and self._scale_y >= 1:
+            return resize(self._rgb(self._region(patch)), patch.width, patch.height)
+        return self._enlarged(patch)
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._fetcher.close()
+
+    def _frames(self, region: Region) -> list[int]:
+        return [frame for frame, _ in self._level.tiles(region)]
+
+    def _region(self, patch: Patch) -> Region:
+        """Return the pixels of the level that a patch of the resized level is made of."""
+        if self._scale_x >= 1 and self._scale_y >= 1:
+            left, right = (_round(x * self._scale_x) for x in (patch.x_origin, patch.x_origin + patch.width))
+            top, bottom = (_round(y * self._scale_y) for y in (patch.y_origin, patch.y_origin + patch.height))
+            return Region(left, top, right - left, bottom - top)
+        axes = self._taps(patch)
+        if axes is None:
+            return Region(0, 0, 0, 0)
+        rows, columns = axes
+        return Region(columns.first, rows.first, columns.last - columns.first + 1, rows.last - rows.first + 1)
+
+    def _taps(self, patch: Patch) -> tuple[Taps, Taps] | None:
+        """Return the taps of the part of a patch that is inside; ``None`` when nothing is."""
+        left, right = max(patch.x_origin, 0), min(patch.x_origin + patch.width, self.width)
+        top, bottom = max(patch.y_origin, 0), min(patch.y_origin + patch.height, self.height)
+        if left >= right or top >= bottom:
+            return None
+        rows = taps(top, bottom - top, self.height, self._level.height)
+        return rows, taps(left, right - left, self.width, self._level.width)
+
+    def _enlarged(self, patch: Patch) -> UInt8Array:
+        out = np.zeros((patch.height, patch.width, 3), np.uint8)
+        axes = self._taps(patch)
+        if axes is not None:
+            rows, columns = axes
+            inside = resample(self._rgb(self._region(patch)), rows, columns)
+            y, x = max(-patch.y_origin, 0), max(-patch.x_origin, 0)
+            out[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return out
+
+    def _rgb(self, region: Region) -> UInt8Array:
+        """Return a region of the level in the wanted colours; what is outside of the image is black."""
+        pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
+        frames = list(self._level.tiles(region))
+        with self._measure("decode"):
+            for frame, tile in frames:
+                self._paste(pixels, region, self._fetcher.pixels(frame), tile)
+        self._fetcher.done_with(frame for frame, _ in frames)
+        with self._measure("colour"):
+            return self._to_rgb(pixels)
+
+    def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:
+        """Copy the part of a tile that is inside both the region and the image."""
+        left, right = (
+            max(region.x, tile.x),
+            min(region.x + region.width, tile.x + tile.width, self._level.width),
+        )
+        top, bottom = (
+            max(region.y, tile.y),
+            min(region.y + region.height, tile.y + tile.height, self._level.height),
+        )
+        pixels[top - region.y : bottom - region.y, left - region.x : right - region.x] = frame[
+            top - tile.y : bottom - tile.y, left - tile.x : right - tile.x
+        ]
+
+
+def _round(value: float) -> int:
+    return math.floor(value + 0.5)

@@ -1,0 +1,193 @@
+"""Fetching the frames of a level that a request needs: each once, in large requests, ahead of their use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import CancelledError, Executor
+
+from dicom_io.caches import FrameCache, SharedFrame
+from dicom_io.credentials import BearerToken, fingerprint
+from dicom_io.dicomweb_store import DicomWebStore, SeriesPath
+from dicom_io.frames import FrameError, FrameFormat
+from dicom_io.patches import UInt8Array
+from dicom_io.pyramid import Level
+from serving.errors import Code, ServiceError
+
+FRAMES_PER_GET = 64
+"""Most frames asked for in one request to the store."""
+
+_BYTES_PER_GET = 16 << 20
+_GETS_AHEAD = 4
+
+
+class FrameFetcher:
+    """The frames of one level for one instance of a request.
+
+    Parameters
+    ----------
+    io:
+        Runs functions that wait for the store.
+    """
+
+    def __init__(
+        self,
+        store: DicomWebStore,
+        cache: FrameCache[Hashable],
+        io: Executor,
+        path: SeriesPath,
+        token: BearerToken | None,
+        level: Level,
+        form: FrameFormat,
+        deadline: float,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._io = io
+        self._path = path
+        self._token = token
+        self._level = level
+        self._form = form
+        self._deadline = deadline
+        self._key = (path.url, fingerprint(token))
+        self._lock = threading.Lock()
+        self._queue: list[int] = []
+        self._next = 0
+        self._uses: Counter[int] = Counter()
+        self._frames: dict[int, SharedFrame] = {}
+        self._closed = threading.Event()
+
+    @property
+    def bytes_ahead(self) -> int:
+        """Bytes of decoded frames that are held at once, at most."""
+        frame = self._form.width * self._form.height * self._form.samples
+        return frame * min(self._level.frames, _GETS_AHEAD * self._per_get)
+
+    @property
+    def _per_get(self) -> int:
+        return max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
+
+    def plan(self, needs: Sequence[Sequence[int]]) -> None:
+        """Hear which frames each patch needs, in reading order, and begin to fetch.
+
+        Parameters
+        ----------
+        needs:
+            For each patch the frames (from 0) that it touches.
+        """
+        self._uses = Counter(frame for frames in needs for frame in frames)
+        self._queue = list(dict.fromkeys(frame for frames in needs for frame in frames))
+        self._fetch_ahead()
+
+    def wait(self, frames: Iterable[int], deadline: float) -> None:
+        """Wait until frames have been fetched, and keep the next ones coming.
+
+        Raises
+        ------
+        ServiceError
+            What fetching them raised; HTTP_ERROR when the deadline passes.
+        """
+        for frame in frames:
+            while frame not in self._frames and self._next < len(self._queue):
+                self._fetch_more()
+            if frame not in self._frames:
+                self._claim([frame])
+            self._wait_for(frame, deadline)
+        self._fetch_ahead()
+
+    def pixels(self, frame: int) -> UInt8Array:
+        """Return a decoded frame.
+
+        Raises
+        ------
+        ServiceError
+            DICOM_ERROR when it does not decode.
+        """
+        shared = self._frames[frame]
+        try:
+            return shared.pixels(self._form)
+        except FrameError as error:
+            self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+            where = self._level.address(frame)
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                f"A frame cannot be decoded: {error}; SOP instance {where.sop_uid}, frame {where.number}.",
+            ) from error
+
+    def done_with(self, frames: Iterable[int]) -> None:
+        """Let go of frames after the last patch that needs them."""
+        with self._lock:
+            for frame in frames:
+                self._uses[frame] -= 1
+                if self._uses[frame] <= 0:
+                    self._frames.pop(frame, None)
+
+    def close(self) -> None:
+        """Stop fetching."""
+        self._closed.set()
+        self._frames.clear()
+
+    def _wait_for(self, frame: int, deadline: float) -> None:
+        for own in (False, True):
+            shared = self._frames[frame]
+            try:
+                shared.fetched.result(max(0.0, deadline - time.monotonic()))
+                return
+            except TimeoutError as error:
+                raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
+            except (CancelledError, ServiceError):
+                # Another request's failure is not ours: ask once in our own name.
+                self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+                if own:
+                    raise
+                self._claim([frame])
+
+    def _fetch_ahead(self) -> None:
+        """Keep a few requests' worth of frames on their way."""
+        while self._next < len(self._queue):
+            waiting = sum(not f.fetched.done() for f in list(self._frames.values()))
+            if waiting > (_GETS_AHEAD - 1) * self._per_get or len(self._frames) > _GETS_AHEAD * self._per_get:
+                return
+            self._fetch_more()
+
+    def _fetch_more(self) -> None:
+        batch = self._queue[self._next : self._next + self._per_get]
+        self._next += len(batch)
+        self._claim(batch)
+
+    def _claim(self, batch: Sequence[int]) -> None:
+        """Take frames from the cache and ask the store for the others, a request for each SOP instance."""
+        keys = [(*self._key, frame, self._level.instance.sop_uid) for frame in batch]
+        size = self._form.width * self._form.height * self._form.samples
+        shared, mine = self._cache.claim(keys, size)
+        with self._lock:
+            self._frames.update(zip(batch, shared, strict=True))
+        by_part: dict[str, list[tuple[int, int, SharedFrame]]] = {}
+        for position in mine:
+            where = self._level.address(batch[position])
+            entry = (batch[position], where.number, shared[position])
+            by_part.setdefault(where.sop_uid, []).append(entry)
+        for sop_uid, entries in by_part.items():
+            self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+
+    def _get(self, sop_uid: str, entries: list[tuple[int, int, SharedFrame]]) -> None:
+        """Run in an I/O thread: one request, its frames handed on as they arrive."""
+        waiting = iter(entries)
+        failure: BaseException = CancelledError()
+        try:
+            part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
+            numbers = [number for _, number, _ in entries]
+            if not self._closed.is_set():
+                for encoded in self._store.frames(
+                    self._path, part, numbers, self._form, self._token, self._deadline
+                ):
+                    next(waiting)[2].fetched.set_result(encoded)
+                    if self._closed.is_set():
+                        break
+        except Exception as error:
+            failure = error
+        for frame, _, shared in waiting:
+            self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+            shared.fetched.set_exception(failure)

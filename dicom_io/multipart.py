@@ -1,0 +1,109 @@
+"""Reading a ``multipart/related`` body part by part, while it still arrives (RFC 2046, 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from email.message import Message
+
+_MAX_HEADER = 16 * 1024
+
+
+class MultipartError(ValueError):
+    """The body is no well-formed multipart, is cut off, or has a part that is too large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: its media type (lower case), the type's parameters, and the bytes."""
+
+    media_type: str
+    parameters: dict[str, str]
+    body: bytes
+
+
+def media_type(header: str) -> tuple[str, dict[str, str]]:
+    """Split a Content-Type header into the type (lower case) and its parameters."""
+    message = Message()
+    message["content-type"] = header
+    pairs = message.get_params() or []
+    return message.get_content_type(), {name.lower(): value for name, value in pairs[1:]}
+
+
+def iter_parts(chunks: Iterable[bytes], boundary: str, max_part: int) -> Iterator[Part]:
+    """Yield the parts of a body.
+
+    Parameters
+    ----------
+    chunks:
+        The body, in pieces of any size.
+    max_part:
+        Largest body of a part, in bytes.
+
+    Raises
+    ------
+    MultipartError
+    """
+    reader = _Reader(chunks, max_part)
+    delimiter = b"--" + boundary.encode("ascii", "replace")
+    reader.until(delimiter, "preamble")
+    while True:
+        after = reader.take(2)
+        if after == b"--":
+            return
+        if after != b"\r\n":
+            raise MultipartError("a boundary is not followed by a line end")
+        header = b"" if reader.peek(2) == b"\r\n" else reader.until(b"\r\n\r\n", "header")
+        if not header:
+            reader.take(2)
+        kind, parameters = media_type(_content_type(header))
+        yield Part(kind, parameters, reader.until(b"\r\n" + delimiter, "part"))
+
+
+def _content_type(header: bytes) -> str:
+    if len(header) > _MAX_HEADER:
+        raise MultipartError("a part's header is too large")
+    for line in header.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-type":
+            return value.strip().decode("latin-1")
+    return "application/octet-stream"
+
+
+class _Reader:
+    """A buffer over the pieces of a body."""
+
+    def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
+        self._chunks = iter(chunks)
+        self._limit = limit + _MAX_HEADER
+        self._buffer = bytearray()
+
+    def until(self, mark: bytes, what: str) -> bytes:
+        """Return what comes before a mark, and skip the mark."""
+        searched = 0
+        while (found := self._buffer.find(mark, searched)) < 0:
+            searched = max(0, len(self._buffer) - len(mark) + 1)
+            if len(self._buffer) > self._limit:
+                raise MultipartError(f"a {what} is too large")
+            self._more(what)
+        taken = bytes(memoryview(self._buffer)[:found])
+        del self._buffer[: found + len(mark)]
+        return taken
+
+    def take(self, count: int) -> bytes:
+        """Return and remove the next bytes."""
+        taken = self.peek(count)
+        del self._buffer[:count]
+        return taken
+
+    def peek(self, count: int) -> bytes:
+        """Return the next bytes."""
+        while len(self._buffer) < count:
+            self._more("boundary")
+        return bytes(self._buffer[:count])
+
+    def _more(self, what: str) -> None:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            raise MultipartError(f"the body is cut off inside a {what}")
+        self._buffer += chunk

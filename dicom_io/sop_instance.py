@@ -1,0 +1,173 @@
+"""What a slide's metadata says about one SOP instance: DICOM JSON (PS3.18, annex F) to a frozen record."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
+VL_SLIDE_COORDINATES_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.3"
+VL_WHOLE_SLIDE_MICROSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.6"
+
+JsonDataset = Mapping[str, object]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IccReference:
+    """Where an ICC profile is: in the metadata itself, or at an address in the store."""
+
+    inline: bytes | None
+    uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SopInstance:
+    """One SOP instance; ``None`` stands for an attribute that is missing or malformed.
+
+    Sizes are in pixels, ``imaged_width`` and ``imaged_height`` in mm. ``frame_offset`` counts the level's
+    frames before this part of a concatenation.
+    """
+
+    sop_class: str | None
+    sop_uid: str | None
+    series_uid: str | None
+    study_uid: str | None
+    modality: str | None
+    image_type: tuple[str, ...]
+    rows: int | None
+    columns: int | None
+    total_rows: int | None
+    total_columns: int | None
+    frames: int
+    samples: int | None
+    bits_allocated: int | None
+    bits_stored: int | None
+    high_bit: int | None
+    pixel_representation: int | None
+    photometric: str | None
+    planar: int
+    organization: str | None
+    imaged_width: float | None
+    imaged_height: float | None
+    focal_planes: int
+    optical_paths: int
+    has_optical_path_sequence: bool
+    has_pixel_spacing: bool
+    concatenation_uid: str | None
+    concatenation_parts: int | None
+    frame_offset: int
+    pyramid_uid: str | None
+    frame_of_reference_uid: str | None
+    transfer_syntax: str | None
+    icc: IccReference | None
+
+    @property
+    def is_whole_slide(self) -> bool:
+        """Whether it is a tiled VL Whole Slide Microscopy image (PS3.3, A.32.8)."""
+        return self.sop_class == VL_WHOLE_SLIDE_MICROSCOPY
+
+    @property
+    def is_level(self) -> bool:
+        """Whether it is an image of the pyramid, by the third and fourth value of Image Type.
+
+        Labels and overviews are not, nor is a thumbnail that was not resampled from the volume
+        (PS3.3, C.8.12.4.1.1).
+        """
+        if not self.is_whole_slide:
+            return True
+        flavour = self.image_type[2:3]
+        return flavour == ("VOLUME",) or (flavour == ("THUMBNAIL",) and "RESAMPLED" in self.image_type[3:])
+
+
+def parse_instance(dataset: JsonDataset) -> SopInstance:
+    """Read the attributes that matter from one instance's metadata."""
+    read = _Reader(dataset)
+    paths = read.items("00480105")
+    shared = [_Reader(item) for item in read.items("52009229")]
+    measures = [m for item in shared for m in item.items("00289110")]
+    return SopInstance(
+        sop_class=read.text("00080016"),
+        sop_uid=read.text("00080018"),
+        series_uid=read.text("0020000E"),
+        study_uid=read.text("0020000D"),
+        modality=read.text("00080060"),
+        image_type=tuple(str(value) for value in read.values("00080008")),
+        rows=read.integer("00280010"),
+        columns=read.integer("00280011"),
+        total_rows=read.integer("00480007"),
+        total_columns=read.integer("00480006"),
+        frames=_or(read.integer("00280008"), 1),
+        samples=read.integer("00280002"),
+        bits_allocated=read.integer("00280100"),
+        bits_stored=read.integer("00280101"),
+        high_bit=read.integer("00280102"),
+        pixel_representation=read.integer("00280103"),
+        photometric=read.text("00280004"),
+        planar=_or(read.integer("00280006"), 0),
+        organization=read.text("00209311"),
+        imaged_width=read.number("00480001"),
+        imaged_height=read.number("00480002"),
+        focal_planes=_or(read.integer("00480303"), 1),
+        optical_paths=max(_or(read.integer("00480302"), 1), len(paths)),
+        has_optical_path_sequence=bool(paths),
+        has_pixel_spacing=bool(read.values("00280030")) or any("00280030" in m for m in measures),
+        concatenation_uid=read.text("00209161"),
+        concatenation_parts=read.integer("00209163"),
+        frame_offset=_or(read.integer("00209228"), 0),
+        pyramid_uid=read.text("00080019"),
+        frame_of_reference_uid=read.text("00200052"),
+        transfer_syntax=read.text("00083002") or read.text("00020010"),
+        icc=(_Reader(paths[0]).icc() if paths else None) or read.icc(),
+    )
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+class _Reader:
+    """Typed access to a DICOM JSON data set; what does not have its type is ``None``."""
+
+    def __init__(self, dataset: JsonDataset) -> None:
+        self._dataset = dataset
+
+    def values(self, tag: str) -> list[object]:
+        element = self._dataset.get(tag)
+        found = element.get("Value") if isinstance(element, dict) else None
+        return found if isinstance(found, list) else []
+
+    def items(self, tag: str) -> list[JsonDataset]:
+        return [item for item in self.values(tag) if isinstance(item, dict)]
+
+    def text(self, tag: str) -> str | None:
+        first = next(iter(self.values(tag)), None)
+        return first.strip(" \0") or None if isinstance(first, str) else None
+
+    def number(self, tag: str) -> float | None:
+        first = next(iter(self.values(tag)), None)
+        if isinstance(first, bool) or not isinstance(first, (int, float, str)):
+            return None
+        try:
+            return float(first)
+        except (ValueError, OverflowError):
+            return None
+
+    def integer(self, tag: str) -> int | None:
+        value = self.number(tag)
+        return int(value) if value is not None and value.is_integer() and abs(value) < 2**53 else None
+
+    def icc(self) -> IccReference | None:
+        element = self._dataset.get("00282000")
+        if not isinstance(element, dict):
+            return None
+        inline, uri = element.get("InlineBinary"), element.get("BulkDataURI")
+        if isinstance(inline, str) and inline:
+            try:
+                return IccReference(base64.b64decode(inline, validate=True), None)
+            except binascii.Error:
+                return IccReference(b"", None)
+        return IccReference(None, uri) if isinstance(uri, str) and uri else None

@@ -1,0 +1,105 @@
+"""Addresses of stores: parsed once, into parts that can be compared; never matched as text."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+_PORTS = {"https": 443, "http": 80}
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
+
+
+class UrlError(ValueError):
+    """An address that is not plain; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """An address in parts.
+
+    Attributes
+    ----------
+    host:
+        As given; compared to the letter with an allow-list.
+    segments:
+        Path segments, without percent-encoding, dots or empty ones.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    segments: tuple[str, ...]
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: where a token may go."""
+        return self.scheme, self.host.lower(), self.port
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine by its name or address."""
+        name = self.host.strip("[]").lower()
+        if name == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}" + "".join(f"/{s}" for s in self.segments)
+
+    def child(self, *segments: str) -> StoreUrl:
+        """Return the address below this one."""
+        return StoreUrl(self.scheme, self.host, self.port, (*self.segments, *segments))
+
+
+def parse_url(text: str) -> StoreUrl:
+    """Parse an address of a store.
+
+    Raises
+    ------
+    UrlError
+        For anything that two parsers could read differently: user information, a query, a fragment,
+        percent-encoding, dot segments, backslashes, spaces, a trailing dot of the host.
+    """
+    parts = _split(text)
+    if parts.scheme not in _PORTS or not text.startswith(f"{parts.scheme}://"):
+        raise UrlError("it must begin with https://")
+    if "@" in parts.netloc or parts.query or parts.fragment or "?" in text or "#" in text:
+        raise UrlError("it must have no user name, query or fragment")
+    host, port = _host_and_port(parts)
+    path = parts.path.removesuffix("/")
+    segments = tuple(path.split("/")[1:])
+    for segment in segments:
+        if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
+            raise UrlError("its path must be plain: no empty or dot segments and no percent-encoding")
+    return StoreUrl(parts.scheme, host, port, segments)
+
+
+def _split(text: str) -> SplitResult:
+    if any(c in text for c in "\\ \t\r\n") or not text.isascii() or not text.isprintable():
+        raise UrlError("it must have no spaces, backslashes, control or non-ASCII characters")
+    try:
+        return urlsplit(text)
+    except ValueError as error:
+        raise UrlError("it is no URL") from error
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int]:
+    host, colon, port = (
+        parts.netloc.rpartition(":") if not parts.netloc.endswith("]") else (parts.netloc, "", "")
+    )
+    if not colon:
+        host = parts.netloc
+    if not _HOST.fullmatch(host) or ".." in host:
+        raise UrlError("its host is not plain")
+    if not colon:
+        return host, _PORTS[parts.scheme]
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UrlError("its port is no number of a port")
+    return host, int(port)

@@ -1,0 +1,55 @@
+"""From the settings to what sources of images share in a process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dicom_io.allowlist import StoreAllowList
+from dicom_io.caches import FrameCache
+from dicom_io.colour import ColourTransforms
+from dicom_io.dicomweb_store import DicomWebStore
+from dicom_io.http_store import HttpStore, StorePolicy
+from dicom_io.icc_profiles import IccTarget, is_rgb_profile, target_profile
+from dicom_io.source import ReadContext
+from serving.settings import Settings, SettingsError
+
+IO_THREADS = 32
+"""Threads of a worker that wait for stores."""
+
+
+def read_context(settings: Settings) -> ReadContext:
+    """Make caches, connections and transforms as the settings say.
+
+    Raises
+    ------
+    SettingsError
+        When a setting's value is well-formed but cannot be used.
+    """
+    try:
+        allowed = StoreAllowList(settings.approved_dicom_stores)
+    except ValueError as error:
+        raise SettingsError(f"bad setting: APPROVED_DICOM_STORE_SOURCE_LIST: {error}") from error
+    policy = StorePolicy(allowed, settings.allow_http_stores, settings.store_timeout_s)
+    return ReadContext(
+        max_image_pixels=settings.max_image_pixels,
+        transforms=ColourTransforms(_profiles(settings.icc_folder)),
+        dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS)),
+        frames=FrameCache(settings.frame_cache_bytes),
+        io=ThreadPoolExecutor(IO_THREADS, thread_name_prefix="store"),
+        strict_dicom=settings.dicom_validation == "strict",
+    )
+
+
+def _profiles(folder: Path | None) -> dict[IccTarget, bytes]:
+    files = {} if folder is None else {path.name.lower(): path for path in folder.iterdir()}
+    profiles = {}
+    for target in IccTarget:
+        path = files.get(f"{target.lower()}.icc")
+        if path is not None:
+            profiles[target] = path.read_bytes()
+            if not is_rgb_profile(profiles[target]):
+                raise SettingsError(f"bad setting: PATHSERVE_ICC_FOLDER: {path} is no RGB profile")
+        elif target is not IccTarget.NONE:
+            profiles[target] = target_profile(target)
+    return profiles
