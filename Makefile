@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format lint types bench image lock clean
+.PHONY: help demo serve test orthanc check format lint types bench image lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,8 +26,14 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m tests.curl_line
 	$(BIN)/python -m serving serve
 
-test: $(INSTALLED) ## Run every test
+test: $(INSTALLED) orthanc ## Run every test
 	$(BIN)/python -m pytest
+
+orthanc: # a real DICOMweb store for the tests, where it can be installed
+	@command -v Orthanc >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	    orthanc orthanc-dicomweb >/dev/null; \
+	else echo "Orthanc is not installed; its tests will be skipped. apt install orthanc orthanc-dicomweb"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 

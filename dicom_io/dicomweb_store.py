@@ -14,7 +14,16 @@ from urllib3.exceptions import ProtocolError
 
 from dicom_io.caches import EncodedFrame, SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
-from dicom_io.frames import DECODERS, EXPLICIT_LE, JPEG_BASELINE, RLE, FrameFormat, recognised_syntax
+from dicom_io.frames import (
+    DECODERS,
+    EXPLICIT_LE,
+    JPEG_BASELINE,
+    NATIVE,
+    RLE,
+    FrameFormat,
+    is_native_size,
+    recognised_syntax,
+)
 from dicom_io.http_store import HttpStore, StoreStatusError, iter_body, read_limited
 from dicom_io.multipart import MultipartError, Part, iter_parts, media_type
 from dicom_io.sop_instance import SopInstance, parse_instance
@@ -33,11 +42,17 @@ T = TypeVar("T")
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _JSON = "application/dicom+json"
-_STORED = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
-_TRANSCODES = (
-    f'multipart/related; type="application/octet-stream"; transfer-syntax={EXPLICIT_LE}',
+_OCTETS = 'multipart/related; type="application/octet-stream"'
+_ACCEPTS = (
+    f"{_OCTETS}; transfer-syntax=*",  # as stored
+    _OCTETS,  # explicit little endian by PS3.18, 8.7.3.3; Orthanc then sends what it does not know as it is
+    f"{_OCTETS}; transfer-syntax={EXPLICIT_LE}",
     f'multipart/related; type="image/jpeg"; transfer-syntax={JPEG_BASELINE}',
 )
+"""How frames are asked for, one after the other until the store has an answer that can be decoded."""
+
+_NOT_ACCEPTABLE = frozenset({406, 415})
+_CANNOT_SERVE = _NOT_ACCEPTABLE | {400, 500, 501}
 _BULK = 'multipart/related; type="application/octet-stream", application/octet-stream'
 _SYNTAX_OF_TYPE = {
     "image/jpeg": JPEG_BASELINE,
@@ -171,7 +186,8 @@ class DicomWebStore:
         """
         done = 0
         unknown = ""
-        for accept in (_STORED, *_TRANSCODES):
+        refusal: StoreStatusError | None = None
+        for accept in _ACCEPTS:
             try:
                 for frame in self._frames(path, instance, numbers[done:], form, token, deadline, accept):
                     if frame.syntax not in DECODERS:
@@ -182,15 +198,15 @@ class DicomWebStore:
                 else:
                     return
             except StoreStatusError as error:
-                if error.status not in (400, 406, 415, 500, 501) or (
-                    accept == _STORED and error.status != 406
-                ):
+                if error.status not in _CANNOT_SERVE:
                     raise
-                unknown = unknown or str(instance.transfer_syntax)
+                refusal = refusal or error
+        if refusal is not None and refusal.status not in _NOT_ACCEPTABLE and not unknown:
+            raise refusal
         raise ServiceError(
             Code.DICOM_ERROR,
-            f"Transfer syntax {unknown} is not supported, and the store does not transcode it; "
-            f"SOP instance {instance.sop_uid}, frame {numbers[done]}.",
+            f"Transfer syntax {unknown or instance.transfer_syntax} is not supported, and the store does not "
+            f"transcode it; SOP instance {instance.sop_uid}, frame {numbers[done]}.",
         )
 
     def _frames(
@@ -299,6 +315,9 @@ def _parts(chunks: Iterator[bytes], parameters: dict[str, str], limit: int, what
 def _syntax(part: Part, instance: SopInstance, form: FrameFormat) -> str:
     """Return a frame's transfer syntax: as the part says, else as its type or its bytes show."""
     said = part.parameters.get("transfer-syntax", "")
+    if said in NATIVE and not is_native_size(part.body, form):
+        # Orthanc calls native what it could not transcode.
+        return recognised_syntax(part.body, form) or said
     if is_uid(said):
         return said
     if part.media_type in _SYNTAX_OF_TYPE:

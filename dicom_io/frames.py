@@ -6,6 +6,7 @@ Colours follow the codestream where it says how they are coded, else the photome
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from dicom_io.jpeg_markers import JpegColour, read_jpeg_header
+from dicom_io.jxl_header import read_jxl_header
 from dicom_io.patches import UInt8Array
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
@@ -24,8 +26,9 @@ DEFLATED_LE = "1.2.840.10008.1.2.1.99"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 RLE = "1.2.840.10008.1.2.5"
 
-_NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE})
+NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE})
 _SUBSAMPLED = "YBR_FULL_422"
+_SOF55 = b"\xff\xf7"  # JPEG-LS (ITU-T T.87, C.1.1)
 
 
 class FrameError(ValueError):
@@ -55,6 +58,10 @@ class FrameFormat:
         """Bytes of an uncompressed frame."""
         samples = 2 if self.photometric == _SUBSAMPLED else self.samples
         return self.width * self.height * samples
+
+
+Decoder = Callable[[bytes, FrameFormat], UInt8Array]
+_SizeReader = Callable[[bytes], tuple[int, int]]
 
 
 def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
@@ -110,7 +117,7 @@ def _is_ybr(form: FrameFormat) -> bool:
 
 def _native(data: bytes, form: FrameFormat) -> UInt8Array:
     size = form.native_bytes
-    if not size <= len(data) <= size + 1:  # an odd frame may be padded to an even length
+    if not is_native_size(data, form):
         raise FrameError(f"it has {len(data)} bytes, {size} are needed")
     flat = np.frombuffer(data, np.uint8, size)
     if form.photometric == _SUBSAMPLED:
@@ -148,38 +155,58 @@ def _jpeg(data: bytes, form: FrameFormat) -> UInt8Array:
     return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True))
 
 
-def _converted(
-    decode: Callable[[bytes], npt.NDArray[np.generic]],
-) -> Callable[[bytes, FrameFormat], UInt8Array]:
+def _converted(decode: Callable[[bytes], npt.NDArray[np.generic]], size: _SizeReader) -> Decoder:
     """Return a decoder whose codestream undoes its own colour transform, but not YBR_FULL."""
 
     def decoder(data: bytes, form: FrameFormat) -> UInt8Array:
+        _require_size(size(data), form)
         pixels: UInt8Array = np.asarray(decode(data))
         return ybr_full_to_rgb(pixels) if _is_ybr(form) and pixels.dtype == np.uint8 else pixels
 
     return decoder
 
 
+def _require_size(size: tuple[int, int], form: FrameFormat) -> None:
+    """Refuse a codestream of another size before a decoder allocates what it claims."""
+    if size != (form.width, form.height):
+        raise FrameError(f"it is {size[0]}x{size[1]}, the metadata say {form.width}x{form.height}")
+
+
+def _jpeg2000_size(data: bytes) -> tuple[int, int]:
+    start = data.find(b"\xff\x4f\xff\x51")  # SOC and SIZ (ITU-T T.800, A.5.1)
+    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
+    return right - left, bottom - top
+
+
+def _jpeg_ls_size(data: bytes) -> tuple[int, int]:
+    height, width = struct.unpack_from(">2H", data, data.index(_SOF55) + 5)
+    return width, height
+
+
 def _rle(data: bytes, form: FrameFormat) -> UInt8Array:
     """Decode RLE Lossless: a segment for each sample (PS3.5, annex G)."""
-    size = form.width * form.height * form.samples
+    size = form.width * form.height
     flat = np.frombuffer(imagecodecs.dicomrle_decode(data, np.dtype(np.uint8)), np.uint8)
-    if len(flat) < size:
-        raise FrameError(f"it has {len(flat)} of {size} bytes")
-    pixels = flat[:size].reshape(form.samples, form.height, form.width).transpose(1, 2, 0)
+    plane, rest = divmod(len(flat), form.samples)
+    if rest or not size <= plane <= size + 1:  # a segment may be padded to an even length
+        raise FrameError(f"it has {len(flat)} bytes, {size * form.samples} are needed")
+    planes = flat.reshape(form.samples, plane)[:, :size]
+    pixels = planes.reshape(form.samples, form.height, form.width).transpose(1, 2, 0)
     return ybr_full_to_rgb(pixels) if _is_ybr(form) else pixels
 
 
-def _jpeg_xl(data: bytes, _: FrameFormat) -> UInt8Array:
+def _jpeg_xl(data: bytes, form: FrameFormat) -> UInt8Array:
+    header = read_jxl_header(data)
+    _require_size((header.width, header.height), form)
     return np.asarray(imagecodecs.jpegxl_decode(data, numthreads=1))
 
 
-_J2K = _converted(lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1))
-_HTJ2K = _converted(imagecodecs.htj2k_decode)
-_JPEG_LS = _converted(imagecodecs.jpegls_decode)
+_J2K = _converted(lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1), _jpeg2000_size)
+_HTJ2K = _converted(imagecodecs.htj2k_decode, _jpeg2000_size)
+_JPEG_LS = _converted(imagecodecs.jpegls_decode, _jpeg_ls_size)
 
-DECODERS: dict[str, Callable[[bytes, FrameFormat], UInt8Array]] = {
-    **dict.fromkeys(_NATIVE, _native),
+DECODERS: dict[str, Decoder] = {
+    **dict.fromkeys(NATIVE, _native),
     JPEG_BASELINE: _jpeg,
     "1.2.840.10008.1.2.4.51": _jpeg,
     "1.2.840.10008.1.2.4.80": _JPEG_LS,
@@ -196,8 +223,10 @@ DECODERS: dict[str, Callable[[bytes, FrameFormat], UInt8Array]] = {
 }
 """Decoders by transfer syntax UID."""
 
+
+_CAP = b"\xff\x50"  # capabilities beyond JPEG 2000, part 1: HTJ2K (ITU-T T.814, A.3)
+
 _MAGIC = (
-    (b"\xff\xd8\xff\xf7", "1.2.840.10008.1.2.4.80"),
     (b"\xff\xd8", JPEG_BASELINE),
     (b"\xff\x4f\xff\x51", "1.2.840.10008.1.2.4.91"),
     (b"\xff\x0a", "1.2.840.10008.1.2.4.112"),
@@ -205,11 +234,20 @@ _MAGIC = (
 )
 
 
+def is_native_size(data: bytes, form: FrameFormat) -> bool:
+    """Say whether a frame has the size of an uncompressed one, or that made even."""
+    return form.native_bytes <= len(data) <= form.native_bytes + 1
+
+
 def recognised_syntax(data: bytes, form: FrameFormat) -> str | None:
     """Return the transfer syntax that a frame's first bytes show, where no one has told it.
 
     A frame of exactly the native size is taken as native.
     """
-    if form.native_bytes <= len(data) <= form.native_bytes + 1:
+    if is_native_size(data, form):
         return EXPLICIT_LE
+    if data.startswith(b"\xff\xd8") and _SOF55 in data[:512]:
+        return "1.2.840.10008.1.2.4.81"
+    if data.startswith(b"\xff\x4f\xff\x51") and _CAP in data[:512]:
+        return "1.2.840.10008.1.2.4.203"
     return next((syntax for magic, syntax in _MAGIC if data.startswith(magic)), None)

@@ -116,8 +116,16 @@ def _adobe_rgb_jpeg(tile: UInt8Array) -> bytes:
 
 
 def _bare_rgb_jpeg(tile: UInt8Array) -> bytes:
-    """Return a JPEG of untransformed RGB without the Adobe marker that would say so."""
-    return _without_segment(_adobe_rgb_jpeg(tile), 0xEE)
+    """Return a JPEG of untransformed RGB whose markers do not say so: only the metadata do."""
+    data = bytearray(_without_segment(_adobe_rgb_jpeg(tile), 0xEE))
+    for marker, first, step in (
+        (0xC0, 10, 3),
+        (0xDA, 5, 2),
+    ):  # components are named R, G, B: call them 1, 2, 3
+        start = data.index(bytes([0xFF, marker]))
+        for number in range(3):
+            data[start + first + step * number] = number + 1
+    return bytes(data)
 
 
 def _without_segment(data: bytes, marker: int) -> bytes:

@@ -160,7 +160,7 @@ class Store:
         frames, syntax = instance.frames, instance.syntax
         accept = request.headers.get("accept", "")
         if "transfer-syntax=*" not in accept:
-            if f"transfer-syntax={EXPLICIT}" not in accept or instance.uid not in self.behaviour.transcodes:
+            if "octet-stream" not in accept or instance.uid not in self.behaviour.transcodes:
                 return 406, {}, b""
             frames, syntax = self.behaviour.transcodes[instance.uid], EXPLICIT
         if any(not 1 <= number <= len(frames) for number in numbers):

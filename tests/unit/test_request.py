@@ -98,7 +98,7 @@ def test_exactly_one_source_must_be_there() -> None:
     assert code_of(GOOD | {"raw_image_bytes": {"b64": "AAAA"}}) is FIELD
 
 
-@pytest.mark.parametrize("source", ["dicom_path", "image_file_uri"])
+@pytest.mark.parametrize("source", ["image_file_uri"])
 def test_sources_to_come_say_so(source: str) -> None:
     (item,) = parse({source: "x", "patch_coordinates": GOOD["patch_coordinates"]})
     assert isinstance(item, ServiceError)
