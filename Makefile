@@ -53,7 +53,8 @@ bench: $(INSTALLED) ## Measure the service beside the bare encoder
 image: ## Build the container image (GPU=1 for the GPU build)
 	docker build --build-arg GPU=$(or $(GPU),0) -t pathserve .
 
-lock: $(INSTALLED) ## Renew the lock files from pyproject.toml
+lock: ## Renew the lock files from pyproject.toml
+	@test -x $(BIN)/uv || $(MAKE) $(INSTALLED)
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --quiet --extra dev -o requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \

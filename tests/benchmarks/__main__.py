@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.benchmarks.dicom import bench_dicom
 from tests.benchmarks.load import measure, memory_megabytes, scenarios
 from tests.support import models
 from tests.support.service import Service
@@ -93,6 +94,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         probe = str(models.build("probe", Path(folder) / "probe"))
         bench("Probe model (near-free: the cost of all else)", probe, "float32", options.seconds)
+        with Service({"PATHSERVE_MODEL": probe}) as service:
+            print("\n### DICOMweb, probe model\n")
+            bench_dicom(service.wait_healthy())
     bench("ViT-S/16, float32", "builtin:vit-s16", "float32", options.seconds)
     bench("ViT-S/16, bfloat16", "builtin:vit-s16", "bfloat16", options.seconds)
 

@@ -1,0 +1,78 @@
+"""A DICOMweb level through the service: cold and warm, with and without ICC, beside decoding alone."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+
+import psutil
+
+from dicom_io.frames import FrameFormat, decode_frame
+from dicom_io.icc_profiles import IccTarget, target_profile
+from tests.support.service import Service
+from tests.support.slides import CODINGS, TILE, Slide, StoredInstance, stained
+from tests.support.store import Store
+
+SIDE = 10
+"""Patches along a side: 100 patches, aligned to nothing, as clients ask for them."""
+
+REPEATS = 8
+
+
+def bench_dicom(service: Service) -> None:
+    """Measure a JPEG baseline level and print the table."""
+    slide = Slide()
+    (level,) = slide.add_level(
+        stained(4096, 4096), CODINGS["JPEG"], ICCProfile=target_profile(IccTarget.ADOBERGB)
+    )
+    tokens = (f"token-{number}" for number in itertools.count())
+    print("| 100 patches of a JPEG level | patches/s | CPU ms/patch | GETs of frames | frames fetched |")
+    print("|---|---|---|---|---|")
+    with Store(slide) as store:
+        for icc in ("NONE", "SRGB"):
+            warm = next(tokens)
+            for name, names in (("cold", tokens), ("warm", itertools.repeat(warm))):
+                _row(service, store, _request(store, slide, level, icc), f"ICC {icc}, {name}", names)
+    frames = level.frames[:100]
+    form = FrameFormat(TILE, TILE, 3, "YBR_FULL_422", 0)
+    started = time.perf_counter()
+    for frame in frames:
+        decode_frame(frame, level.syntax, form)
+    alone = 1000 * (time.perf_counter() - started) / len(frames)
+    print(f"\nDecoding those frames alone takes {alone:.2f} ms each, on one core.")
+
+
+def _request(store: Store, slide: Slide, level: StoredInstance, icc: str) -> dict[str, object]:
+    return {
+        "dicom_path": {"series_path": store.series_path(slide), "instance_uids": [level.uid]},
+        "patch_coordinates": [
+            {"x_origin": 100 + 224 * x, "y_origin": 100 + 224 * y} for y in range(SIDE) for x in range(SIDE)
+        ],
+        "extensions": {"transform_imaging_to_icc_profile": icc},
+    }
+
+
+def _row(
+    service: Service, store: Store, request: dict[str, object], name: str, tokens: Iterator[str]
+) -> None:
+    seconds, cpu, gets, fetched = [], 0.0, 0, 0
+    for _ in range(REPEATS + 1):
+        request["bearer_token"] = next(tokens)
+        store.requests.clear()
+        before, started = _cpu(service), time.perf_counter()
+        answer = service.predict(request).json()
+        seconds.append(time.perf_counter() - started)
+        cpu = _cpu(service) - before
+        if "result" not in answer["predictions"][0]:
+            raise RuntimeError(str(answer["predictions"][0]))
+        gets = len(store.frame_requests())
+        fetched = sum(r.path.count(",") + 1 for r in store.frame_requests())
+    rate = SIDE * SIDE / statistics.median(seconds[1:])
+    print(f"| {name} | {rate:.0f} | {1000 * cpu / SIDE**2:.2f} | {gets} | {fetched} |", flush=True)
+
+
+def _cpu(service: Service) -> float:
+    times = [psutil.Process(p.pid).cpu_times() for p in service.processes()]
+    return sum(t.user + t.system for t in times)
