@@ -39,6 +39,11 @@ class DicomWebSource:
         """Opening it asks the store for metadata."""
         return True
 
+    @property
+    def shared_key(self) -> None:
+        """Frames are shared by the frame cache."""
+        return
+
     def open(self, options: ReadOptions, session: ReadSession) -> DicomWebImage:
         """Read the series' metadata, select the level and check it against the API's requirements."""
         context = session.context

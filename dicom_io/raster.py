@@ -71,7 +71,7 @@ class RasterFile:
                 f"The bytes are no readable image; send a complete {_NAMES} image.",
             ) from error
         self.width, self.height = self._image.size
-        _check_size(self.width, self.height, max_pixels)
+        check_size(self.width, self.height, max_pixels)
         _check_depth(self._image, data)
         self._data = data
 
@@ -96,7 +96,8 @@ class RasterFile:
             ) from error
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise IMAGE_DIMENSION_ERROR for an image that is empty or of more pixels than allowed."""
     if width < 1 or height < 1 or width * height > max_pixels:
         raise ServiceError(
             Code.IMAGE_DIMENSION_ERROR,
@@ -110,7 +111,7 @@ def _check_jxl(data: bytes, max_pixels: int) -> None:
         header = read_jxl_header(data)
     except (ValueError, struct.error) as error:
         raise ServiceError(Code.IMAGE_ERROR, f"Unreadable JPEG XL image: {error}.") from error
-    _check_size(header.width, header.height, max_pixels)
+    check_size(header.width, header.height, max_pixels)
     if header.is_float or header.bits_per_sample > 8:
         raise _too_deep(header.bits_per_sample)
 

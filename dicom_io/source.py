@@ -11,8 +11,10 @@ from typing import Protocol
 from dicom_io.caches import FrameCache
 from dicom_io.colour import ColourTransforms
 from dicom_io.dicomweb_store import DicomWebStore
+from dicom_io.gcs_store import GcsStore
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch, UInt8Array
+from dicom_io.shared_raster import RasterRegistry
 
 Measure = Callable[[str], AbstractContextManager[None]]
 
@@ -44,6 +46,8 @@ class ReadContext:
     ----------
     dicomweb:
         Stores of DICOMweb series.
+    gcs:
+        Google Cloud Storage.
     frames:
         Decoded frames of DICOM levels.
     io:
@@ -55,6 +59,7 @@ class ReadContext:
     max_image_pixels: int
     transforms: ColourTransforms
     dicomweb: DicomWebStore
+    gcs: GcsStore
     frames: FrameCache[Hashable]
     io: Executor
     strict_dicom: bool
@@ -68,12 +73,15 @@ class ReadSession:
     ----------
     deadline:
         ``time.monotonic()`` seconds.
+    rasters:
+        Images that several instances name.
     measure:
         Adds the time of a ``with`` block to one of the request's stages: decode or colour.
     """
 
     context: ReadContext
     deadline: float
+    rasters: RasterRegistry
     measure: Measure
 
 
@@ -125,10 +133,14 @@ class Source(Protocol):
     ----------
     remote:
         Whether opening it waits for a store.
+    shared_key:
+        The same for sources that share one fetched image; ``None`` where nothing is shared.
     """
 
     @property
     def remote(self) -> bool: ...
+    @property
+    def shared_key(self) -> Hashable | None: ...
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
         """Open the image, reading no more than its header or metadata.

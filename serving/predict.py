@@ -11,14 +11,15 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from dicom_io.patches import Patch, UInt8Array, require_inside
+from dicom_io.shared_raster import RasterRegistry
 from dicom_io.source import OpenedImage, ReadContext, ReadSession
 from model.client import EncoderClient
 from model.encoder import EncoderFacts, Vectors
@@ -91,7 +92,7 @@ class Predictor:
         stream: Stream | None = None
         try:
             stream = self._encoder.open_stream(request.patch_count)
-            session = ReadSession(self._context, deadline, stages.measure)
+            session = ReadSession(self._context, deadline, _registry(request), stages.measure)
             reads = max(0, self._max_reads - request.patch_count)
             run = _Run(request, stream, session, reads, self._lookahead, self._pool, self._memory)
             outcomes = run.outcomes()
@@ -195,7 +196,7 @@ class _Run:
     def _open_all(self) -> Generator[_Image, None, None]:
         """Yield the images that could be opened, in order, while the next ones are being opened."""
         opening: deque[tuple[int, Instance, Future[OpenedImage]]] = deque()
-        items = iter(enumerate(self._items))
+        items = iter(_by_source(self._items))
         while True:
             while len(opening) < OPENED_AHEAD and (entry := next(items, None)) is not None:
                 position, item = entry
@@ -326,6 +327,21 @@ class _Run:
         return self._stream.vectors[first : first + count]
 
 
+def _shared_key(item: Instance | ServiceError) -> Hashable | None:
+    return None if isinstance(item, ServiceError) else item.source.shared_key
+
+
+def _registry(request: PredictRequest) -> RasterRegistry:
+    return RasterRegistry(Counter(key for item in request.items if (key := _shared_key(item)) is not None))
+
+
+def _by_source(items: Sequence[Instance | ServiceError]) -> list[tuple[int, Instance | ServiceError]]:
+    """Return the items with their positions, those that share an image one after the other."""
+    first: dict[Hashable, int] = {}
+    order = [first.setdefault(_shared_key(item) or ("own", index), index) for index, item in enumerate(items)]
+    return [(index, items[index]) for index in sorted(range(len(items)), key=order.__getitem__)]
+
+
 def _run_now(function: Callable[..., R], *args: object) -> Future[R]:
     """Do in this thread what a pool would do in another: a lone patch has nobody to overlap with."""
     future: Future[R] = Future()
@@ -339,6 +355,10 @@ def _run_now(function: Callable[..., R], *args: object) -> Future[R]:
 def _open(instance: Instance, session: ReadSession) -> OpenedImage:
     image = instance.source.open(instance.options, session)
     if instance.options.require_inside:
-        for patch in instance.patches:
-            require_inside(patch, image.width, image.height)
+        try:
+            for patch in instance.patches:
+                require_inside(patch, image.width, image.height)
+        except ServiceError:
+            image.close()
+            raise
     return image

@@ -9,6 +9,7 @@ from dicom_io.allowlist import StoreAllowList
 from dicom_io.caches import FrameCache
 from dicom_io.colour import ColourTransforms
 from dicom_io.dicomweb_store import DicomWebStore
+from dicom_io.gcs_store import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.http_store import HttpStore, StorePolicy
 from dicom_io.icc_profiles import IccTarget, is_rgb_profile, target_profile
 from dicom_io.source import ReadContext
@@ -30,11 +31,19 @@ def read_context(settings: Settings) -> ReadContext:
         allowed = StoreAllowList(settings.approved_dicom_stores)
     except ValueError as error:
         raise SettingsError(f"bad setting: APPROVED_DICOM_STORE_SOURCE_LIST: {error}") from error
+    try:
+        buckets = GcsAllowList(settings.approved_gcs_sources)
+    except ValueError as error:
+        raise SettingsError(f"bad setting: APPROVED_GCS_SOURCE_LIST: {error}") from error
+    gcs_policy = GcsPolicy(
+        buckets, settings.gcs_service_identity, settings.max_object_bytes, settings.store_timeout_s
+    )
     policy = StorePolicy(allowed, settings.allow_http_stores, settings.store_timeout_s)
     return ReadContext(
         max_image_pixels=settings.max_image_pixels,
         transforms=ColourTransforms(_profiles(settings.icc_folder)),
         dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS)),
+        gcs=GcsStore(gcs_policy),
         frames=FrameCache(settings.frame_cache_bytes),
         io=ThreadPoolExecutor(IO_THREADS, thread_name_prefix="store"),
         strict_dicom=settings.dicom_validation == "strict",

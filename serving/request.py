@@ -17,6 +17,8 @@ import orjson
 from dicom_io.credentials import BearerToken
 from dicom_io.dicomweb import DicomWebSource
 from dicom_io.dicomweb_store import is_uid, parse_series_path
+from dicom_io.gcs import GcsSource
+from dicom_io.gcs_store import parse_gcs_uri
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.inline import InlineSource
 from dicom_io.patches import Patch
@@ -135,8 +137,8 @@ def _parse_source(instance: JsonObject) -> Source:
         )
     if given == ["dicom_path"]:
         return _parse_dicom_path(instance["dicom_path"], _parse_token(instance))
-    if given != ["raw_image_bytes"]:
-        raise _bad(f"{given[0]} is not supported yet by this version; send raw_image_bytes or dicom_path.")
+    if given == ["image_file_uri"]:
+        return _parse_image_uri(instance["image_file_uri"], _parse_token(instance))
     if instance.get("bearer_token") not in (None, ""):
         raise _bad("bearer_token has no use with raw_image_bytes; leave it out.")
     text = instance["raw_image_bytes"]
@@ -168,6 +170,12 @@ def _parse_dicom_path(value: object, token: BearerToken | None) -> Source:
             Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
         )
     return DicomWebSource(series, tuple(uids), token)
+
+
+def _parse_image_uri(value: object, token: BearerToken | None) -> Source:
+    if not isinstance(value, str):
+        raise _bad(f"image_file_uri must be a string, not {_kind(value)}.")
+    return GcsSource(parse_gcs_uri(value), token)
 
 
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:

@@ -162,6 +162,24 @@ class Settings(BaseSettings):
         description="DICOM stores that may be read, as a JSON list or separated by commas: "
         "scheme, host, port and whole path segments must be the same. Unset admits all.",
     )
+    approved_gcs_sources: StringList = Field(
+        None,
+        alias="APPROVED_GCS_SOURCE_LIST",
+        description="Buckets (`gs://bucket`) or folders (`gs://bucket/folder`) that may be read, as a JSON "
+        "list or separated by commas; whole names are compared. Unset admits all.",
+    )
+    gcs_service_identity: bool = Field(
+        False,
+        alias="PATHSERVE_GCS_SERVICE_IDENTITY",
+        description="Whether objects named without a token are read with the service's own rights; else "
+        "anonymously.",
+    )
+    max_object_bytes: int = Field(
+        256 * MEBIBYTE,
+        alias="PATHSERVE_MAX_OBJECT_BYTES",
+        ge=1024,
+        description="Larger objects in Cloud Storage are IMAGE_DIMENSION_ERROR.",
+    )
     allow_http_stores: bool = Field(
         False,
         alias="PATHSERVE_ALLOW_HTTP_STORES",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pillow_jxl  # noqa: F401  (writes JPEG XL)
 from PIL import Image
 from skimage import data
 

@@ -98,13 +98,6 @@ def test_exactly_one_source_must_be_there() -> None:
     assert code_of(GOOD | {"raw_image_bytes": {"b64": "AAAA"}}) is FIELD
 
 
-@pytest.mark.parametrize("source", ["image_file_uri"])
-def test_sources_to_come_say_so(source: str) -> None:
-    (item,) = parse({source: "x", "patch_coordinates": GOOD["patch_coordinates"]})
-    assert isinstance(item, ServiceError)
-    assert "not supported yet" in item.description
-
-
 def test_a_token_has_no_use_with_inlined_bytes() -> None:
     assert code_of(GOOD | {"bearer_token": "secret"}) is FIELD
     assert isinstance(parse(GOOD | {"bearer_token": ""})[0], Instance)

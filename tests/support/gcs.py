@@ -1,0 +1,145 @@
+"""Cloud Storage on loopback: Google's emulator, behind a small proxy that checks tokens and can do harm."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import requests
+
+from tests.support.service import wait_until
+
+BUCKET = "slides"
+PRIVATE = "hospital"
+
+
+class GcsEmulator:
+    """The emulator and its proxy; use it as a context manager.
+
+    Attributes
+    ----------
+    requests:
+        Method and path of every request, in order.
+    harm:
+        Changes the body of an answer; ``None`` lets it through.
+    """
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._process = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("gcp-storage-emulator")),
+                *("start", "--host", "127.0.0.1", "--port", str(self._port)),
+                *("--in-memory", "--default-bucket", BUCKET),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.requests: list[tuple[str, str]] = []
+        self.tokens: set[str | None] = set()
+        self.harm: Callable[[str, bytes], bytes] | None = None
+        emulator = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                emulator.requests.append((self.command, self.path))
+                token = self.headers.get("Authorization")
+                emulator.tokens.add(token)
+                status = _status(self.path, token)
+                if status != 200:
+                    self._answer(
+                        status, [("Content-Type", "application/json")], b'{"error": {"message": "no"}}'
+                    )
+                    return
+                upstream = http.client.HTTPConnection("127.0.0.1", emulator._port, timeout=30)
+                upstream.request(self.command, self.path)
+                answer = upstream.getresponse()
+                body = answer.read()
+                headers = [
+                    (k, v)
+                    for k, v in answer.getheaders()
+                    if k.lower() not in ("content-length", "transfer-encoding", "connection")
+                ]
+                # Downloads go where the object's mediaLink points: through here, too.
+                body = body.replace(emulator._direct.encode(), emulator.url.encode())
+                if emulator.harm is not None and answer.status == 200:
+                    body = emulator.harm(self.path, body)
+                self._answer(answer.status, headers, body)
+
+            def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._proxy.daemon_threads = True
+
+    def __enter__(self) -> Self:
+        wait_until(self._answers, "the storage emulator", 60)
+        threading.Thread(target=self._proxy.serve_forever, daemon=True).start()
+        requests.post(
+            f"{self._direct}/storage/v1/b?project=p", json={"name": PRIVATE}, timeout=10
+        ).raise_for_status()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._proxy.shutdown()
+        self._proxy.server_close()
+        self._process.terminate()
+        self._process.wait(30)
+
+    @property
+    def url(self) -> str:
+        """What STORAGE_EMULATOR_HOST is to be set to."""
+        return f"http://127.0.0.1:{self._proxy.server_port}"
+
+    @property
+    def _direct(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def put(self, name: str, data: bytes, bucket: str = BUCKET) -> str:
+        """Store an object and return its gs:// address."""
+        url = f"{self._direct}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
+        requests.post(
+            url, data=data, headers={"Content-Type": "application/octet-stream"}, timeout=30
+        ).raise_for_status()
+        return f"gs://{bucket}/{name}"
+
+    def downloads(self) -> int:
+        """Number of downloads of an object's bytes."""
+        return sum("alt=media" in path for _, path in self.requests)
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self._direct}/storage/v1/b?project=p", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+
+def _status(path: str, token: str | None) -> int:
+    if token == "Bearer denied-token":
+        return 403
+    if token is not None and token != "Bearer good-token":
+        return 401
+    return 401 if token is None and f"/b/{PRIVATE}/" in path else 200
