@@ -23,7 +23,8 @@ COPY --from=build /opt/pathserve /opt/pathserve
 ENV PATH=/opt/pathserve/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PATHSERVE_HOST=0.0.0.0
+    PATHSERVE_HOST=0.0.0.0 \
+    PATHSERVE_CACHE_DIR=/tmp/pathserve
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080

@@ -10,32 +10,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.encoder import Encoder, ModelError
+from model.weights import default_cache, fetch_model
 
 BUILTIN = "builtin:vit-s16"
 
 
-def load_encoder(spec: str, precision: str, max_batch: int | None = None) -> Encoder:
+def load_encoder(
+    spec: str, precision: str, max_batch: int | None = None, cache: Path | None = None
+) -> Encoder:
     """Load a model and run every batch size once.
 
     Parameters
     ----------
     spec:
-        ``builtin:vit-s16`` or a SavedModel folder.
+        ``builtin:vit-s16``, or where a SavedModel is (see ``fetch_model``).
     precision:
         ``float32`` or ``bfloat16``.
     max_batch:
         Largest batch in patches; by the device when not given.
+    cache:
+        Folder that keeps downloaded models; by default the user's cache folder.
 
     Raises
     ------
     ModelError
         With one sentence that says what is wrong with the model.
     """
-    if spec != BUILTIN:
-        _require_folder(spec)
+    if spec.startswith("builtin:") and spec != BUILTIN:
+        raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
+    folder = None if spec == BUILTIN else fetch_model(spec, cache or default_cache())
     with _hushed():
         from model import savedmodel, vit
-    model = vit.load_builtin() if spec == BUILTIN else savedmodel.load_savedmodel(Path(spec))
+    model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
     try:
         return savedmodel.TensorFlowEncoder(model, precision, max_batch)
     except Exception as error:
@@ -58,15 +64,3 @@ def _hushed() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def _require_folder(spec: str) -> None:
-    if spec.startswith("builtin:"):
-        raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
-    if "://" in spec:
-        raise ModelError(
-            f"Models at {spec.split('://', maxsplit=1)[0]}:// addresses are not supported yet; "
-            "download the SavedModel and give its folder in PATHSERVE_MODEL."
-        )
-    if not Path(spec).is_dir():
-        raise ModelError(f"PATHSERVE_MODEL names {spec}, which is no folder.")

@@ -119,8 +119,13 @@ def min_cosine(expected: Vectors, actual: Vectors) -> float:
     return float(cosines.min()) if np.isfinite(cosines).all() else 0.0
 
 
-def load_savedmodel(folder: Path) -> LoadedModel:
+def load_savedmodel(folder: Path, name: str) -> LoadedModel:
     """Load a SavedModel folder and check that it is one that embeds patches.
+
+    Parameters
+    ----------
+    name:
+        What clients are told the model is.
 
     Raises
     ------
@@ -139,7 +144,7 @@ def load_savedmodel(folder: Path) -> LoadedModel:
     input_name = _input_name(signature, folder)
     output_name = _output_name(signature, folder)
     return LoadedModel(
-        name=folder.resolve().name,
+        name=name,
         untrained=False,
         digest=_folder_digest(folder),
         forward=lambda scaled: signature(**{input_name: scaled})[output_name],

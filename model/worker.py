@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def load() -> Encoder:
-        encoder = load_encoder(options.model, options.precision, options.max_batch)
+        encoder = load_encoder(options.model, options.precision, options.max_batch, options.cache)
         facts = encoder.facts
         log.info(
             "encoder ready%s",
@@ -79,6 +79,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--max-batch", type=int, help="patches; by device if not given")
     parser.add_argument("--max-wait-ms", type=float, default=0.0)
+    parser.add_argument("--cache", type=Path, help="folder that keeps downloaded models")
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--restarted", action="store_true", help="an earlier encoder process died")
     return parser.parse_args(arguments)

@@ -19,6 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C")
     serve.set_defaults(run=_serve)
+    check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
+    check.set_defaults(run=_check)
     options = parser.parse_args(arguments)
     try:
         return int(options.run(load_settings()))
@@ -39,6 +41,12 @@ def _serve(settings: Settings) -> int:
             f"{error.strerror}"
         ) from error
     return launcher.run()
+
+
+def _check(settings: Settings) -> int:
+    from serving.check import check
+
+    return check(settings)
 
 
 if __name__ == "__main__":

@@ -212,6 +212,8 @@ def _encoder_arguments(settings: Settings, address: str) -> list[str]:
         "--max-wait-ms", str(settings.max_wait_ms),
         "--log-level", settings.log_level,
     ]  # fmt: skip
+    if settings.cache_dir is not None:
+        arguments += ["--cache", str(settings.cache_dir)]
     if settings.max_batch is not None:
         arguments += ["--max-batch", str(settings.max_batch)]
     return arguments

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, DirectoryPath, Field, ValidationError
@@ -81,8 +82,14 @@ class Settings(BaseSettings):
     model: str | None = Field(
         None,
         alias="PATHSERVE_MODEL",
-        description="Overrides AIP_STORAGE_URI: a SavedModel folder, or `builtin:vit-s16` "
-        "(untrained; the default when neither is set).",
+        description="Overrides AIP_STORAGE_URI: a SavedModel folder, `gs://bucket/folder`, "
+        "`hf://google/path-foundation[@revision]`, or `builtin:vit-s16` (untrained; the default when "
+        "neither is set).",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        alias="PATHSERVE_CACHE_DIR",
+        description="Folder for downloaded models; by default `pathserve` in the user's cache folder.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",

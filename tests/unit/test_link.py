@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model import wire
 from model.client import EncoderClient
@@ -267,3 +270,103 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="no such model"):
         EncoderServer(load, listen(str(tmp_path / "socket"))).run()
+
+
+class _Dies(BaseException):
+    """Ends the encoder's thread as a crash would."""
+
+
+@pytest.mark.parametrize("fatal_batch", range(6))
+def test_whenever_the_encoder_dies_nobody_hangs_and_no_vector_is_wrong(
+    tmp_path: Path, fatal_batch: int
+) -> None:
+    """The encoder dies at its n-th batch under several requests; its successor serves the next ones."""
+    address = str(tmp_path / "socket")
+    encoder = CornerEncoder(max_batch=4)
+    embed, batches = encoder.embed, iter(range(1000))
+
+    def dying(patches: np.ndarray) -> np.ndarray:
+        if next(batches) == fatal_batch:
+            raise _Dies
+        return embed(patches)
+
+    encoder.embed = dying  # type: ignore[method-assign]
+    server = EncoderServer(lambda: encoder, listen(address))
+    ended = threading.Event()
+
+    def run() -> None:
+        with pytest.raises(_Dies):
+            server.run()
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    client = EncoderClient(address, streams=4, quota=4)
+    client.start()
+    outcomes: list[str] = []
+
+    def request(number: int) -> None:
+        try:
+            stream = client.open_stream(20)
+            try:
+                send(stream, number, 0, 20)
+                stream.wait(soon())
+                right = np.array_equal(stream.vectors, expected(number, 20))
+                outcomes.append("right" if right else "WRONG")
+            finally:
+                stream.close()
+        except EncoderUnavailable:
+            outcomes.append("unavailable")
+
+    try:
+        wait_until(lambda: client.healthy, "the link")
+        threads = [threading.Thread(target=request, args=(number,)) for number in range(3)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(30)
+        assert len(outcomes) == 3
+        assert set(outcomes) <= {"right", "unavailable"}
+        assert ended.wait(20)
+        successor, second = serve(address, CornerEncoder())
+        wait_until(lambda: client.healthy, "the successor")
+        request(9)
+        assert outcomes[-1] == "right"
+        successor.stop()
+        second.join(20)
+    finally:
+        client.stop()
+        server.stop()
+        thread.join(20)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=6))
+def test_whenever_workers_die_the_survivor_is_served_rightly(steps: list[tuple[int, bool]]) -> None:
+    """Workers come, send some patches and die or leave; one that stays gets its own vectors throughout."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"{folder}/socket"
+        encoder = CornerEncoder(max_batch=4)
+        server, thread = serve(address, encoder)
+        survivor = EncoderClient(address, streams=2, quota=4)
+        survivor.start()
+        try:
+            wait_until(lambda: survivor.healthy, "the survivor")
+            for number, (patches, waits) in enumerate(steps):
+                doomed = EncoderClient(address, streams=1, quota=6)
+                doomed.start()
+                wait_until(lambda doomed=doomed: doomed.healthy, "a worker")  # type: ignore[misc]
+                theirs, ours = doomed.open_stream(patches), survivor.open_stream(7)
+                send(theirs, 100 + number, 0, patches)
+                send(ours, number, 0, 7)
+                if waits:
+                    theirs.wait(soon())
+                    np.testing.assert_array_equal(theirs.vectors, expected(100 + number, patches))
+                doomed.stop()
+                ours.wait(soon())
+                np.testing.assert_array_equal(ours.vectors, expected(number, 7))
+                ours.close()
+        finally:
+            survivor.stop()
+            server.stop()
+            thread.join(20)

@@ -61,7 +61,7 @@ def test_another_signature_is_refused_with_one_clear_sentence(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["builtin:vit-l16", "gs://bucket/model", "/nowhere/at/all"])
+@pytest.mark.parametrize("spec", ["builtin:vit-l16", "ftp://host/model", "/nowhere/at/all"])
 def test_a_model_that_is_not_there_is_refused(spec: str) -> None:
     with pytest.raises(ModelError, match=spec.split(":", maxsplit=1)[0].strip("/")):
         load_encoder(spec, "float32")

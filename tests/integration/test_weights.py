@@ -1,0 +1,232 @@
+"""Models from Cloud Storage and from the hub: the service starts from them, or says why it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ModelFolders
+from tests.integration.test_lifecycle import start_and_fail
+from tests.support.gcs import BUCKET, GcsEmulator
+from tests.support.hub import COMMIT, REPOSITORY, TOKEN, Hub
+from tests.support.models import TOLERANCE, probe
+from tests.support.service import Service
+from tests.support.tissue import encode, instance, tissue
+
+MODEL = f"gs://{BUCKET}/models/path-foundation"
+
+
+@pytest.fixture
+def gcs(model_folders: ModelFolders) -> Iterator[GcsEmulator]:
+    with GcsEmulator() as emulator:
+        folder = Path(model_folders["probe"])
+        for path in folder.rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                emulator.put(
+                    f"models/path-foundation/{path.relative_to(folder).as_posix()}", path.read_bytes()
+                )
+        emulator.put("models/path-foundation-other/saved_model.pb", b"not this one")
+        yield emulator
+
+
+@pytest.fixture
+def hub(model_folders: ModelFolders) -> Iterator[Hub]:
+    with Hub(Path(model_folders["probe"])) as server:
+        yield server
+
+
+def check(environment: dict[str, str]) -> tuple[int, str]:
+    """Run ``pathserve check``; return its exit status and all that it printed."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "HF_"))}
+    run = subprocess.run(
+        [sys.executable, "-m", "serving", "check"],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def assert_probe(service: Service, name: str) -> None:
+    answer = service.predict(instance(encode(tissue()), (3, 4))).json()
+    assert answer["model"] == name
+    (embedding,) = answer["predictions"][0]["result"]["patch_embeddings"]
+    expected = probe(tissue()[np.newaxis, 4:228, 3:227])[0]
+    np.testing.assert_allclose(embedding["embedding_vector"], expected, atol=TOLERANCE)
+
+
+def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
+    gcs: GcsEmulator, tmp_path: Path
+) -> None:
+    environment = {
+        "AIP_STORAGE_URI": MODEL,
+        "STORAGE_EMULATOR_HOST": gcs.url,
+        "PATHSERVE_CACHE_DIR": str(tmp_path),
+    }
+    with Service(environment) as service:
+        assert_probe(service.wait_healthy(), "path-foundation")
+        assert any("downloading model" in line["message"] for line in service.log_lines())
+    downloads = gcs.downloads()
+    assert downloads > 0
+    with Service(environment) as service:
+        assert_probe(service.wait_healthy(), "path-foundation")
+    assert gcs.downloads() == downloads
+
+
+def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:
+    gcs.harm = lambda path, body: body[:-1] + b"\0" if "alt=media" in path else body
+    status, output = check(
+        {"PATHSERVE_MODEL": MODEL, "STORAGE_EMULATOR_HOST": gcs.url, "PATHSERVE_CACHE_DIR": str(tmp_path)}
+    )
+    assert status != 0
+    assert "crc32c" in output
+    assert "Traceback" not in output
+    assert list((tmp_path / "gcs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (f"gs://{BUCKET}/models/nothing", "no saved_model.pb"),
+        ("gs://no-such-bucket/model", "404"),
+        ("gs://", "no address of a model"),
+        ("hf://path-foundation", "no address of a model"),
+        ("s3://bucket/model", "no model address"),
+    ],
+)
+def test_a_model_that_is_not_there_stops_the_start_with_one_sentence(
+    gcs: GcsEmulator, tmp_path: Path, spec: str, sentence: str
+) -> None:
+    status, output = start_and_fail(
+        {"PATHSERVE_MODEL": spec, "STORAGE_EMULATOR_HOST": gcs.url, "PATHSERVE_CACHE_DIR": str(tmp_path)}
+    )
+    assert status == 78
+    (said,) = [line for line in output.splitlines() if line.startswith("pathserve: ")]
+    assert sentence in said
+    assert "Traceback" not in output
+
+
+def test_a_cache_that_cannot_be_written_is_named(gcs: GcsEmulator, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    status, output = check(
+        {
+            "PATHSERVE_MODEL": MODEL,
+            "STORAGE_EMULATOR_HOST": gcs.url,
+            "PATHSERVE_CACHE_DIR": str(tmp_path / "file"),
+        }
+    )
+    assert status != 0
+    assert "cannot be kept in" in output
+    assert "Traceback" not in output
+
+
+def test_the_service_starts_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_path: Path) -> None:
+    environment = {
+        "PATHSERVE_MODEL": f"hf://{REPOSITORY}",
+        "HF_ENDPOINT": hub.url,
+        "PATHSERVE_CACHE_DIR": str(tmp_path),
+    }
+    with Service(environment) as service:
+        assert_probe(service.wait_healthy(), REPOSITORY)
+    downloads = hub.downloads()
+    assert downloads > 0
+    with Service(environment) as service:
+        assert_probe(service.wait_healthy(), REPOSITORY)
+    assert hub.downloads() == downloads
+
+
+def test_a_gated_repository_wants_a_token(hub: Hub, tmp_path: Path) -> None:
+    hub.gated = True
+    environment = {
+        "PATHSERVE_MODEL": f"hf://{REPOSITORY}@{COMMIT}",
+        "HF_ENDPOINT": hub.url,
+        "PATHSERVE_CACHE_DIR": str(tmp_path),
+    }
+    status, output = check(environment)
+    assert status != 0
+    assert "gated" in output
+    assert "HF_TOKEN" in output
+    assert "Traceback" not in output
+    status, output = check(environment | {"HF_TOKEN": TOKEN})
+    assert status == 0, output
+    assert TOKEN not in output
+    assert "golden patch" in output
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [(f"hf://{REPOSITORY}@nowhere", "no such revision"), ("hf://google/nothing", "not on the hub")],
+)
+def test_what_the_hub_does_not_have_is_named(hub: Hub, tmp_path: Path, spec: str, sentence: str) -> None:
+    status, output = check(
+        {"PATHSERVE_MODEL": spec, "HF_ENDPOINT": hub.url, "PATHSERVE_CACHE_DIR": str(tmp_path)}
+    )
+    assert status != 0
+    assert sentence in output
+    assert "Traceback" not in output
+
+
+def test_half_a_download_is_never_used(hub: Hub, tmp_path: Path) -> None:
+    environment = {
+        "PATHSERVE_MODEL": f"hf://{REPOSITORY}",
+        "HF_ENDPOINT": hub.url,
+        "PATHSERVE_CACHE_DIR": str(tmp_path),
+        "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+    }
+    hub.broken = {name for name in hub.files if name.startswith("variables/")}
+    status, output = check(environment)
+    assert status != 0
+    assert "cannot be" in output
+    assert "Traceback" not in output
+    status, output = check(environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert status != 0
+    assert "Traceback" not in output
+    hub.broken = set()
+    status, output = check(environment)
+    assert status == 0, output
+    status, output = check(environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert status == 0, output
+
+
+def test_check_prints_what_would_run(model_folders: ModelFolders) -> None:
+    status, output = check({"PATHSERVE_MODEL": model_folders["probe"], "HF_TOKEN": "hf_secret"})
+    assert status == 0
+    for said in (
+        "PATHSERVE_MODEL",
+        "digest    sha256:",
+        "device    CPU",
+        "precision float32",
+        "-> [None, 384]",
+        "norm",
+    ):
+        assert said in output
+    assert "hf_secret" not in output
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"PATHSERVE_MODEL": "/nowhere"}, "/nowhere"),
+        ({"PATHSERVE_WORKERS": "none"}, "PATHSERVE_WORKERS"),
+        ({"APPROVED_GCS_SOURCE_LIST": "hospital"}, "APPROVED_GCS_SOURCE_LIST"),
+    ],
+)
+def test_check_fails_when_anything_is_wrong(environment: dict[str, str], said: str) -> None:
+    status, output = check(environment)
+    assert status != 0
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_check_fails_when_the_precision_is_not_kept(model_folders: ModelFolders) -> None:
+    status, output = check({"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_PRECISION": "bfloat16"})
+    assert status != 0
+    assert "bfloat16" in output
