@@ -10,7 +10,6 @@ import numpy as np
 
 from dicom_io.colour import ToRgb
 from dicom_io.credentials import BearerToken
-from dicom_io.dicomweb_store import SeriesPath
 from dicom_io.frame_fetcher import FrameFetcher
 from dicom_io.frames import FrameFormat
 from dicom_io.icc_profiles import IccTarget
@@ -18,6 +17,7 @@ from dicom_io.patches import Patch, UInt8Array
 from dicom_io.pyramid import Level, Region, pyramid_images, select_level
 from dicom_io.resample import Taps, resample, taps
 from dicom_io.resize import resize
+from dicom_io.series_path import SeriesPath
 from dicom_io.sop_instance import SopInstance
 from dicom_io.source import Measure, ReadOptions, ReadSession
 from serving.errors import Code, ServiceError

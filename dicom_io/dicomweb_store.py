@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urljoin
 
@@ -26,6 +24,7 @@ from dicom_io.frames import (
 )
 from dicom_io.http_store import HttpStore, StoreStatusError, iter_body, read_limited
 from dicom_io.multipart import MultipartError, Part, iter_parts, media_type
+from dicom_io.series_path import SeriesPath, is_uid
 from dicom_io.sop_instance import SopInstance, parse_instance
 from dicom_io.urls import StoreUrl, UrlError, parse_url
 from serving.errors import Code, ServiceError
@@ -40,7 +39,6 @@ _FALL_BACK_INSTANCES = 200
 
 T = TypeVar("T")
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _JSON = "application/dicom+json"
 _OCTETS = 'multipart/related; type="application/octet-stream"'
 _ACCEPTS = (
@@ -64,48 +62,6 @@ _SYNTAX_OF_TYPE = {
     "image/dicom-rle": RLE,
 }
 """What PS3.18, table 8.7.3-2 calls each kind of frame."""
-
-
-def is_uid(text: str) -> bool:
-    """Say whether a text is a UID (PS3.5, section 9.1; leading zeros are let through)."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesPath:
-    """Where a series is: the store's DICOMweb address and the two UIDs."""
-
-    store: StoreUrl
-    study_uid: str
-    series_uid: str
-
-    @property
-    def url(self) -> StoreUrl:
-        """Address of the series."""
-        return self.store.child("studies", self.study_uid, "series", self.series_uid)
-
-    def instance(self, sop_uid: str) -> StoreUrl:
-        """Address of one of its SOP instances."""
-        return self.url.child("instances", sop_uid)
-
-
-def parse_series_path(text: str) -> SeriesPath:
-    """Parse ``https://host/any/prefix/studies/STUDY/series/SERIES``.
-
-    Raises
-    ------
-    ServiceError
-        DICOM_PATH_ERROR
-    """
-    shape = "series_path must be https://HOST/PREFIX/studies/STUDY_UID/series/SERIES_UID"
-    try:
-        url = parse_url(text)
-    except UrlError as error:
-        raise ServiceError(Code.DICOM_PATH_ERROR, f"{shape}; {error}.") from error
-    match url.segments:
-        case [*prefix, "studies", study, "series", series] if is_uid(study) and is_uid(series):
-            return SeriesPath(StoreUrl(url.scheme, url.host, url.port, tuple(prefix)), study, series)
-    raise ServiceError(Code.DICOM_PATH_ERROR, f"{shape}, with UIDs of digits and dots.")
 
 
 class DicomWebStore:

@@ -10,10 +10,11 @@ from concurrent.futures import CancelledError, Executor
 
 from dicom_io.caches import FrameCache, SharedFrame
 from dicom_io.credentials import BearerToken, fingerprint
-from dicom_io.dicomweb_store import DicomWebStore, SeriesPath
+from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.frames import FrameError, FrameFormat
 from dicom_io.patches import UInt8Array
 from dicom_io.pyramid import Level
+from dicom_io.series_path import SeriesPath
 from serving.errors import Code, ServiceError
 
 FRAMES_PER_GET = 64

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _GCS = re.compile(r"gs://([a-z0-9][a-z0-9._-]+)/?(.*)")
 _HUB = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?")
 _MEGABYTE = 1e6
+_PATIENCE_S = 15.0
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def _from_gcs(spec: str, cache: Path) -> ModelFolder:
     from google.auth.exceptions import GoogleAuthError, TransportError
     from google.cloud import storage
     from google.cloud.storage.exceptions import DataCorruption
+    from google.cloud.storage.retry import DEFAULT_RETRY
     from requests import RequestException
 
     match = _GCS.fullmatch(spec.rstrip("/"))
@@ -86,7 +88,9 @@ def _from_gcs(spec: str, cache: Path) -> ModelFolder:
     pointer = cache / f"{_hash(spec)}.json"
     try:
         client = storage.Client()
-        blobs = list(client.list_blobs(bucket, prefix=f"{prefix}/" if prefix else None, timeout=30))
+        retry = DEFAULT_RETRY.with_timeout(_PATIENCE_S)
+        below = f"{prefix}/" if prefix else None
+        blobs = list(client.list_blobs(bucket, prefix=below, timeout=_PATIENCE_S, retry=retry))
         folder = _download_blobs(blobs, prefix, spec, cache)
     except (NotFound, Forbidden, Unauthorized) as error:
         raise ModelError(

@@ -16,12 +16,12 @@ import orjson
 
 from dicom_io.credentials import BearerToken
 from dicom_io.dicomweb import DicomWebSource
-from dicom_io.dicomweb_store import is_uid, parse_series_path
 from dicom_io.gcs import GcsSource
 from dicom_io.gcs_store import parse_gcs_uri
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.inline import InlineSource
 from dicom_io.patches import Patch
+from dicom_io.series_path import is_uid, parse_series_path
 from dicom_io.source import ReadOptions, Source
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, ServiceError

@@ -9,7 +9,8 @@ import orjson
 from dicom_io.patches import Patch
 from model.encoder import EncoderFacts
 from serving.errors import ServiceError
-from serving.predict import Outcome, Predictions
+from serving.pipeline import Outcome
+from serving.predict import Predictions
 from serving.request import Instance, PredictRequest
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.encoder import ModelError
+from model.weights import _require_space
 from tests.conftest import ModelFolders
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
@@ -79,6 +81,23 @@ def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), "path-foundation")
     assert gcs.downloads() == downloads
+    status, output = check(environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"})
+    assert status == 0, output
+    assert "using the cached model" in output
+
+
+def test_a_model_that_no_disk_can_hold_is_refused_before_it_is_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"needs 1000000000000 MB, but the disk of .* has \d+ MB left"):
+        _require_space(tmp_path, 10**18, "gs://bucket/huge")
+
+
+def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
+    environment = {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9", "HF_ENDPOINT": "http://127.0.0.1:9"}
+    for spec in (MODEL, f"hf://{REPOSITORY}"):
+        status, output = check(environment | {"PATHSERVE_MODEL": spec, "PATHSERVE_CACHE_DIR": str(tmp_path)})
+        assert status == 78
+        assert "cannot be reached" in output
+        assert "Traceback" not in output
 
 
 def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dicom_io.allowlist import StoreAllowList
 from dicom_io.credentials import BearerToken, fingerprint
-from dicom_io.dicomweb_store import parse_series_path
+from dicom_io.series_path import parse_series_path
 from dicom_io.urls import UrlError, parse_url
 from serving.errors import Code, ServiceError
 
