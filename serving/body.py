@@ -6,6 +6,7 @@ import socket
 import time
 from typing import Any, Protocol
 
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from serving.errors import Code, ServiceError
@@ -52,7 +53,7 @@ def read_body(environ: dict[str, Any], limit: int, deadline: float) -> bytearray
                 raise RequestEntityTooLarge
             if time.monotonic() > deadline:
                 raise TimeoutError
-    except OSError as error:
+    except (OSError, ParseException) as error:
         raise _incomplete() from error
     if declared is not None and len(body) < declared:
         raise _incomplete()
@@ -67,7 +68,7 @@ def discard_body(environ: dict[str, Any]) -> None:
     try:
         while left > 0 and time.monotonic() < until and (piece := stream.read(_PIECE)):
             left -= len(piece)
-    except OSError:
+    except (OSError, ParseException):
         pass  # it is the client's loss
     _set_timeout(environ, _IDLE_S)
 

@@ -7,6 +7,7 @@ fork, so that workers share their memory; TensorFlow is not among them.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from typing import Any
@@ -44,6 +45,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.close(graceful=True)
             conn.close = lambda graceful=False: None  # the main loop closes it once more
         return keep
+
+
+class NoRequestText(logging.Filter):
+    """Cuts what gunicorn quotes of a malformed request: it may hold a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without the quotation."""
+        message = record.getMessage()
+        if message.startswith("Invalid request"):
+            record.msg, record.args = message.partition(":")[0], None
+        return True
 
 
 class GunicornApplication(BaseApplication):  # type: ignore[misc]
@@ -98,7 +110,8 @@ def _log_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonLines, "process": "http"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "filters": {"quiet": {"()": NoRequestText}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["quiet"]}},
         "loggers": {
             "gunicorn.error": {"level": level, "handlers": ["stderr"], "propagate": False},
             "gunicorn.access": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},

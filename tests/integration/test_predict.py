@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,42 @@ def test_nothing_of_a_requests_content_is_logged(probe_service: Service) -> None
     log = probe_service.log()
     for planted in (secret, text[:40], "planted-name"):
         assert planted not in log
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET /planted-in-a-line\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_400_and_not_logged(probe_service: Service, request_text: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", probe_service.port), timeout=20) as connection:
+        connection.sendall(request_text)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+    assert "planted-in-a-line" not in probe_service.log()
+
+
+def test_silent_and_half_finished_connections_do_not_keep_health_waiting(probe_service: Service) -> None:
+    openings = [
+        b"",
+        b"POST /predict HTTP/1.1\r\nHost: x\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
+    ]
+    connections = []
+    try:
+        for opening in openings:
+            for _ in range(60):
+                connection = socket.create_connection(("127.0.0.1", probe_service.port), timeout=20)
+                connection.sendall(opening)
+                connections.append(connection)
+        assert probe_service.health() == 200
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 def test_numbers_round_trip_as_float32(probe_service: Service) -> None:
