@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -168,6 +167,6 @@ class _Reader:
         if isinstance(inline, str) and inline:
             try:
                 return IccReference(base64.b64decode(inline, validate=True), None)
-            except binascii.Error:
+            except ValueError:
                 return IccReference(b"", None)
         return IccReference(None, uri) if isinstance(uri, str) and uri else None
