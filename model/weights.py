@@ -6,6 +6,7 @@ there. google-cloud-storage's and huggingface_hub's exceptions are translated he
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,7 +14,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -164,14 +166,14 @@ def _from_hub(spec: str, cache: Path) -> ModelFolder:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         log.info("looking for the model on the hub", extra={"model": spec})
-        folder = Path(str(snapshot_download(repository, revision=revision, cache_dir=cache)))
+        with _progress(cache, spec):
+            folder = Path(str(snapshot_download(repository, revision=revision, cache_dir=cache)))
         complete = cache / f"{folder.name}.complete"
         if not complete.exists():
             # Without network the library may return what an interrupted download left.
             _require_files(folder, HfApi().list_repo_files(repository, revision=folder.name), spec)
             complete.touch()
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            log.info("model downloaded: %.0f MB", size / _MEGABYTE, extra={"model": spec})
+            log.info("model downloaded", extra={"model": spec})
     except ModelError:
         raise
     except errors.GatedRepoError as error:
@@ -196,6 +198,33 @@ def _from_hub(spec: str, cache: Path) -> ModelFolder:
     except Exception as error:  # the hub's transport raises errors of its own library
         raise ModelError(f"{spec} cannot be fetched: {type(error).__name__}.") from error
     return ModelFolder(folder, repository)
+
+
+@contextlib.contextmanager
+def _progress(folder: Path, spec: str, every_s: float = 5.0) -> Iterator[None]:
+    """Log how much has arrived in a folder, every few seconds of a ``with`` block."""
+    before, done = _size(folder), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(every_s):
+            arrived = (_size(folder) - before) / _MEGABYTE
+            log.info("downloading model: %.0f MB so far", arrived, extra={"model": spec})
+
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it may be renamed just now
+            total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
+    return total
 
 
 def _require_files(folder: Path, names: Iterable[str], spec: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import settings
 from tests.support import models
 from tests.support.service import Service
 
-settings.register_profile("pathserve", deadline=None)  # machines are shared: no timing assertions
+# Machines are shared: no timing assertions. CI judges a change by the same examples every time.
+settings.register_profile("pathserve", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("pathserve")
 
 

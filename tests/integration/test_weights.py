@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from model.encoder import ModelError
-from model.weights import _require_space
+from model.weights import _progress, _require_space
 from tests.conftest import ModelFolders
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
 from tests.support.hub import COMMIT, REPOSITORY, TOKEN, Hub
 from tests.support.models import TOLERANCE, probe
-from tests.support.service import Service
+from tests.support.service import Service, wait_until
 from tests.support.tissue import encode, instance, tissue
 
 MODEL = f"gs://{BUCKET}/models/path-foundation"
@@ -89,6 +89,13 @@ def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
 def test_a_model_that_no_disk_can_hold_is_refused_before_it_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"needs 1000000000000 MB, but the disk of .* has \d+ MB left"):
         _require_space(tmp_path, 10**18, "gs://bucket/huge")
+
+
+def test_a_long_download_shows_its_progress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with _progress(tmp_path, "hf://google/path-foundation", every_s=0.01):
+        (tmp_path / "variables").write_bytes(bytes(3_000_000))
+        wait_until(lambda: "downloading model: 3 MB so far" in caplog.text, "progress in the log")
 
 
 def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
