@@ -52,7 +52,7 @@ class FrameFetcher:
         self._level = level
         self._form = form
         self._deadline = deadline
-        self._key = (path.url, fingerprint(token))
+        self._series = (path.url, fingerprint(token), level.instance.sop_uid)
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
@@ -63,8 +63,7 @@ class FrameFetcher:
     @property
     def bytes_ahead(self) -> int:
         """Bytes of decoded frames that are held at once, at most."""
-        frame = self._form.width * self._form.height * self._form.samples
-        return frame * min(self._level.frames, _GETS_AHEAD * self._per_get)
+        return self._form.decoded_bytes * min(self._level.frames, _GETS_AHEAD * self._per_get)
 
     @property
     def _per_get(self) -> int:
@@ -110,7 +109,7 @@ class FrameFetcher:
         try:
             return shared.pixels(self._form)
         except FrameError as error:
-            self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+            self._cache.forget(self._key(frame), shared)
             where = self._level.address(frame)
             raise ServiceError(
                 Code.DICOM_ERROR,
@@ -130,6 +129,10 @@ class FrameFetcher:
         self._closed.set()
         self._frames.clear()
 
+    def _key(self, frame: int) -> Hashable:
+        """Return what names a frame of the level (from 0) in the cache."""
+        return (*self._series, frame)
+
     def _wait_for(self, frame: int, deadline: float) -> None:
         for own in (False, True):
             shared = self._frames[frame]
@@ -140,7 +143,7 @@ class FrameFetcher:
                 raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
             except (CancelledError, ServiceError):
                 # Another request's failure is not ours: ask once in our own name.
-                self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+                self._cache.forget(self._key(frame), shared)
                 if own:
                     raise
                 self._claim([frame])
@@ -160,9 +163,8 @@ class FrameFetcher:
 
     def _claim(self, batch: Sequence[int]) -> None:
         """Take frames from the cache and ask the store for the others, a request for each SOP instance."""
-        keys = [(*self._key, frame, self._level.instance.sop_uid) for frame in batch]
-        size = self._form.width * self._form.height * self._form.samples
-        shared, mine = self._cache.claim(keys, size)
+        keys = [self._key(frame) for frame in batch]
+        shared, mine = self._cache.claim(keys, self._form.decoded_bytes)
         with self._lock:
             self._frames.update(zip(batch, shared, strict=True))
         by_part: dict[str, list[tuple[int, int, SharedFrame]]] = {}
@@ -190,5 +192,5 @@ class FrameFetcher:
         except Exception as error:
             failure = error
         for frame, _, shared in waiting:
-            self._cache.forget((*self._key, frame, self._level.instance.sop_uid), shared)
+            self._cache.forget(self._key(frame), shared)
             shared.fetched.set_exception(failure)

@@ -54,6 +54,11 @@ class FrameFormat:
     planar: int
 
     @property
+    def decoded_bytes(self) -> int:
+        """Bytes of a frame once decoded."""
+        return self.width * self.height * self.samples
+
+    @property
     def native_bytes(self) -> int:
         """Bytes of an uncompressed frame."""
         samples = 2 if self.photometric == _SUBSAMPLED else self.samples

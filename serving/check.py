@@ -9,10 +9,10 @@ import numpy as np
 
 from model.encoder import PATCH_SIDE, ModelError, Patches
 from model.json_log import log_as_json
+from model.worker import EXIT_BAD_MODEL
 from serving.read_context import read_context
 from serving.settings import Settings
 
-EXIT_BAD_MODEL = 78
 SECRETS = ("HF_TOKEN",)
 """Variables that other libraries read and whose values are never shown."""
 

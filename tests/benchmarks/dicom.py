@@ -7,10 +7,9 @@ import statistics
 import time
 from collections.abc import Iterator
 
-import psutil
-
 from dicom_io.frames import FrameFormat, decode_frame
 from dicom_io.icc_profiles import IccTarget, target_profile
+from tests.benchmarks.load import cpu_seconds
 from tests.support.service import Service
 from tests.support.slides import CODINGS, TILE, Slide, StoredInstance, stained
 from tests.support.store import Store
@@ -61,18 +60,13 @@ def _row(
     for _ in range(REPEATS + 1):
         request["bearer_token"] = next(tokens)
         store.requests.clear()
-        before, started = _cpu(service), time.perf_counter()
+        before, started = cpu_seconds(service), time.perf_counter()
         answer = service.predict(request).json()
         seconds.append(time.perf_counter() - started)
-        cpu = _cpu(service) - before
+        cpu = cpu_seconds(service) - before
         if "result" not in answer["predictions"][0]:
             raise RuntimeError(str(answer["predictions"][0]))
         gets = len(store.frame_requests())
         fetched = sum(r.path.count(",") + 1 for r in store.frame_requests())
     rate = SIDE * SIDE / statistics.median(seconds[1:])
     print(f"| {name} | {rate:.0f} | {1000 * cpu / SIDE**2:.2f} | {gets} | {fetched} |", flush=True)
-
-
-def _cpu(service: Service) -> float:
-    times = [psutil.Process(p.pid).cpu_times() for p in service.processes()]
-    return sum(t.user + t.system for t in times)

@@ -73,7 +73,7 @@ def measure(service: Service, scenario: Scenario, seconds: float) -> Measured:
     lock = threading.Lock()
     _client(service, scenario, 0.0, 1, latencies, sizes, lock)  # warm
     latencies.clear()
-    cpu = _cpu_seconds(service)
+    cpu = cpu_seconds(service)
     started = time.perf_counter()
     threads = [
         threading.Thread(target=_client, args=(service, scenario, seconds, 2, latencies, sizes, lock))
@@ -90,7 +90,7 @@ def measure(service: Service, scenario: Scenario, seconds: float) -> Measured:
         rate=patches / elapsed,
         p50_ms=1000 * statistics.median(ordered),
         p99_ms=1000 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
-        cpu_ms=1000 * (_cpu_seconds(service) - cpu) / patches,
+        cpu_ms=1000 * (cpu_seconds(service) - cpu) / patches,
         answer_bytes=statistics.mean(sizes) / scenario.patches,
     )
 
@@ -119,7 +119,8 @@ def _client(
             sizes.append(len(response.content))
 
 
-def _cpu_seconds(service: Service) -> float:
+def cpu_seconds(service: Service) -> float:
+    """Return the CPU time of all processes of a service so far."""
     times = [process.cpu_times() for process in service.processes()]
     return sum(t.user + t.system for t in times)
 
