@@ -12,11 +12,13 @@ INSTALLED := $(VENV)/installed
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): requirements-dev.lock
+$(LOCKED): requirements-dev.lock requirements-ez-wsi-6.0.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/ez-wsi-6.0 -r requirements-ez-wsi-6.0.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -65,6 +67,8 @@ lock: ## Renew the lock files from pyproject.toml
 	  --custom-compile-command "make lock" --quiet -c requirements-dev.lock -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --quiet --extra gpu -c requirements-dev.lock -o requirements-gpu.lock
+	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(BIN)/uv pip compile - --no-deps --generate-hashes \
+	  --custom-compile-command "make lock" --quiet -o requirements-ez-wsi-6.0.lock
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ import numpy as np
 
 from dicom_io.colour import ToRgb
 from dicom_io.credentials import BearerToken
+from dicom_io.ez_wsi_state import SlideState
 from dicom_io.frame_fetcher import FrameFetcher
 from dicom_io.frames import FrameFormat
 from dicom_io.icc_profiles import IccTarget
@@ -33,6 +34,7 @@ class DicomWebSource:
     path: SeriesPath
     instance_uids: tuple[str, ...]
     token: BearerToken | None = field(repr=False)
+    state: SlideState | None = None
 
     @property
     def remote(self) -> bool:
@@ -48,8 +50,9 @@ class DicomWebSource:
         """Read the series' metadata, select the level and check it against the API's requirements."""
         context = session.context
         context.dicomweb.check(self.path)
-        instances = context.dicomweb.instances(self.path, self.token, session.deadline)
-        level = select_level(instances, self.instance_uids, strict=context.strict_dicom)
+        level, profile = self._told_by_state(options.icc_target, session) or self._told_by_store(
+            options.icc_target, session
+        )
         instance = level.instance
         form = FrameFormat(
             level.tile_width,
@@ -64,7 +67,6 @@ class DicomWebSource:
                 f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
                 f"{context.max_image_pixels} pixels.",
             )
-        profile = self._icc_profile(instances, level, options.icc_target, session)
         return DicomWebImage(
             level,
             options,
@@ -82,6 +84,23 @@ class DicomWebSource:
             form,
             session.measure,
         )
+
+    def _told_by_state(self, target: IccTarget, session: ReadSession) -> tuple[Level, bytes | None] | None:
+        """Return the level and its ICC profile where the client's state says all that is needed."""
+        state = self.state
+        if state is None or not (state.knows_icc or target is IccTarget.NONE):
+            return None
+        try:
+            level = select_level(state.instances, self.instance_uids, strict=session.context.strict_dicom)
+        except ServiceError:
+            return None  # the store's own metadata say what is wrong, if anything is
+        return level, state.icc_profile
+
+    def _told_by_store(self, target: IccTarget, session: ReadSession) -> tuple[Level, bytes | None]:
+        context = session.context
+        instances = context.dicomweb.instances(self.path, self.token, session.deadline)
+        level = select_level(instances, self.instance_uids, strict=context.strict_dicom)
+        return level, self._icc_profile(instances, level, target, session)
 
     def _icc_profile(
         self, instances: Sequence[SopInstance], level: Level, target: IccTarget, session: ReadSession

@@ -52,7 +52,7 @@ class FrameFetcher:
         self._level = level
         self._form = form
         self._deadline = deadline
-        self._series = (path.url, fingerprint(token), level.instance.sop_uid)
+        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntax)
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
@@ -130,8 +130,11 @@ class FrameFetcher:
         self._frames.clear()
 
     def _key(self, frame: int) -> Hashable:
-        """Return what names a frame of the level (from 0) in the cache."""
-        return (*self._series, frame)
+        """Return what names a frame of the level (from 0) in the cache.
+
+        Metadata may be what a caller says, so a frame is shared only by those who read it in the same way.
+        """
+        return (*self._shared_by, self._level.address(frame))
 
     def _wait_for(self, frame: int, deadline: float) -> None:
         for own in (False, True):

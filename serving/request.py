@@ -14,8 +14,10 @@ from typing import TypeGuard
 
 import orjson
 
+from dicom_io.client_image import PLACEHOLDER, ClientImageSource
 from dicom_io.credentials import BearerToken
 from dicom_io.dicomweb import DicomWebSource
+from dicom_io.ez_wsi_state import parse_image_state, parse_slide_state
 from dicom_io.gcs import GcsSource
 from dicom_io.gcs_store import parse_gcs_uri
 from dicom_io.icc_profiles import IccTarget
@@ -119,26 +121,33 @@ def _parse_item(value: object) -> Instance | ServiceError:
 def _parse_instance(value: object) -> Instance:
     if not _is_object(value):
         raise _bad(f"An instance must be a JSON object, not {_kind(value)}.")
-    source = _parse_source(value)
+    given = _parse_given(value)
     extensions = value.get("extensions")
     if extensions is None:
         extensions = {}
     if not _is_object(extensions):
         raise _bad(f"extensions must be a JSON object, not {_kind(extensions)}.")
-    return Instance(source, _parse_patches(value), _parse_options(extensions))
+    patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
+    if given == "dicom_path":
+        source: Source = _parse_dicom_path(value["dicom_path"], _parse_token(value), state)
+    elif given == "image_file_uri":
+        source = _parse_image_uri(value["image_file_uri"], _parse_token(value), state, patches)
+    else:
+        source = _parse_bytes(value)
+    return Instance(source, patches, _parse_options(extensions))
 
 
-def _parse_source(instance: JsonObject) -> Source:
+def _parse_given(instance: JsonObject) -> str:
     given = [name for name in SOURCE_FIELDS if instance.get(name) is not None]
     if len(given) != 1:
         raise _bad(
             f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
             f"this instance has {' and '.join(given) or 'none'}."
         )
-    if given == ["dicom_path"]:
-        return _parse_dicom_path(instance["dicom_path"], _parse_token(instance))
-    if given == ["image_file_uri"]:
-        return _parse_image_uri(instance["image_file_uri"], _parse_token(instance))
+    return given[0]
+
+
+def _parse_bytes(instance: JsonObject) -> Source:
     if instance.get("bearer_token") not in (None, ""):
         raise _bad("bearer_token has no use with raw_image_bytes; leave it out.")
     text = instance["raw_image_bytes"]
@@ -156,7 +165,7 @@ def _parse_token(instance: JsonObject) -> BearerToken | None:
     return BearerToken(token)
 
 
-def _parse_dicom_path(value: object, token: BearerToken | None) -> Source:
+def _parse_dicom_path(value: object, token: BearerToken | None, state: object) -> Source:
     if not _is_object(value):
         raise _bad(f"dicom_path must be a JSON object, not {_kind(value)}.")
     path, uids = value.get("series_path"), value.get("instance_uids")
@@ -169,12 +178,17 @@ def _parse_dicom_path(value: object, token: BearerToken | None) -> Source:
         raise ServiceError(
             Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
         )
-    return DicomWebSource(series, tuple(uids), token)
+    return DicomWebSource(series, tuple(uids), token, parse_slide_state(state, series, uids))
 
 
-def _parse_image_uri(value: object, token: BearerToken | None) -> Source:
+def _parse_image_uri(
+    value: object, token: BearerToken | None, state: object, patches: tuple[Patch, ...]
+) -> Source:
     if not isinstance(value, str):
         raise _bad(f"image_file_uri must be a string, not {_kind(value)}.")
+    pixels = parse_image_state(state, patches)
+    if pixels is not None:
+        return ClientImageSource(pixels, None if value == PLACEHOLDER else parse_gcs_uri(value))
     return GcsSource(parse_gcs_uri(value), token)
 
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 from tests.support.slides import EXPLICIT, Slide, StoredInstance
 
 PREFIX = "/v1/projects/p/dicomWeb"
 BOUNDARY = "a-boundary"
+
+ALWAYS_FOUND = ("00080016", "00080018", "00080060", "0020000D", "0020000E", "00083002")
+"""What a search answers unasked: PS3.18, table 10.6.3-5, shortened."""
 
 Answer = tuple[int, dict[str, str], bytes]
 Override = Callable[["Request"], "Answer | None"]
@@ -143,8 +147,8 @@ class Store:
         rest = found.group(3)
         if rest == "metadata":
             return self._json([self.metadata(i, slide) for i in slide.instances])
-        if rest == "instances":
-            return self._json([{"00080018": self.metadata(i, slide)["00080018"]} for i in slide.instances])
+        if rest in ("instances", "instances/"):
+            return self._json([self._found(self.metadata(i, slide), request) for i in slide.instances])
         if match := re.fullmatch(r"instances/([0-9.]+)/(metadata|bulkdata/icc|frames/([0-9,]+))", rest):
             instance = next((i for i in slide.instances if i.uid == match.group(1)), None)
             if instance is None:
@@ -155,6 +159,12 @@ class Store:
                 return self.multipart([("application/octet-stream", _icc(instance))])
             return self._frames(request, instance, [int(n) for n in match.group(3).split(",")])
         return 404, {}, b""
+
+    @staticmethod
+    def _found(document: dict[str, Any], request: Request) -> dict[str, Any]:
+        """Return what a search tells of an instance: some attributes, and those asked for."""
+        asked = parse_qs(request.path.partition("?")[2]).get("includefield", [])
+        return {tag: document[tag] for tag in (*ALWAYS_FOUND, *asked) if tag in document}
 
     def _frames(self, request: Request, instance: StoredInstance, numbers: list[int]) -> Answer:
         frames, syntax = instance.frames, instance.syntax
@@ -189,7 +199,7 @@ class Store:
         uri = f"{self.series_path(slide)}/instances/{instance.uid}/bulkdata/icc"
         document: dict[str, Any] = instance.dataset.to_json_dict(suppress_invalid_tags=False)
         if self.behaviour.says_syntax:
-            document["00083002"] = {"vr": "UI", "Value": [instance.syntax]}
+            document["00083002"] = document["00020010"] = {"vr": "UI", "Value": [instance.syntax]}
         paths = document.get("00480105", {}).get("Value", [])
         for holder in [document, *paths]:
             if "00282000" in holder and self.behaviour.bulk_icc:
