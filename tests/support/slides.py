@@ -334,7 +334,7 @@ class Slide:
             mine = frames[number * share : (number + 1) * share]
             dataset = self._dataset(width, height, len(mine), coding)
             if parts > 1:
-                dataset.ConcatenationUID = f"1.2.3.{len(self.instances) - number + 7}"
+                dataset.ConcatenationUID = f"1.2.3.{len(self.instances) + 7}"
                 dataset.InConcatenationNumber = number + 1
                 dataset.InConcatenationTotalNumber = parts
                 dataset.ConcatenationFrameOffsetNumber = number * share
