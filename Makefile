@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types bench image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench image lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +52,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+schemata: $(INSTALLED) ## Write serving/vertex_schemata/ from the code
+	$(BIN)/python -m tests.schemata
 
 bench: $(INSTALLED) ## Measure the service beside the bare encoder
 	$(BIN)/python -m tests.benchmarks

@@ -12,18 +12,21 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from model.client import EncoderClient
+from model.encoder import EncoderFacts
 from serving.admission import ByteBudget, Turns
 from serving.body import discard_body, read_body
+from serving.docs_page import docs_page
 from serving.errors import TABLE, Code, ServiceError
+from serving.openapi import openapi_document
 from serving.predict import Predictor
 from serving.read_context import read_context
 from serving.request import parse_request
-from serving.response import error_body, metadata, prediction_body
+from serving.response import error_body, metadata, model_version, prediction_body
 from serving.settings import Settings
 from serving.telemetry import RequestRecord, Telemetry, multiprocess_folder, request_id
 
-VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>:predict"
-"""Where Google's client library posts to when it is pointed at this service."""
+VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
+"""Where Google's client library finds an endpoint when it is pointed at this service."""
 
 SLOTS_PER_REQUEST = 64
 """Patches that one request may have in the slab at once."""
@@ -64,10 +67,28 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     def metrics() -> Response:
         return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
+    def vertex_endpoint(project: str, location: str, endpoint: str) -> Response:
+        body = {
+            "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
+            "displayName": "pathserve",
+            "deployedModels": [{"id": settings.deployed_model_id}],
+        }
+        return Response(orjson.dumps(body), content_type=_JSON)
+
+    def docs() -> Response:
+        response = Response(page, content_type="text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+        return response
+
+    document, page = orjson.dumps(openapi_document(settings)), docs_page(settings)
     app.add_url_rule(settings.predict_route, "predict", endpoint, methods=["POST"])
-    app.add_url_rule(VERTEX_ROUTE, "vertex_predict", endpoint, methods=["POST"])
+    for verb in ("predict", "rawPredict"):
+        app.add_url_rule(f"{VERTEX_ROUTE}:{verb}", f"vertex_{verb}", endpoint, methods=["POST"])
+    app.add_url_rule(VERTEX_ROUTE, "vertex_endpoint", vertex_endpoint)
     app.add_url_rule(settings.health_route, "health", health)
     app.add_url_rule("/metrics", "metrics", metrics)
+    app.add_url_rule("/openapi.json", "openapi", lambda: Response(document, content_type=_JSON))
+    app.add_url_rule("/docs", "docs", docs)
     app.register_error_handler(ServiceError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -120,7 +141,17 @@ class _PredictEndpoint:
             record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, ServiceError))
             with record.stages.measure("serialise"):
                 answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
-        return Response(answer, content_type=_JSON)
+        response = Response(answer, content_type=_JSON)
+        response.headers.update(self._vertex_headers(predictions.facts))
+        return response
+
+    def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
+        """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
+        return {
+            "X-Vertex-AI-Deployed-Model-Id": self._settings.deployed_model_id,
+            "X-Vertex-AI-Model": facts.model,
+            "X-Vertex-AI-Model-Version-Id": model_version(facts),
+        }
 
 
 def _answer_error(error: ServiceError) -> Response:

@@ -7,12 +7,11 @@ or reaches a store.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
+from enum import StrEnum
 
 import orjson
+import pybase64
 
 from dicom_io.client_image import PLACEHOLDER, ClientImageSource
 from dicom_io.credentials import BearerToken
@@ -27,10 +26,9 @@ from dicom_io.series_path import is_uid, parse_series_path
 from dicom_io.source import ReadOptions, Source
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, ServiceError
+from serving.fields import JsonObject, bad, boolean, integer, is_object, kind, size
 
 SOURCE_FIELDS = ("dicom_path", "image_file_uri", "raw_image_bytes")
-
-JsonObject = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +40,19 @@ class Instance:
     options: ReadOptions
 
 
+class Encoding(StrEnum):
+    """How vectors are written in the answer (``parameters.encoding``)."""
+
+    JSON = "json"
+    BASE64_FLOAT32 = "base64-float32"
+
+
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
     """A request whose outline is sound: every item stands for itself."""
 
     items: tuple[Instance | ServiceError, ...]
+    encoding: Encoding = Encoding.JSON
 
     @property
     def patch_count(self) -> int:
@@ -67,15 +73,18 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
     Raises
     ------
     ServiceError
-        INVALID_REQUEST_FIELD_ERROR when the body is not JSON or ``instances`` is no list of at
-        least one item; TOO_MANY_PATCHES_ERROR when the instances list too many patches.
+        INVALID_REQUEST_FIELD_ERROR when the body is not JSON, ``instances`` is no list of at least one
+        item, or ``parameters`` cannot be followed; TOO_MANY_PATCHES_ERROR when the instances list too many
+        patches.
     """
     document = _load(body)
-    if not _is_object(document):
-        raise _bad("The body must be a JSON object with the key `instances`.")
+    if not is_object(document):
+        raise bad("The body must be a JSON object with the key `instances`.")
     instances = document.get("instances")
     if not isinstance(instances, list) or not instances:
-        raise _bad("`instances` must be a list of at least one instance.")
+        raise bad("`instances` must be a list of at least one instance.")
+    encoding = _parse_encoding(document.get("parameters"))
+    instances = [_unwrapped(instance) for instance in instances]
     listed = max(len(instances), sum(_listed_patches(instance) for instance in instances))
     if listed > max_patches:
         raise ServiceError(
@@ -83,7 +92,7 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
             f"The request lists {listed} patches; at most {max_patches} are allowed. "
             "Split it into several requests.",
         )
-    return PredictRequest(tuple(_parse_item(instance) for instance in instances))
+    return PredictRequest(tuple(_parse_item(instance) for instance in instances), encoding)
 
 
 def _load(body: bytes | bytearray) -> object:
@@ -95,23 +104,48 @@ def _load(body: bytes | bytearray) -> object:
         # Python's own parser lets NaN, Infinity and 1e400 through, so that only their instance fails.
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise _bad("The body is not valid JSON (UTF-8).") from error
+        raise bad("The body is not valid JSON (UTF-8).") from error
 
 
-def _bad(description: str) -> ServiceError:
-    return ServiceError(Code.INVALID_REQUEST_FIELD_ERROR, description)
+def _parse_encoding(parameters: object) -> Encoding:
+    if parameters is None:
+        return Encoding.JSON
+    if not is_object(parameters):
+        raise bad(f"`parameters` must be a JSON object, not {kind(parameters)}.")
+    value = parameters.get("encoding")
+    if value is None:
+        return Encoding.JSON
+    try:
+        return Encoding(str(value))
+    except ValueError:
+        raise bad(f"parameters.encoding must be one of {', '.join(Encoding)}.") from None
 
 
-def _is_object(value: object) -> TypeGuard[JsonObject]:
-    return isinstance(value, dict)
+def _unwrapped(value: object) -> object:
+    """Return the instance in what batch prediction makes of a line (Vertex AI, batch prediction input).
+
+    Lines with keys come as ``{"instance": …, "key": …}``; records and files as ``{"b64": …}``.
+    """
+    if not is_object(value):
+        return value
+    if set(value) == {"b64"} and isinstance(text := value["b64"], str):
+        try:
+            value = orjson.loads(pybase64.b64decode(text, validate=True))
+        except ValueError:
+            return bad("b64 must be the base64 of an instance in JSON.")
+    if is_object(value) and "instance" in value and not any(name in value for name in SOURCE_FIELDS):
+        return value["instance"]
+    return value
 
 
 def _listed_patches(instance: object) -> int:
-    patches = instance.get("patch_coordinates") if _is_object(instance) else None
+    patches = instance.get("patch_coordinates") if is_object(instance) else None
     return len(patches) if isinstance(patches, list) else 0
 
 
 def _parse_item(value: object) -> Instance | ServiceError:
+    if isinstance(value, ServiceError):
+        return value
     try:
         return _parse_instance(value)
     except ServiceError as error:
@@ -119,14 +153,14 @@ def _parse_item(value: object) -> Instance | ServiceError:
 
 
 def _parse_instance(value: object) -> Instance:
-    if not _is_object(value):
-        raise _bad(f"An instance must be a JSON object, not {_kind(value)}.")
+    if not is_object(value):
+        raise bad(f"An instance must be a JSON object, not {kind(value)}.")
     given = _parse_given(value)
     extensions = value.get("extensions")
     if extensions is None:
         extensions = {}
-    if not _is_object(extensions):
-        raise _bad(f"extensions must be a JSON object, not {_kind(extensions)}.")
+    if not is_object(extensions):
+        raise bad(f"extensions must be a JSON object, not {kind(extensions)}.")
     patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
     if given == "dicom_path":
         source: Source = _parse_dicom_path(value["dicom_path"], _parse_token(value), state)
@@ -140,7 +174,7 @@ def _parse_instance(value: object) -> Instance:
 def _parse_given(instance: JsonObject) -> str:
     given = [name for name in SOURCE_FIELDS if instance.get(name) is not None]
     if len(given) != 1:
-        raise _bad(
+        raise bad(
             f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
             f"this instance has {' and '.join(given) or 'none'}."
         )
@@ -149,10 +183,10 @@ def _parse_given(instance: JsonObject) -> str:
 
 def _parse_bytes(instance: JsonObject) -> Source:
     if instance.get("bearer_token") not in (None, ""):
-        raise _bad("bearer_token has no use with raw_image_bytes; leave it out.")
+        raise bad("bearer_token has no use with raw_image_bytes; leave it out.")
     text = instance["raw_image_bytes"]
     if not isinstance(text, str):
-        raise _bad(f"raw_image_bytes must be a base64 string, not {_kind(text)}.")
+        raise bad(f"raw_image_bytes must be a base64 string, not {kind(text)}.")
     return InlineSource(text)
 
 
@@ -161,18 +195,18 @@ def _parse_token(instance: JsonObject) -> BearerToken | None:
     if token is None or token == "":
         return None
     if not isinstance(token, str):
-        raise _bad(f"bearer_token must be a string, not {_kind(token)}.")
+        raise bad(f"bearer_token must be a string, not {kind(token)}.")
     return BearerToken(token)
 
 
 def _parse_dicom_path(value: object, token: BearerToken | None, state: object) -> Source:
-    if not _is_object(value):
-        raise _bad(f"dicom_path must be a JSON object, not {_kind(value)}.")
+    if not is_object(value):
+        raise bad(f"dicom_path must be a JSON object, not {kind(value)}.")
     path, uids = value.get("series_path"), value.get("instance_uids")
     if not isinstance(path, str):
-        raise _bad("dicom_path.series_path must be a string.")
+        raise bad("dicom_path.series_path must be a string.")
     if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
-        raise _bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
+        raise bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
     series = parse_series_path(path)
     if not all(is_uid(uid) for uid in uids):
         raise ServiceError(
@@ -185,7 +219,7 @@ def _parse_image_uri(
     value: object, token: BearerToken | None, state: object, patches: tuple[Patch, ...]
 ) -> Source:
     if not isinstance(value, str):
-        raise _bad(f"image_file_uri must be a string, not {_kind(value)}.")
+        raise bad(f"image_file_uri must be a string, not {kind(value)}.")
     pixels = parse_image_state(state, patches)
     if pixels is not None:
         return ClientImageSource(pixels, None if value == PLACEHOLDER else parse_gcs_uri(value))
@@ -195,16 +229,16 @@ def _parse_image_uri(
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
     values = instance.get("patch_coordinates")
     if not isinstance(values, list) or not values:
-        raise _bad("patch_coordinates must be a list of at least one patch.")
+        raise bad("patch_coordinates must be a list of at least one patch.")
     return tuple(_parse_patch(index, value) for index, value in enumerate(values))
 
 
 def _parse_patch(index: int, value: object) -> Patch:
     name = f"patch_coordinates[{index}]"
-    if not _is_object(value):
-        raise _bad(f"{name} must be a JSON object, not {_kind(value)}.")
-    x_origin, y_origin = (_integer(value, key, name) for key in ("x_origin", "y_origin"))
-    width, height = (_size(value, key, name, PATCH_SIDE) for key in ("width", "height"))
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object, not {kind(value)}.")
+    x_origin, y_origin = (integer(value, key, name) for key in ("x_origin", "y_origin"))
+    width, height = (size(value, key, name, PATCH_SIDE) for key in ("width", "height"))
     if (width, height) != (PATCH_SIDE, PATCH_SIDE):
         raise ServiceError(
             Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
@@ -217,7 +251,7 @@ def _parse_options(extensions: JsonObject) -> ReadOptions:
     return ReadOptions(
         image_dimensions=_parse_dimensions(extensions.get("image_dimensions")),
         icc_target=_parse_icc_target(extensions.get("transform_imaging_to_icc_profile")),
-        require_inside=_parse_boolean(
+        require_inside=boolean(
             extensions.get("require_patches_fully_in_source_image"),
             "extensions.require_patches_fully_in_source_image",
             default=True,
@@ -229,9 +263,9 @@ def _parse_dimensions(value: object) -> tuple[int, int] | None:
     if value is None:
         return None
     name = "extensions.image_dimensions"
-    if not _is_object(value):
-        raise _bad(f"{name} must be a JSON object with width_px and height_px.")
-    return _size(value, "width_px", name), _size(value, "height_px", name)
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object with width_px and height_px.")
+    return size(value, "width_px", name), size(value, "height_px", name)
 
 
 def _parse_icc_target(value: object) -> IccTarget:
@@ -244,49 +278,3 @@ def _parse_icc_target(value: object) -> IccTarget:
             Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
             f"extensions.transform_imaging_to_icc_profile must be one of {', '.join(IccTarget)}.",
         ) from None
-
-
-def _parse_boolean(value: object, name: str, *, default: bool) -> bool:
-    if value is None:
-        return default
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    raise _bad(f"{name} must be true or false.")
-
-
-def _integer(fields: JsonObject, key: str, name: str) -> int:
-    """Return an integer field; Google's client sends integers as doubles, so 224.0 is one."""
-    value = fields.get(key)
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not -(2**63) <= value < 2**63:
-            raise _bad(f"{name}.{key} does not fit in 64 bits.")
-        return value
-    if value is None:
-        raise _bad(f"{name}.{key} is missing; give an integer.")
-    raise _bad(f"{name}.{key} must be an integer, not {_kind(value)}.")
-
-
-def _size(fields: JsonObject, key: str, name: str, default: int | None = None) -> int:
-    if default is not None and fields.get(key) is None:
-        return default
-    value = _integer(fields, key, name)
-    if value <= 0:
-        raise _bad(f"{name}.{key} must be positive.")
-    return value
-
-
-def _kind(value: object) -> str:
-    """Name a JSON value's type; the value itself may be an image or a patient's name."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN or infinity"
-    if isinstance(value, (int, float)):
-        return "a number"
-    return "a string" if isinstance(value, str) else "a list" if isinstance(value, list) else "an object"

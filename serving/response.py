@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
+import pybase64
 
 from dicom_io.patches import Patch
 from model.encoder import EncoderFacts
 from serving.errors import ServiceError
 from serving.pipeline import Outcome
 from serving.predict import Predictions
-from serving.request import Instance, PredictRequest
+from serving.request import Encoding, Instance, PredictRequest
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
     """Return the JSON of a predict answer.
 
-    Numbers of a vector are written with the fewest digits that give the same float32 again.
+    Numbers of a vector are written with the fewest digits that give the same float32 again; or the vector
+    as base64 of little-endian float32, where the request asks for that.
 
     Parameters
     ----------
@@ -31,9 +33,9 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
         "predictions": list(_predictions(request, predictions.outcomes)),
         "deployedModelId": deployed_model_id,
         "model": facts.model,
-        "modelVersionId": facts.digest.removeprefix("sha256:")[:12],
+        "modelVersionId": model_version(facts),
         "modelDisplayName": display_name(facts),
-        "metadata": metadata(facts),
+        "metadata": metadata(facts) | {"encoding": request.encoding},
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -46,6 +48,11 @@ def error_body(error: ServiceError) -> bytes:
 def display_name(facts: EncoderFacts) -> str:
     """Return the model's name for people."""
     return f"{facts.model} (untrained)" if facts.untrained else facts.model
+
+
+def model_version(facts: EncoderFacts) -> str:
+    """Return the first digits of the weights' digest."""
+    return facts.digest.removeprefix("sha256:")[:12]
 
 
 def metadata(facts: EncoderFacts) -> dict[str, object]:
@@ -65,11 +72,14 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
         if isinstance(outcome, ServiceError):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
+            vectors: Iterable[object] = outcome
+            if request.encoding is Encoding.BASE64_FLOAT32:
+                vectors = (pybase64.b64encode_as_string(row) for row in outcome.astype("<f4", order="C"))
             yield {
                 "result": {
                     "patch_embeddings": [
                         {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
-                        for patch, vector in zip(item.patches, outcome, strict=True)
+                        for patch, vector in zip(item.patches, vectors, strict=True)
                     ]
                 }
             }
