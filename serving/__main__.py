@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from model.json_log import log_as_json
 from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError, load_settings
@@ -21,15 +22,16 @@ def main(arguments: list[str] | None = None) -> int:
     serve.set_defaults(run=_serve)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
+    _add_embed(commands)
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(load_settings()))
+        return int(options.run(options, load_settings()))
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_BAD_SETTING
 
 
-def _serve(settings: Settings) -> int:
+def _serve(_: argparse.Namespace, settings: Settings) -> int:
     from serving.launcher import Launcher
 
     log_as_json(settings.log_level, process="launcher")
@@ -43,10 +45,65 @@ def _serve(settings: Settings) -> int:
     return launcher.run()
 
 
-def _check(settings: Settings) -> int:
+def _check(_: argparse.Namespace, settings: Settings) -> int:
     from serving.check import check
 
     return check(settings)
+
+
+def _add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    embed = commands.add_parser(
+        "embed",
+        help="write the vectors of an image's or a slide level's patches to a Parquet file",
+        epilog="The store's token is taken from PATHSERVE_STORE_TOKEN, the service's key from "
+        "PATHSERVE_API_KEY. A run that was stopped goes on when the same command is given again.",
+    )
+    embed.add_argument("where", metavar="FILE|gs://…|https://…/studies/…/series/…")
+    embed.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
+    embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
+    embed.add_argument("--level", type=int, default=0, help="level of a series, 0 is the largest (default)")
+    embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
+    embed.add_argument("--all", action="store_true", help="patches without tissue, too")
+    embed.add_argument(
+        "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
+    )
+    embed.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
+    embed.set_defaults(run=_embed)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise ValueError
+    return value
+
+
+def _embed(options: argparse.Namespace, settings: Settings) -> int:
+    try:
+        from serving.embed import EmbedOptions, embed
+    except ModuleNotFoundError as error:
+        if error.name not in ("pyarrow", "tqdm"):
+            raise
+        print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
+        return 1
+    return embed(
+        EmbedOptions(
+            options.where,
+            options.out,
+            options.service,
+            options.level,
+            options.stride,
+            options.all,
+            options.min_tissue,
+            options.icc,
+        ),
+        settings,
+    )
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from serving.client import Fault, Image, PathserveClient, Vectors
 from tests.support.service import Service
-from tests.support.tissue import encode, instance, tissue
+from tests.support.tissue import encode, tissue
 
 ROW = "{:<34} {:<12} {:>6}  {}"
 
@@ -21,45 +22,41 @@ def main() -> int:
     with Service({}) as service:
         service.wait_healthy()
         print(f"Healthy after {time.monotonic() - started:.1f} s at {service.url}\n")
-        names, instances = zip(*_instances(), strict=True)
+        names, images = zip(*_images(), strict=True)
         sent = time.monotonic()
-        response = service.predict(*instances)
+        with PathserveClient(service.url) as client:
+            found = client.embed(images)
         seconds = time.monotonic() - sent
-        answer = response.json()
-        if response.status_code != 200:
-            print(f"HTTP {response.status_code}: {answer}")
-            return 1
-        _print_table(names, answer)
-        patches = sum(len(p["result"]["patch_embeddings"]) for p in answer["predictions"] if "result" in p)
-        print(f"\n{patches} patches in {seconds:.2f} s by {answer['modelDisplayName']}")
-        print(f"on {answer['metadata']['device']}, {answer['metadata']['precision']}.")
+        _print_table(names, images, found)
+        patches = sum(len(vectors) for vectors in found if not isinstance(vectors, Fault))
+        facts = client.metadata
+        untrained = ", UNTRAINED: its vectors mean nothing" if facts["untrained"] else ""
+        print(
+            f"\n{patches} patches in {seconds:.2f} s on {facts['device']}, {facts['precision']}{untrained}."
+        )
     print("Stopped.")
     return 0
 
 
-def _instances() -> list[tuple[str, dict[str, object]]]:
+def _images() -> list[tuple[str, Image]]:
     whole = encode(tissue())
     return [
-        ("IHC tissue, 512x512 PNG", instance(whole, (0, 0), (288, 0), (0, 288), (288, 288))),
-        ("its middle, a PNG of its own", instance(encode(tissue()[144:368, 144:368]))),
-        ("the first, cut off (a fault)", instance(whole[: len(whole) // 2])),
+        ("IHC tissue, 512x512 PNG", Image.of_bytes(whole, [(0, 0), (288, 0), (0, 288), (288, 288)])),
+        ("its middle, a PNG of its own", Image.of_bytes(encode(tissue()[144:368, 144:368]), [(0, 0)])),
+        ("the first, cut off (a fault)", Image.of_bytes(whole[: len(whole) // 2], [(0, 0)])),
     ]
 
 
-def _print_table(names: tuple[str, ...], answer: dict[str, Any]) -> None:
-    print(ROW.format("instance", "patch", "length", "vector, or what is wrong"))
-    for name, prediction in zip(names, answer["predictions"], strict=True):
-        if "error" in prediction:
-            error = prediction["error"]
-            print(ROW.format(name, "-", "-", f"{error['code']}: {error['description']}"))
+def _print_table(names: Sequence[str], images: Sequence[Image], found: Sequence[Vectors | Fault]) -> None:
+    print(ROW.format("image", "patch", "length", "vector, or what is wrong"))
+    for name, image, vectors in zip(names, images, found, strict=True):
+        if isinstance(vectors, Fault):
+            print(ROW.format(name, "-", "-", f"{vectors.code}: {vectors.description}"))
             continue
-        for embedded in prediction["result"]["patch_embeddings"]:
-            vector = np.asarray(embedded["embedding_vector"], np.float32)
-            at = embedded["patch_coordinate"]
+        for (x, y), vector in zip(image.origins, vectors, strict=True):
             numbers = " ".join(f"{number:+.3f}" for number in vector[:4])
-            place = f"({at['x_origin']}, {at['y_origin']})"
             norm = f"{numbers} …  norm {np.linalg.norm(vector):.3f}"
-            print(ROW.format(name, place, len(vector), norm))
+            print(ROW.format(name, f"({x}, {y})", len(vector), norm))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,287 @@
+"""A thin client: numpy in and out, requests split to the service's limits, overload waited out.
+
+>>> client = PathserveClient("http://127.0.0.1:8080")
+>>> client.embed([Image.of_bytes(png, [(0, 0), (224, 0)])])[0].shape
+(2, 384)
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import requests
+from PIL import Image as PillowImage
+
+Vectors = npt.NDArray[np.float32]
+
+SIDE = 224
+MAX_REQUEST_BYTES = 8_000_000
+MAX_PATCHES = 1000
+
+_LONGEST_WAIT_S = 30.0
+_JSON_OF_A_PATCH = 80
+"""Bytes, at most, that one patch's coordinates take in a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image, and the patches wanted of it.
+
+    Attributes
+    ----------
+    source:
+        The fields of the API that name it; see the ``of_…`` constructors.
+    origins:
+        (x, y) of each patch's upper left pixel, in pixels of the image after any resize.
+    extensions:
+        How it is to be read, as the API names it.
+    """
+
+    source: Mapping[str, object] = field(repr=False)
+    origins: Sequence[tuple[int, int]]
+    extensions: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of_bytes(cls, data: bytes, origins: Sequence[tuple[int, int]], **extensions: object) -> Self:
+        """Return an encoded image: PNG, JPEG, TIFF and so on."""
+        return cls({"raw_image_bytes": base64.b64encode(data).decode("ascii")}, origins, extensions)
+
+    @classmethod
+    def of_object(
+        cls, uri: str, origins: Sequence[tuple[int, int]], token: str | None = None, **extensions: object
+    ) -> Self:
+        """Return an image in Cloud Storage, ``gs://BUCKET/OBJECT``."""
+        return cls({"image_file_uri": uri} | _token(token), origins, extensions)
+
+    @classmethod
+    def of_series(
+        cls,
+        series_path: str,
+        instance_uids: Sequence[str],
+        origins: Sequence[tuple[int, int]],
+        token: str | None = None,
+        **extensions: object,
+    ) -> Self:
+        """Return a level of a slide in a DICOMweb store."""
+        path = {"series_path": series_path, "instance_uids": list(instance_uids)}
+        return cls({"dicom_path": path} | _token(token), origins, extensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an image gave no vectors: a code of the service's table, and what to do about it."""
+
+    code: str
+    description: str
+
+
+class ServiceFault(Exception):
+    """The service refused a whole request, or could not be reached in time."""
+
+    def __init__(self, status: int, fault: Fault) -> None:
+        super().__init__(f"HTTP {status}, {fault.code}: {fault.description}")
+        self.status = status
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some patches of one image."""
+
+    image: int
+    first: int
+    instance: dict[str, object]
+    size: int
+
+    @property
+    def patches(self) -> int:
+        coordinates = self.instance["patch_coordinates"]
+        assert isinstance(coordinates, list)
+        return len(coordinates)
+
+
+class PathserveClient:
+    """Talks to one service; not for several threads at once.
+
+    Parameters
+    ----------
+    url:
+        The service's address, or the whole address of a predict route.
+    api_key:
+        Bearer key of the service itself, where it wants one.
+    max_request_bytes, max_patches:
+        What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
+    retry_for_s:
+        How long to go on when the service is overloaded, draining or not reachable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        max_request_bytes: int = MAX_REQUEST_BYTES,
+        max_patches: int = MAX_PATCHES,
+        timeout_s: float = 300.0,
+        retry_for_s: float = 120.0,
+    ) -> None:
+        self._url = url if url.endswith(("predict", "Predict")) else url.rstrip("/") + "/predict"
+        self._max_bytes = max_request_bytes
+        self._max_patches = max_patches
+        self._timeout_s = timeout_s
+        self._retry_for_s = retry_for_s
+        self._session = requests.Session()
+        if api_key is not None:
+            self._session.headers["Authorization"] = f"Bearer {api_key}"
+        self.metadata: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def embed(self, images: Sequence[Image]) -> list[Vectors | Fault]:
+        """Embed the patches of images.
+
+        Returns
+        -------
+        For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
+
+        Raises
+        ------
+        ServiceFault
+            When a request fails whole, or the service stays unavailable.
+        """
+        found: list[list[Vectors] | Fault] = [[] for _ in images]
+        for parts in self._requests(images):
+            predictions = self._post([part.instance for part in parts])["predictions"]
+            for part, prediction in zip(parts, predictions, strict=True):
+                vectors = found[part.image]
+                if "error" in prediction:
+                    found[part.image] = Fault(prediction["error"]["code"], prediction["error"]["description"])
+                elif isinstance(vectors, list):
+                    vectors.append(_vectors(prediction))
+        return [parts if isinstance(parts, Fault) else _joined(parts) for parts in found]
+
+    def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
+        """Embed pixels.
+
+        Parameters
+        ----------
+        patches:
+            uint8 RGB ``[n, 224, 224, 3]`` or gray ``[n, 224, 224]``.
+
+        Returns
+        -------
+        float32 ``[n, dimension]``
+        """
+        if patches.dtype != np.uint8 or patches.shape[1:3] != (SIDE, SIDE):
+            raise ValueError(
+                f"patches must be uint8 [n, {SIDE}, {SIDE}, 3]; these are {patches.dtype} {patches.shape}"
+            )
+        found = self.embed([Image.of_bytes(_png(patch), [(0, 0)]) for patch in patches])
+        for vectors in found:
+            if isinstance(vectors, Fault):
+                raise ServiceFault(HTTPStatus.OK, vectors)
+        return _joined([vectors for vectors in found if not isinstance(vectors, Fault)])
+
+    def _requests(self, images: Sequence[Image]) -> Iterator[list[_Part]]:
+        """Group parts of images into requests within the limits."""
+        group: list[_Part] = []
+        size = patches = 0
+        for part in self._parts(images):
+            if group and (size + part.size > self._max_bytes or patches + part.patches > self._max_patches):
+                yield group
+                group, size, patches = [], 0, 0
+            group.append(part)
+            size, patches = size + part.size, patches + part.patches
+        if group:
+            yield group
+
+    def _parts(self, images: Sequence[Image]) -> Iterator[_Part]:
+        for number, image in enumerate(images):
+            base = len(json.dumps([image.source, image.extensions])) + 100
+            room = (self._max_bytes - base) // _JSON_OF_A_PATCH
+            step = max(1, min(self._max_patches, room))
+            for first in range(0, len(image.origins), step):
+                coordinates = [
+                    {"x_origin": x, "y_origin": y, "width": SIDE, "height": SIDE}
+                    for x, y in image.origins[first : first + step]
+                ]
+                instance = {
+                    **image.source,
+                    "patch_coordinates": coordinates,
+                    "extensions": dict(image.extensions),
+                }
+                yield _Part(number, first, instance, base + _JSON_OF_A_PATCH * len(coordinates))
+
+    def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
+        body = json.dumps({"instances": instances, "parameters": {"encoding": "base64-float32"}}).encode()
+        deadline = time.monotonic() + self._retry_for_s
+        pause = 0.5
+        while True:
+            try:
+                response = self._session.post(
+                    self._url,
+                    data=body,
+                    headers={"Content-Type": "application/json"},
+                    timeout=self._timeout_s,
+                )
+            except requests.ConnectionError as error:
+                fault, status = Fault("CONNECTION_ERROR", f"{type(error).__name__} at {self._url}"), 0
+                wait = pause
+            else:
+                if response.status_code == HTTPStatus.OK:
+                    answer: dict[str, Any] = response.json()
+                    self.metadata = answer["metadata"]
+                    return answer
+                fault, status = _fault(response), response.status_code
+                wait = max(pause, _retry_after(response))
+            if status not in (0, HTTPStatus.SERVICE_UNAVAILABLE) or time.monotonic() + wait > deadline:
+                raise ServiceFault(status, fault)
+            time.sleep(wait)
+            pause = min(2 * pause, _LONGEST_WAIT_S)
+
+
+def _token(token: str | None) -> dict[str, object]:
+    return {} if token is None else {"bearer_token": token}
+
+
+def _png(patch: npt.NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    PillowImage.fromarray(patch).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _vectors(prediction: dict[str, Any]) -> Vectors:
+    texts = [e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]]
+    return np.stack([np.frombuffer(base64.b64decode(text), "<f4") for text in texts]).astype(np.float32)
+
+
+def _joined(parts: list[Vectors]) -> Vectors:
+    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _fault(response: requests.Response) -> Fault:
+    try:
+        error = response.json()["error"]
+        return Fault(str(error["code"]), str(error["description"]))
+    except (ValueError, KeyError, TypeError):
+        return Fault("HTTP_ERROR", f"the answer is no JSON of this API: {response.reason}")
+
+
+def _retry_after(response: requests.Response) -> float:
+    try:
+        return min(max(0.0, float(response.headers.get("Retry-After", "0"))), _LONGEST_WAIT_S)
+    except ValueError:
+        return 0.0

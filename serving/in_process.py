@@ -1,0 +1,83 @@
+"""The whole pipeline in this process, behind the same call as the client of a service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from model.encoder import ModelError
+from model.local import encoder_in_process
+from serving.client import Fault, Image, Vectors
+from serving.errors import ServiceError
+from serving.predict import Predictor
+from serving.read_context import read_context
+from serving.request import parse_request
+from serving.response import metadata
+from serving.settings import Settings, SettingsError
+from serving.telemetry import StageTimes
+
+
+class InProcessEmbedder:
+    """Embeds as a service with these settings would."""
+
+    def __init__(self, predictor: Predictor, settings: Settings, facts: dict[str, Any]) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self.metadata = facts
+
+    def embed(self, images: Sequence[Image]) -> list[Vectors | Fault]:
+        """Embed the patches of images.
+
+        Returns
+        -------
+        For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
+        """
+        instances = [
+            {
+                **image.source,
+                "patch_coordinates": [{"x_origin": x, "y_origin": y} for x, y in image.origins],
+                "extensions": dict(image.extensions),
+            }
+            for image in images
+        ]
+        request = parse_request(
+            orjson.dumps({"instances": instances}), self._settings.max_patches_per_request
+        )
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
+        return [Fault(o.code, o.description) if isinstance(o, ServiceError) else o for o in outcomes]
+
+
+@contextlib.contextmanager
+def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
+    """Load the encoder and yield an embedder.
+
+    Raises
+    ------
+    SettingsError
+        When the model cannot be loaded.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from model.loader import load_encoder
+
+    try:
+        encoder = load_encoder(
+            settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir
+        )
+    except ModelError as error:
+        raise SettingsError(f"the model cannot be loaded: {error}") from error
+    with encoder_in_process(lambda: encoder) as client:
+        while client.facts is None:
+            time.sleep(0.01)
+        predictor = Predictor(
+            client,
+            read_context(settings),
+            threads=os.cpu_count() or 1,
+            max_reads=settings.max_patches_per_request,
+        )
+        yield InProcessEmbedder(predictor, settings, metadata(client.facts))

@@ -1,0 +1,148 @@
+"""The client of the service, against a service."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.client import Fault, Image, PathserveClient, ServiceFault
+from tests.support.models import TOLERANCE, probe
+from tests.support.service import Service
+from tests.support.slides import pyramid
+from tests.support.store import Store
+from tests.support.tissue import encode, tissue
+
+GRID = [(x, y) for y in range(0, 280, 9) for x in range(0, 280, 9)]
+
+
+def truth(origins: list[tuple[int, int]]) -> np.ndarray:
+    return probe(np.stack([tissue()[y : y + 224, x : x + 224] for x, y in origins]))
+
+
+def vectors(found: object) -> np.ndarray:
+    assert isinstance(found, np.ndarray), found
+    assert found.dtype == np.float32
+    return found
+
+
+def test_images_are_split_over_requests_and_put_together(probe_service: Service) -> None:
+    data = encode(tissue()[:504, :504], "JPEG")
+    small = encode(tissue()[:224, :224])
+    before = probe_service.metrics()
+    with PathserveClient(probe_service.url, max_patches=100, max_request_bytes=400_000) as client:
+        images = [
+            Image.of_bytes(encode(tissue()), GRID[:150]),
+            Image.of_bytes(small[:999], [(0, 0)]),
+            Image.of_bytes(small, [(0, 0), (1, 0)], require_patches_fully_in_source_image=False),
+            Image.of_bytes(data, []),
+        ]
+        big = PathserveClient(probe_service.url, max_patches=100)
+        whole, fault, outside, none = big.embed(images)
+        np.testing.assert_allclose(vectors(whole), truth(GRID[:150]), atol=TOLERANCE)
+        assert isinstance(fault, Fault)
+        assert fault.code == "IMAGE_ERROR"
+        assert vectors(outside).shape == (2, 384)
+        assert vectors(none).shape[0] == 0
+        assert big.metadata["untrained"] is False
+        np.testing.assert_allclose(
+            client.embed_patches(np.stack([tissue()[:224, :224]] * 9)), truth([(0, 0)] * 9), atol=TOLERANCE
+        )
+    requests = sum(v for k, v in probe_service.metrics().items() if k.startswith("pathserve_requests_total"))
+    requests -= sum(v for k, v in before.items() if k.startswith("pathserve_requests_total"))
+    assert requests >= 2 + 3  # 153 patches at 100 each; nine PNGs of 100 kB at 400 kB each
+
+
+def test_arrays_must_be_patches(probe_service: Service) -> None:
+    client = PathserveClient(probe_service.url)
+    wrongs: list[Any] = [np.zeros((1, 224, 224, 3), np.float32), np.zeros((1, 200, 224, 3), np.uint8)]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match="uint8"):
+            client.embed_patches(wrong)
+
+
+def test_series_and_their_tokens(probe_service: Service) -> None:
+    slide = pyramid("JPEG", [(500, 400)])
+    with Store(slide) as store:
+        store.behaviour.tokens = {"good"}
+        level = slide.instances[0]
+        client = PathserveClient(probe_service.url)
+        images = [
+            Image.of_series(store.series_path(slide), [level.uid], [(1, 2)], token)
+            for token in ("good", "bad")
+        ]
+        assert "good" not in repr(images)
+        good, refused = client.embed(images)
+        np.testing.assert_allclose(
+            vectors(good), probe(level.truth[np.newaxis, 2:226, 1:225]), atol=TOLERANCE
+        )
+        assert isinstance(refused, Fault)
+        assert refused.code == "INVALID_CREDENTIALS_ERROR"
+
+
+def test_a_refused_request_raises_with_its_code(probe_service: Service) -> None:
+    client = PathserveClient(probe_service.url + "/elsewhere")
+    with pytest.raises(ServiceFault, match="NOT_FOUND_ERROR") as caught:
+        client.embed([Image.of_bytes(b"x", [(0, 0)])])
+    assert caught.value.status == 404
+
+
+class Busy:
+    """A service that is overloaded a few times, then answers."""
+
+    def __init__(self, answers: list[tuple[int, str]]) -> None:
+        self.answers = answers
+        busy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                status, after = busy.answers.pop(0) if busy.answers else (200, "0")
+                body = json.dumps(
+                    {"predictions": [{"error": {"code": "IMAGE_ERROR", "description": "x"}}], "metadata": {}}
+                    if status == 200
+                    else {"error": {"code": "SERVICE_UNAVAILABLE_ERROR", "description": "busy"}}
+                ).encode()
+                self.send_response(status)
+                self.send_header("Retry-After", after)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def busy() -> Iterator[Busy]:
+    server = Busy([(503, "0"), (503, "not a number")])
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def test_overload_is_waited_out_but_not_for_ever(busy: Busy) -> None:
+    images = [Image.of_bytes(b"x", [(0, 0)])]
+    (fault,) = PathserveClient(busy.url).embed(images)
+    assert fault == Fault("IMAGE_ERROR", "x")
+    assert busy.answers == []
+    busy.answers[:] = [(503, "20")] * 3
+    with pytest.raises(ServiceFault, match="SERVICE_UNAVAILABLE"):
+        PathserveClient(busy.url, retry_for_s=5).embed(images)
+    assert len(busy.answers) == 2  # it was told to wait longer than it may
+
+
+def test_a_service_that_is_not_there_is_said_to_be_so() -> None:
+    with pytest.raises(ServiceFault, match="CONNECTION_ERROR"):
+        PathserveClient("http://127.0.0.1:9", retry_for_s=0).embed([Image.of_bytes(b"x", [(0, 0)])])
