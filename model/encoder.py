@@ -40,13 +40,15 @@ class EncoderFacts:
     device:
         Where it runs, e.g. ``CPU`` or ``GPU: NVIDIA L4``.
     precision:
-        ``float32`` or ``bfloat16``: what runs, after the parity check.
+        ``float32``, ``bfloat16`` or ``int8``: what runs, after the parity check.
     parity:
-        What the parity check found, in words; empty when float32 was asked for.
+        What the parity check found, in words; empty where TensorFlow's float32 runs.
     digest:
         ``sha256:`` and the hash of the model's files or weights.
+    runtime:
+        TensorFlow or OpenVINO, and its version.
     max_batch:
-        Largest batch in patches; every smaller power of two has been run once, too.
+        Largest batch in patches.
     """
 
     model: str
@@ -56,6 +58,7 @@ class EncoderFacts:
     precision: str
     parity: str
     digest: str
+    runtime: str
     max_batch: int
 
 

@@ -16,7 +16,8 @@ FIELDS = frozenset(
     {
         "attempt", "code", "codes", "device", "digest", "encode_s", "exit_status", "http_status",
         "instances", "instances_failed", "method", "model", "outcome", "parity", "patches", "pid",
-        "port", "precision", "reason", "request_bytes", "request_id", "route", "seconds", "stages_ms",
+        "port", "precision", "reason",
+        "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms",
         "untrained", "workers",
     }
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -10,26 +11,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.encoder import Encoder, ModelError
-from model.weights import default_cache, fetch_model
+from model.weights import ModelFolder, default_cache, fetch_model
 
 BUILTIN = "builtin:vit-s16"
 
+log = logging.getLogger(__name__)
+
 
 def load_encoder(
-    spec: str, precision: str, max_batch: int | None = None, cache: Path | None = None
+    spec: str,
+    precision: str,
+    max_batch: int | None = None,
+    cache: Path | None = None,
+    runtime: str = "tensorflow",
 ) -> Encoder:
-    """Load a model and run every batch size once.
+    """Load a model, try it, and make it ready to run at once.
 
     Parameters
     ----------
     spec:
         ``builtin:vit-s16``, or where a SavedModel is (see ``fetch_model``).
     precision:
-        ``float32`` or ``bfloat16``.
+        ``float32``, ``bfloat16`` or ``int8``.
     max_batch:
         Largest batch in patches; by the device when not given.
     cache:
         Folder that keeps downloaded models; by default the user's cache folder.
+    runtime:
+        ``tensorflow``, ``openvino``, or ``auto``: OpenVINO where it is installed, runs the model and gives
+        TensorFlow's vectors, and there is no GPU; else TensorFlow.
 
     Raises
     ------
@@ -38,14 +48,43 @@ def load_encoder(
     """
     if spec.startswith("builtin:") and spec != BUILTIN:
         raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
-    folder = None if spec == BUILTIN else fetch_model(spec, cache or default_cache())
+    cache = cache or default_cache()
+    folder = None if spec == BUILTIN else fetch_model(spec, cache)
+    try:
+        if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
+            try:
+                return _with_openvino(folder, precision, max_batch, cache)
+            except ModelError as error:
+                if runtime == "openvino":
+                    raise
+                log.info("running TensorFlow", extra={"reason": str(error)})
+        return _with_tensorflow(folder, precision, max_batch)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"The model in {spec} does not run: {str(error)[:300]}") from error
+
+
+def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
     with _hushed():
         from model import savedmodel, vit
     model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
+    return savedmodel.TensorFlowEncoder(model, precision, max_batch)
+
+
+def _with_openvino(folder: ModelFolder | None, precision: str, max_batch: int | None, cache: Path) -> Encoder:
     try:
-        return savedmodel.TensorFlowEncoder(model, precision, max_batch)
-    except Exception as error:
-        raise ModelError(f"The model in {spec} does not run: {str(error)[:300]}") from error
+        from model.openvino import OpenVinoEncoder
+    except ModuleNotFoundError as error:
+        raise ModelError("OpenVINO is not installed: pip install 'pathserve[openvino]'.") from error
+    from model.reference import reference_of
+
+    return OpenVinoEncoder(reference_of(folder, cache), precision, max_batch)
+
+
+def _has_gpu() -> bool:
+    """Say whether NVIDIA's driver is loaded."""
+    return Path("/proc/driver/nvidia/version").exists()
 
 
 @contextlib.contextmanager

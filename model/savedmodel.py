@@ -7,7 +7,6 @@ an input and one vector output runs, whatever its vector's length.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ import tensorflow as tf
 
 from model.batcher import bucket_sizes
 from model.encoder import PATCH_SHAPE, PATCH_SIDE, EncoderFacts, ModelError, Patches, Vectors
-
-MIN_PARITY = 0.9999
-"""Least cosine between a reduced precision's vectors and float32's for it to be kept."""
+from model.parity import finding, parity_patches
+from model.weights import folder_digest
 
 CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
 """Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small
@@ -29,7 +27,6 @@ request waits for."""
 _SIGNATURE = "serving_default"
 _OUTPUT = "output_0"
 _BFLOAT16_REWRITE = "auto_mixed_precision_onednn_bfloat16"
-_PARITY_PATCHES = 4
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +59,7 @@ class TensorFlowEncoder:
     Parameters
     ----------
     precision:
-        ``float32`` or ``bfloat16``. The latter is kept only if its vectors agree with float32's.
+        ``float32``, or ``bfloat16``, which is kept only if its vectors agree with float32's.
     max_batch:
         Largest batch in patches; by the device when not given. Every batch size that will be used
         is run once before this returns.
@@ -72,10 +69,10 @@ class TensorFlowEncoder:
         self._model = model
         device = _prepare_device()
         self._function = _compile(model.forward)
-        vectors = self.embed(_test_patches(_PARITY_PATCHES))
+        vectors = self.embed(parity_patches())
         parity = ""
-        if precision == "bfloat16":
-            precision, parity = self._try_bfloat16(vectors)
+        if precision != "float32":
+            precision, parity = self._try(precision, vectors)
         self.facts = EncoderFacts(
             model=model.name,
             untrained=model.untrained,
@@ -84,39 +81,37 @@ class TensorFlowEncoder:
             precision=precision,
             parity=parity,
             digest=model.digest,
+            runtime=f"TensorFlow {tf.__version__}",
             max_batch=max_batch or (CPU_MAX_BATCH if device == "CPU" else GPU_MAX_BATCH),
         )
         for size in bucket_sizes(self.facts.max_batch):
-            self.embed(_test_patches(size))
+            self.embed(parity_patches(size))
 
     def embed(self, patches: Patches) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
         return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
 
-    def _try_bfloat16(self, expected: Vectors) -> tuple[str, str]:
-        """Switch to bfloat16 if that agrees with float32; return the precision and what was found."""
+    def _try(self, precision: str, expected: Vectors) -> tuple[str, str]:
+        """Switch to a lower precision if that agrees with float32; return what runs and what was found."""
+        if precision != "bfloat16":
+            return self._refuse(f"{precision} refused: TensorFlow does not have it; use OpenVINO")
         exact = self._function
         tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: True})
         self._function = _compile(self._model.forward)
-        actual = self.embed(_test_patches(_PARITY_PATCHES))
-        cosine = min_cosine(expected, actual)
+        actual = self.embed(parity_patches())
+        kept, found = finding(precision, expected, actual)
         if np.array_equal(expected, actual):
-            finding = "bfloat16 refused: this device has no bfloat16 path for the model"
-        elif cosine < MIN_PARITY:
-            finding = f"bfloat16 refused: cosine {cosine:.6f} to float32, {MIN_PARITY} needed"
-        else:
-            return "bfloat16", f"cosine {cosine:.6f} to float32"
-        log.warning("%s; running float32", finding)
+            kept, found = False, "bfloat16 refused: this device has no bfloat16 path for the model"
+        if kept:
+            return precision, found
         tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: False})
         self._function = exact
-        return "float32", finding
+        return self._refuse(found)
 
-
-def min_cosine(expected: Vectors, actual: Vectors) -> float:
-    """Return the least cosine similarity between corresponding rows; 0 where one is not finite."""
-    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosines = (expected * actual).sum(axis=1) / np.maximum(norms, 1e-30)
-    return float(cosines.min()) if np.isfinite(cosines).all() else 0.0
+    @staticmethod
+    def _refuse(found: str) -> tuple[str, str]:
+        log.warning("%s; running float32", found)
+        return "float32", found
 
 
 def load_savedmodel(folder: Path, name: str) -> LoadedModel:
@@ -146,7 +141,7 @@ def load_savedmodel(folder: Path, name: str) -> LoadedModel:
     return LoadedModel(
         name=name,
         untrained=False,
-        digest=_folder_digest(folder),
+        digest=folder_digest(folder),
         forward=lambda scaled: signature(**{input_name: scaled})[output_name],
         keep_alive=loaded,
     )
@@ -201,27 +196,6 @@ def _prepare_device() -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
     return f"GPU: {details.get('device_name', 'unknown')}"
-
-
-def _test_patches(count: int) -> Patches:
-    """Return patches of smooth colour gradients with noise: every level of every channel occurs."""
-    random = np.random.RandomState(224)
-    ramp = np.linspace(0, 255, PATCH_SIDE)
-    smooth = np.stack([np.add.outer(ramp, ramp) / 2, np.add.outer(ramp[::-1], ramp) / 2], -1)
-    base = np.concatenate([smooth, smooth[..., :1].transpose(1, 0, 2)[::-1]], -1)
-    noise = random.randint(-40, 40, (min(count, _PARITY_PATCHES), *PATCH_SHAPE))
-    patches = np.clip(base + noise, 0, 255).astype(np.uint8)
-    return np.resize(patches, (count, *PATCH_SHAPE))
-
-
-def _folder_digest(folder: Path) -> str:
-    """Return a hash over the names and contents of all files of the folder."""
-    total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
-    return f"sha256:{total.hexdigest()}"
 
 
 def _first_line(error: Exception) -> str:

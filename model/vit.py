@@ -7,6 +7,7 @@ serves to try the service, to test it and to measure its speed (about 9.2 GFLOP 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -55,6 +56,12 @@ def load_builtin() -> LoadedModel:
         forward=lambda scaled: model(scaled, training=False),
         keep_alive=model,
     )
+
+
+def export_builtin(model: LoadedModel, folder: Path) -> None:
+    """Write the built-in encoder as a SavedModel of Path Foundation's signature."""
+    assert isinstance(model.keep_alive, keras.Model)
+    model.keep_alive.export(str(folder), format="tf_saved_model", verbose=False)
 
 
 def _architecture() -> keras.Model:

@@ -73,6 +73,16 @@ def default_cache() -> Path:
     return Path(base) / "pathserve"
 
 
+def folder_digest(folder: Path) -> str:
+    """Return a hash over the names and contents of all files of the folder."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+    return f"sha256:{total.hexdigest()}"
+
+
 def _from_gcs(spec: str, cache: Path) -> ModelFolder:
     # Imported on demand: most services load a local folder.
     from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError, Unauthorized

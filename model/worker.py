@@ -30,7 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def load() -> Encoder:
-        encoder = load_encoder(options.model, options.precision, options.max_batch, options.cache)
+        encoder = load_encoder(
+            options.model, options.precision, options.max_batch, options.cache, options.runtime
+        )
         facts = encoder.facts
         log.info(
             "encoder ready%s",
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "untrained": facts.untrained,
                 "device": facts.device,
                 "precision": facts.precision,
+                "runtime": facts.runtime,
                 "parity": facts.parity,
                 "digest": facts.digest,
             },
@@ -77,6 +80,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--address", required=True, help="path of the Unix socket to listen on")
     parser.add_argument("--model", required=True)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--runtime", default="tensorflow")
     parser.add_argument("--max-batch", type=int, help="patches; by device if not given")
     parser.add_argument("--max-wait-ms", type=float, default=0.0)
     parser.add_argument("--cache", type=Path, help="folder that keeps downloaded models")

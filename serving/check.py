@@ -44,7 +44,11 @@ def check(settings: Settings) -> int:
 
     try:
         encoder = load_encoder(
-            settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir
+            settings.model_spec,
+            settings.precision,
+            settings.max_batch,
+            settings.cache_dir,
+            settings.runtime,
         )
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
@@ -55,6 +59,7 @@ def check(settings: Settings) -> int:
     print(f"  name      {facts.model}{' (UNTRAINED: its vectors mean nothing)' if facts.untrained else ''}")
     print(f"  signature float32 [None, {PATCH_SIDE}, {PATCH_SIDE}, 3] in 0..1 -> [None, {facts.dimension}]")
     print(f"  digest    {facts.digest}")
+    print(f"  runtime   {facts.runtime}")
     print(f"  device    {facts.device}, batches of up to {facts.max_batch}")
     print(f"  precision {facts.precision}{': ' + facts.parity if facts.parity else ''}")
     print("golden patch")

@@ -67,7 +67,11 @@ def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
 
     try:
         encoder = load_encoder(
-            settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir
+            settings.model_spec,
+            settings.precision,
+            settings.max_batch,
+            settings.cache_dir,
+            settings.runtime,
         )
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error

@@ -208,7 +208,7 @@ def _encoder_arguments(settings: Settings, address: str) -> list[str]:
         sys.executable, "-m", "model.worker",
         "--address", address,
         "--model", settings.model_spec,
-        "--precision", settings.precision,
+        "--precision", settings.precision, "--runtime", settings.runtime,
         "--max-wait-ms", str(settings.max_wait_ms),
         "--log-level", settings.log_level,
     ]  # fmt: skip

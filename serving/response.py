@@ -64,6 +64,7 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
         "precision": facts.precision,
         "parity": facts.parity,
         "digest": facts.digest,
+        "runtime": facts.runtime,
     }
 
 

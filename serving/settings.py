@@ -91,11 +91,17 @@ class Settings(BaseSettings):
         alias="PATHSERVE_CACHE_DIR",
         description="Folder for downloaded models; by default `pathserve` in the user's cache folder.",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Literal["float32", "bfloat16", "int8"] = Field(
         "float32",
         alias="PATHSERVE_PRECISION",
-        description="`float32`, or `bfloat16`, which is kept only when its vectors agree with "
-        "float32 (cosine at least 0.9999).",
+        description="`float32`, or one that is kept only when its vectors agree with float32's: `bfloat16` "
+        "(cosine at least 0.9999), `int8` (at least 0.9995; OpenVINO only).",
+    )
+    runtime: Literal["tensorflow", "openvino", "auto"] = Field(
+        "tensorflow",
+        alias="PATHSERVE_RUNTIME",
+        description="`tensorflow`, `openvino` (`pathserve[openvino]`; CPU), or `auto`: OpenVINO on a CPU "
+        "where it is installed and gives TensorFlow's vectors, else TensorFlow.",
     )
     workers: int = Field(
         max(1, min(_CORES or 1, 8)),

@@ -13,7 +13,7 @@ DIMENSION = 4
 
 def facts(max_batch: int = 8) -> EncoderFacts:
     """Return the facts of an encoder that is no model."""
-    return EncoderFacts("corner", False, DIMENSION, "CPU", "float32", "", "sha256:00", max_batch)
+    return EncoderFacts("corner", False, DIMENSION, "CPU", "float32", "", "sha256:00", "NumPy", max_batch)
 
 
 class CornerEncoder:

@@ -11,7 +11,7 @@ from model import wire
 from model.encoder import EncoderFacts
 from model.slab import SlotPool, create_slab, map_slab
 
-FACTS = EncoderFacts("m", False, 384, "CPU", "float32", "", "sha256:0", 16)
+FACTS = EncoderFacts("m", False, 384, "CPU", "float32", "", "sha256:0", "TensorFlow", 16)
 
 slot_numbers = st.lists(st.integers(0, 2**32 - 1), max_size=50).map(tuple)
 request_numbers = st.integers(0, 2**64 - 1)

@@ -1,0 +1,116 @@
+"""OpenVINO: the same SavedModel on a CPU, without TensorFlow in the process.
+
+OpenVINO reads the SavedModel itself. Whatever it runs is held to TensorFlow's float32 vectors first.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino.preprocess
+
+from model.encoder import EncoderFacts, ModelError, Patches, Vectors
+from model.parity import finding, parity_patches
+from model.reference import Reference
+
+MAX_BATCH = 16
+"""Default largest batch, in patches: a CPU gains nothing from more."""
+
+_DEVICE = "CPU"
+_GROUP = "384"
+"""Numbers of an activation that share a scale in int8: a whole token of ViT-S."""
+
+_CONFIGURATIONS = {
+    "float32": {"INFERENCE_PRECISION_HINT": "f32"},
+    "bfloat16": {"INFERENCE_PRECISION_HINT": "bf16"},
+    "int8": {"INFERENCE_PRECISION_HINT": "bf16", "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP},
+}
+
+log = logging.getLogger(__name__)
+
+
+class OpenVinoEncoder:
+    """Runs a model in OpenVINO: pixels are cast and scaled in the graph.
+
+    Parameters
+    ----------
+    precision:
+        ``float32``, ``bfloat16`` or ``int8`` (weights, and activations as they come). A lower one is kept
+        only if its vectors agree with TensorFlow's float32.
+
+    Raises
+    ------
+    ModelError
+        When OpenVINO cannot read the model, or not even its float32 vectors agree.
+    """
+
+    def __init__(self, reference: Reference, precision: str, max_batch: int | None = None) -> None:
+        self._core = ov.Core()
+        self._reference = reference
+        precision, parity = self._prepare(precision)
+        self.facts = EncoderFacts(
+            model=reference.name,
+            untrained=reference.untrained,
+            dimension=reference.vectors.shape[1],
+            device=_DEVICE,
+            precision=precision,
+            parity=parity,
+            digest=reference.digest,
+            runtime=f"OpenVINO {ov.__version__.partition('-')[0]}",
+            max_batch=max_batch or MAX_BATCH,
+        )
+
+    def embed(self, patches: Patches) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
+        return np.array(self._request.infer({0: patches}, share_inputs=True)[0], np.float32)
+
+    def _prepare(self, precision: str) -> tuple[str, str]:
+        refused = ""
+        for candidate in dict.fromkeys((precision, "float32")):
+            self._compile(candidate)
+            kept, found = finding(candidate, self._reference.vectors, self.embed(parity_patches()))
+            if kept:
+                return candidate, refused or found
+            refused = found
+            log.warning("%s; OpenVINO", found)
+        raise ModelError(f"OpenVINO's vectors of {self._reference.name} are not TensorFlow's: {refused}.")
+
+    def _compile(self, precision: str) -> None:
+        model = self._int8() if precision == "int8" else _read(self._core, self._reference.folder)
+        steps = openvino.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8)
+        steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
+        configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
+        compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        self._request = compiled.create_infer_request()
+
+    def _int8(self) -> ov.Model:
+        """Return the model with weights of 8 bits, which are made once."""
+        file = self._reference.kept / f"int8-openvino-{ov.__version__.partition('-')[0]}.xml"
+        if not file.exists():
+            _compress(_read(self._core, self._reference.folder), file)
+        return self._core.read_model(file)
+
+
+def _read(core: ov.Core, folder: Path) -> ov.Model:
+    try:
+        return core.read_model(folder)
+    except RuntimeError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {lines[-1][:200]}") from error
+
+
+def _compress(model: ov.Model, file: Path) -> None:
+    try:
+        import nncf
+    except ModuleNotFoundError as error:
+        raise ModelError("int8 needs nncf: pip install 'pathserve[openvino]'.") from error
+    nncf.set_log_level(logging.ERROR)
+    compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    temporary = file.with_name(f"writing-{file.name}")
+    ov.save_model(compressed, temporary)
+    temporary.with_suffix(".bin").rename(file.with_suffix(".bin"))
+    temporary.rename(file)
