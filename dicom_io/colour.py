@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.icc_table import IccTable, shared_table
 from dicom_io.patches import UInt8Array
 from serving.errors import Code, ServiceError
+
+HOT_PIXELS = 1000 * 224 * 224
+"""Pixels after which a transform gets a table: about what making one costs."""
+
+MAX_TABLES = 2
+"""Tables that a process makes in its life, 64 MB each."""
+
+log = logging.getLogger(__name__)
 
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
@@ -75,6 +86,35 @@ class IccTransform:
         return np.asarray(self._transform.apply(image))
 
 
+class HotTransform:
+    """A transform that gets a table, made in a thread of its own, once it is in much use.
+
+    Parameters
+    ----------
+    make:
+        Returns the table, or ``None`` where there is no room for one.
+    """
+
+    def __init__(self, transform: IccTransform, make: Callable[[], IccTable | None]) -> None:
+        self._apply: ToRgb = transform
+        self._make: Callable[[], IccTable | None] | None = make
+        self._pixels = 0
+
+    def __call__(self, pixels: UInt8Array) -> UInt8Array:
+        """Map uint8 ``[h, w, 3]`` to uint8 ``[h, w, 3]``."""
+        self._pixels += pixels.shape[0] * pixels.shape[1]
+        if self._pixels >= HOT_PIXELS and (make := self._make) is not None:
+            self._make = None
+            threading.Thread(target=self._heat, args=(make,), name="icc-table", daemon=True).start()
+        return self._apply(pixels)
+
+    def _heat(self, make: Callable[[], IccTable | None]) -> None:
+        try:
+            self._apply = make() or self._apply
+        except (OSError, MemoryError) as error:
+            log.warning("no ICC table", extra={"reason": type(error).__name__})
+
+
 class ColourTransforms:
     """A bounded cache of transforms, keyed by the profile's hash, the target and the channels.
 
@@ -86,13 +126,22 @@ class ColourTransforms:
         Target profiles that replace the built-in ones.
     max_entries:
         Transforms that are kept; the least recently used one is dropped first.
+    folder:
+        Where tables of much used transforms are shared with other processes.
     """
 
-    def __init__(self, profiles: Mapping[IccTarget, bytes] | None = None, max_entries: int = 32) -> None:
+    def __init__(
+        self,
+        profiles: Mapping[IccTarget, bytes] | None = None,
+        max_entries: int = 32,
+        folder: Path | None = None,
+    ) -> None:
         self._profiles = profiles or {}
         self._max_entries = max_entries
+        self._folder = folder
+        self._tables = 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[bytes, IccTarget, int], IccTransform] = OrderedDict()
+        self._entries: OrderedDict[tuple[bytes, IccTarget, int], ToRgb] = OrderedDict()
 
     def to_rgb(self, profile: bytes | None, target: IccTarget, channels: int) -> ToRgb:
         """Return what maps the image's channels to RGB in the target's colour space.
@@ -106,9 +155,18 @@ class ColourTransforms:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        transform = IccTransform(profile, target, channels, self._profiles.get(target))
+        plain = IccTransform(profile, target, channels, self._profiles.get(target))
+        name = f"{key[0].hex()}-{target.lower()}"
+        transform = HotTransform(plain, lambda: self._table(name, plain)) if channels == 3 else plain
         with self._lock:
             self._entries[key] = transform
             while len(self._entries) > self._max_entries:
                 self._entries.popitem(last=False)
         return transform
+
+    def _table(self, name: str, transform: IccTransform) -> IccTable | None:
+        with self._lock:
+            if self._tables >= MAX_TABLES:
+                return None
+            self._tables += 1
+        return shared_table(self._folder, name, transform)

@@ -10,6 +10,7 @@ import numpy as np
 import pillow_jxl  # noqa: F401  (registers the JPEG XL reader with Pillow)
 from PIL import Image
 
+from dicom_io.fast_decode import decode_fast
 from dicom_io.jxl_header import is_jxl, read_jxl_header
 from dicom_io.patches import UInt8Array
 from serving.errors import Code, ServiceError
@@ -85,8 +86,11 @@ class RasterFile:
         """
         try:
             with self._image as image:
-                image.load()
-                return Raster(_channels(image), _icc_profile(image, self._data))
+                pixels = decode_fast(image, self._data)
+                if pixels is None:
+                    image.load()
+                    pixels = _channels(image)
+                return Raster(pixels, _icc_profile(image, self._data))
         except ServiceError:
             raise
         except Exception as error:  # decoders raise anything at hostile bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,8 @@ IO_THREADS = 32
 def read_context(settings: Settings) -> ReadContext:
     """Make caches, connections and transforms as the settings say.
 
+    The launcher's folder for what its processes share is in PATHSERVE_RUNTIME_DIR.
+
     Raises
     ------
     SettingsError
@@ -38,10 +41,13 @@ def read_context(settings: Settings) -> ReadContext:
     gcs_policy = GcsPolicy(
         buckets, settings.gcs_service_identity, settings.max_object_bytes, settings.store_timeout_s
     )
+    shared = os.environ.get("PATHSERVE_RUNTIME_DIR")
     policy = StorePolicy(allowed, settings.allow_http_stores, settings.store_timeout_s)
     return ReadContext(
         max_image_pixels=settings.max_image_pixels,
-        transforms=ColourTransforms(_profiles(settings.icc_folder)),
+        transforms=ColourTransforms(
+            _profiles(settings.icc_folder), folder=None if shared is None else Path(shared)
+        ),
         dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS)),
         gcs=GcsStore(gcs_policy),
         frames=FrameCache(settings.frame_cache_bytes),
