@@ -61,6 +61,11 @@ class Stream:
         """Facts of the encoder that this stream goes to."""
         return self._link.facts
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the stream owns as many slots as it may."""
+        return self._owned >= self._quota
+
     def acquire(self, count: int, deadline: float) -> list[int]:
         """Wait until the stream's quota has room and take slots: at least one, at most ``count``.
 

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 from prometheus_client import multiprocess
 
@@ -45,6 +46,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.close(graceful=True)
             conn.close = lambda graceful=False: None  # the main loop closes it once more
         return keep
+
+
+class NoAccessLog(Logger):  # type: ignore[misc]
+    """gunicorn's logger without its access log, for which it would format every request in vain."""
+
+    def access(self, *_: object) -> None:
+        """Do nothing: each prediction has a line of its own."""
 
 
 class NoRequestText(logging.Filter):
@@ -89,6 +97,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
             "worker_tmp_dir": os.environ.get("PATHSERVE_RUNTIME_DIR"),
             "control_socket_disable": True,
             "proc_name": "pathserve",
+            "logger_class": NoAccessLog,
             "logconfig_dict": _log_config(settings.log_level),
             "child_exit": _child_exit,
         }

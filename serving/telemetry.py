@@ -101,12 +101,11 @@ class Telemetry:
             "pathserve_request_seconds", "Time from the first byte of a request to its answer.",
             buckets=_SECONDS, registry=own,
         )  # fmt: skip
-        self._stages = Histogram(
+        stages = Histogram(
             "pathserve_stage_seconds", "Time of a request's stages, summed over threads.",
             ["stage"], buckets=_SECONDS, registry=own,
         )  # fmt: skip
-        for stage in STAGES:
-            self._stages.labels(stage)
+        self._stage = {stage: stages.labels(stage) for stage in STAGES}
 
     def finish(self, record: RequestRecord, status: int, code: str) -> None:
         """Count and log a request that has been answered.
@@ -121,7 +120,7 @@ class Telemetry:
         self._requests.labels(str(status), code).inc()
         self._duration.observe(seconds)
         for stage, spent in record.stages.seconds.items():
-            self._stages.labels(stage).observe(spent)
+            self._stage[stage].observe(spent)
         if status == 200:
             self._patches.inc(record.patches)
             self._instances.labels("ok").inc(record.instances - failed)

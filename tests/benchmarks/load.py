@@ -7,6 +7,7 @@ import statistics
 import threading
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import psutil
@@ -14,6 +15,14 @@ import requests
 
 from tests.support.service import Service
 from tests.support.tissue import encode, instance, tissue
+
+
+class Pixels(StrEnum):
+    """What a request's images are."""
+
+    ONE_PNG = "one 224 PNG"
+    JPEGS = "64 JPEG 224"
+    LARGE = "one 2240x2240 JPEG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class Scenario:
     """
 
     name: str
+    pixels: Pixels
     body: bytes
     patches: int
     clients: int = 1
@@ -45,20 +55,38 @@ class Measured:
     answer_bytes: float
 
 
+SIDE = 2240
+ORIGINS = [(x, y) for y in range(0, SIDE, 224) for x in range(0, SIDE, 224)]
+
+
+def encoded_images(pixels: Pixels) -> tuple[list[bytes], int]:
+    """Return a request's encoded images, and how many patches are cut from them."""
+    image = tissue(SIDE, SIDE)
+    if pixels is Pixels.LARGE:
+        return [encode(image, "JPEG", quality=90)], len(ORIGINS)
+    tiles = [np.ascontiguousarray(image[y : y + 224, x : x + 224]) for x, y in ORIGINS]
+    if pixels is Pixels.ONE_PNG:
+        return [encode(tiles[0])], 1
+    return [encode(tile, "JPEG", quality=90) for tile in tiles[:64]], 64
+
+
+def body_of(pixels: Pixels, patches: int | None = None) -> bytes:
+    """Return a request's body; of the large JPEG so many patches, again and again the same 100."""
+    images, count = encoded_images(pixels)
+    if pixels is not Pixels.LARGE:
+        return _body(*[instance(data) for data in images])
+    return _body(*[instance(images[0], *ORIGINS) for _ in range((patches or count) // count)])
+
+
 def scenarios() -> list[Scenario]:
     """Return the requests that the README's table shows."""
-    image = tissue(2240, 2240)
-    origins = [(x, y) for y in range(0, 2240, 224) for x in range(0, 2240, 224)]
-    tiles = [np.ascontiguousarray(image[y : y + 224, x : x + 224]) for x, y in origins]
-    png = _body(instance(encode(tiles[0])))
-    jpegs = [instance(encode(tile, "JPEG", quality=90)) for tile in tiles[:64]]
-    large = instance(encode(image, "JPEG", quality=90), *origins)
+    png, jpegs, large = (body_of(pixels) for pixels in Pixels)
     return [
-        Scenario("one 224 PNG a request", png, 1),
-        Scenario("64 JPEG 224 instances", _body(*jpegs), 64),
-        Scenario("one 2240x2240 JPEG, 100 patches", _body(large), 100),
-        Scenario("one 224 PNG, 8 clients", png, 1, clients=8),
-        Scenario("64 JPEG 224 instances, 4 clients", _body(*jpegs), 64, clients=4),
+        Scenario("one 224 PNG a request", Pixels.ONE_PNG, png, 1),
+        Scenario("64 JPEG 224 instances", Pixels.JPEGS, jpegs, 64),
+        Scenario("one 2240x2240 JPEG, 100 patches", Pixels.LARGE, large, 100),
+        Scenario("one 224 PNG, 8 clients", Pixels.ONE_PNG, png, 1, clients=8),
+        Scenario("64 JPEG 224 instances, 4 clients", Pixels.JPEGS, jpegs, 64, clients=4),
     ]
 
 
