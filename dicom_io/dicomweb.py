@@ -27,6 +27,11 @@ MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
 
 
+MAX_FRAME_USES = 500_000
+"""Tiles that the patches of one instance may be put together from: 4,000 patches shrunk 8 times of 256-pixel
+tiles take 324,000; tiles of a few pixels, which a store or a caller may claim, far more."""
+
+
 @dataclass(frozen=True, slots=True)
 class DicomWebSource:
     """``dicom_path`` with ``bearer_token``: a level of a series in a DICOMweb store."""
@@ -173,6 +178,13 @@ class DicomWebImage:
     def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
         """Order patches by the tiles they begin in, so that few frames are held at a time."""
         regions = [self._region(patch) for patch in patches]
+        touched = sum(self._level.touched(region) for region in regions)
+        if touched > MAX_FRAME_USES:
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                f"These patches are put together from {touched} tiles of {self._level.tile_width}x"
+                f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
+            )
         across, down = self._level.tile_width, self._level.tile_height
         order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
         self._fetcher.plan([self._frames(regions[i]) for i in order])

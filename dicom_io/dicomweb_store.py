@@ -23,6 +23,7 @@ from dicom_io.frames import (
     recognised_syntax,
 )
 from dicom_io.http_store import HttpStore, StoreStatusError, iter_body, read_limited
+from dicom_io.json_size import unfolds_beyond
 from dicom_io.multipart import MultipartError, Part, iter_parts, media_type
 from dicom_io.series_path import SeriesPath, is_uid
 from dicom_io.sop_instance import SopInstance, parse_instance
@@ -35,6 +36,7 @@ _METADATA_LIFE_S = 60.0
 _METADATA_CACHE_BYTES = 64 << 20
 _BYTES_PER_RECORD = 4096
 _MAX_INSTANCES = 10_000
+_MAX_CONTAINERS = 1_500_000
 _FALL_BACK_INSTANCES = 200
 
 T = TypeVar("T")
@@ -238,6 +240,8 @@ class DicomWebStore:
             if kind not in (_JSON, "application/json"):
                 raise ServiceError(Code.HTTP_ERROR, f"The store sent metadata as {kind}, not as {_JSON}.")
             body = read_limited(response, MAX_METADATA_BYTES, deadline)
+        if unfolds_beyond(body, _MAX_CONTAINERS):
+            raise ServiceError(Code.DICOM_ERROR, "The store's metadata hold too many data sets.")
         try:
             document = orjson.loads(body) if body else []
         except orjson.JSONDecodeError as error:

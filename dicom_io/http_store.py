@@ -14,6 +14,7 @@ from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 from dicom_io.allowlist import StoreAllowList
 from dicom_io.credentials import BearerToken
+from dicom_io.public_connection import PrivateAddress, public_pool
 from dicom_io.urls import StoreUrl, UrlError, parse_url
 from serving.errors import Code, ServiceError
 
@@ -44,11 +45,14 @@ class StorePolicy:
         Whether plain http is allowed to other machines than this one.
     timeout_s:
         Longest wait for a connection and for each piece of an answer, in seconds.
+    public_only:
+        Whether only public addresses are connected to.
     """
 
     allowed: StoreAllowList
     allow_http: bool
     timeout_s: float
+    public_only: bool = False
 
 
 class HttpStore:
@@ -62,7 +66,8 @@ class HttpStore:
 
     def __init__(self, policy: StorePolicy, connections: int = 16) -> None:
         self._policy = policy
-        self._pool = urllib3.PoolManager(num_pools=32, maxsize=connections, block=False, retries=False)
+        make = public_pool if policy.public_only else urllib3.PoolManager
+        self._pool = make(num_pools=32, maxsize=connections, block=False, retries=False)
 
     def check(self, url: StoreUrl) -> None:
         """Raise unless the policy lets this address be reached; nothing is sent before that."""
@@ -181,6 +186,11 @@ def iter_body(response: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
 def _translated(url: StoreUrl) -> Iterator[None]:
     try:
         yield
+    except PrivateAddress as error:
+        raise ServiceError(
+            Code.UNAPPROVED_DICOM_STORE_ERROR,
+            f"The store at {url.host} is at an address that is not public (PATHSERVE_REFUSE_PRIVATE_STORES).",
+        ) from error
     except SSLError as error:
         raise ServiceError(
             Code.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."

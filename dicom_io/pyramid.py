@@ -85,6 +85,15 @@ class Level:
                 x, y = column * self.tile_width, row * self.tile_height
                 yield row * self.tiles_across + column, Region(x, y, self.tile_width, self.tile_height)
 
+    def touched(self, region: Region) -> int:
+        """Return how many frames a region touches."""
+        left, right = max(region.x, 0), min(region.x + region.width, self.width)
+        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
+        if left >= right or top >= bottom:
+            return 0
+        columns = -(-right // self.tile_width) - left // self.tile_width
+        return columns * (-(-bottom // self.tile_height) - top // self.tile_height)
+
     def address(self, frame: int) -> FrameAddress:
         """Return where a frame of the level (from 0) is in the store."""
         part = max((p for p in self.parts if p.frame_offset <= frame), key=lambda p: p.frame_offset)

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from model.client import EncoderClient
 from model.encoder import EncoderFacts
+from serving.access import ApiKeys, secured
 from serving.admission import ByteBudget, Turns
 from serving.body import discard_body, read_body
 from serving.docs_page import docs_page
@@ -23,6 +24,7 @@ from serving.read_context import read_context
 from serving.request import parse_request
 from serving.response import error_body, metadata, model_version, prediction_body
 from serving.settings import Settings
+from serving.stall import StallWatch
 from serving.telemetry import RequestRecord, Telemetry, multiprocess_folder, request_id
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
@@ -55,7 +57,8 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         threads=threads or os.cpu_count() or 1,
         max_reads=settings.max_patches_per_request,
     )
-    endpoint = _PredictEndpoint(settings, predictor, telemetry)
+    keys = ApiKeys(settings.api_keys)
+    endpoint = _PredictEndpoint(settings, keys, predictor, telemetry)
 
     def health() -> Response:
         facts = encoder.facts
@@ -65,9 +68,11 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         return Response(body, content_type=_JSON)
 
     def metrics() -> Response:
+        keys.require(request.headers.get("Authorization"))
         return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def vertex_endpoint(project: str, location: str, endpoint: str) -> Response:
+        keys.require(request.headers.get("Authorization"))
         body = {
             "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
             "displayName": "pathserve",
@@ -77,7 +82,9 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
 
     def docs() -> Response:
         response = Response(page, content_type="text/html; charset=utf-8")
-        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        )
         return response
 
     document, page = orjson.dumps(openapi_document(settings)), docs_page(settings)
@@ -89,6 +96,7 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     app.add_url_rule("/metrics", "metrics", metrics)
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document, content_type=_JSON))
     app.add_url_rule("/docs", "docs", docs)
+    app.after_request(secured)
     app.register_error_handler(ServiceError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
@@ -98,11 +106,13 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
 class _PredictEndpoint:
     """``POST /predict``."""
 
-    def __init__(self, settings: Settings, predictor: Predictor, telemetry: Telemetry) -> None:
+    def __init__(self, settings: Settings, keys: ApiKeys, predictor: Predictor, telemetry: Telemetry) -> None:
         self._settings = settings
+        self._keys = keys
         self._predictor = predictor
         self._telemetry = telemetry
         self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
+        self._stall_watch = StallWatch()
         self._bodies = ByteBudget(2 * settings.max_request_bytes, free_below=_FREE_BODY_BYTES)
 
     def __call__(self, **_: str) -> Response:
@@ -125,11 +135,12 @@ class _PredictEndpoint:
         return response
 
     def _answer(self, record: RequestRecord) -> Response:
+        self._keys.require(request.headers.get("Authorization"))
         deadline = time.monotonic() + self._settings.request_timeout_s
         limit = self._settings.max_request_bytes
         expected = limit if request.content_length is None else min(request.content_length, limit)
         with self._turns.turn(), self._bodies.holding(expected, deadline):
-            body = read_body(request.environ, limit, deadline)
+            body = read_body(request.environ, limit, deadline, self._stall_watch)
             record.request_bytes = len(body)
             with record.stages.measure("parse"):
                 parsed = parse_request(body, self._settings.max_patches_per_request)

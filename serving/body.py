@@ -10,9 +10,13 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from serving.errors import Code, ServiceError
+from serving.stall import StallWatch
 
-_PIECE = 1 << 20
-_IDLE_S = 30.0
+_PIECE = 1 << 18
+_IDLE_S = 10.0
+_SLOWEST = 20_000
+"""Bytes a second that each piece must come with, after ``_IDLE_S``: a turn is not for dripping."""
+
 _DISCARD_S = 5.0
 _DISCARD_BYTES = 64 << 20
 
@@ -21,7 +25,7 @@ class _Input(Protocol):
     def read(self, size: int) -> bytes: ...
 
 
-def read_body(environ: dict[str, Any], limit: int, deadline: float) -> bytearray:
+def read_body(environ: dict[str, Any], limit: int, deadline: float, watch: StallWatch) -> bytearray:
     """Read the whole body.
 
     Parameters
@@ -32,32 +36,41 @@ def read_body(environ: dict[str, Any], limit: int, deadline: float) -> bytearray
         Most bytes to accept.
     deadline:
         ``time.monotonic()`` seconds.
+    watch:
+        Ends the reading when a piece does not come in time.
 
     Raises
     ------
     RequestEntityTooLarge
         When there are more bytes, as declared or as sent.
     ServiceError
-        INVALID_REQUEST_FIELD_ERROR when the client stops sending.
+        INVALID_REQUEST_FIELD_ERROR when the client stops sending, or drips.
     """
     declared = _declared(environ)
     if declared is not None and declared > limit:
         raise RequestEntityTooLarge
     body = bytearray()
-    stream: _Input = environ["wsgi.input"]
-    _set_timeout(environ, _IDLE_S)
     try:
-        while piece := stream.read(_PIECE):
+        while piece := _read_piece(environ, deadline, watch):
             body += piece
             if len(body) > limit:
                 raise RequestEntityTooLarge
-            if time.monotonic() > deadline:
-                raise TimeoutError
     except (OSError, ParseException) as error:
         raise _incomplete() from error
     if declared is not None and len(body) < declared:
         raise _incomplete()
     return body
+
+
+def _read_piece(environ: dict[str, Any], deadline: float, watch: StallWatch) -> bytes:
+    stream: _Input = environ["wsgi.input"]
+    connection = environ.get("gunicorn.socket")
+    if not isinstance(connection, socket.socket):
+        return stream.read(_PIECE)
+    connection.settimeout(_IDLE_S)
+    seconds = min(_IDLE_S + _PIECE / _SLOWEST, deadline - time.monotonic())
+    with watch.within(connection, seconds):
+        return stream.read(_PIECE)
 
 
 def discard_body(environ: dict[str, Any]) -> None:

@@ -40,6 +40,7 @@ class Code(StrEnum):
     UNAPPROVED_GCS_BUCKET_ERROR = "UNAPPROVED_GCS_BUCKET_ERROR"
     EZ_WSI_STATE_ERROR = "EZ_WSI_STATE_ERROR"
     TOO_MANY_PATCHES_ERROR = "TOO_MANY_PATCHES_ERROR"
+    API_KEY_ERROR = "API_KEY_ERROR"
     REQUEST_TOO_LARGE_ERROR = "REQUEST_TOO_LARGE_ERROR"
     NOT_FOUND_ERROR = "NOT_FOUND_ERROR"
     METHOD_NOT_ALLOWED_ERROR = "METHOD_NOT_ALLOWED_ERROR"
@@ -99,6 +100,11 @@ TABLE: Mapping[Code, Row] = {
     Code.EZ_WSI_STATE_ERROR: Row("`ez_wsi_state` is malformed or contradicts the request."),
     Code.TOO_MANY_PATCHES_ERROR: Row(
         "More patches than one request may hold.", status=HTTPStatus.BAD_REQUEST
+    ),
+    Code.API_KEY_ERROR: Row(
+        "This service wants one of its own keys, and got none of them.",
+        in_instance=False,
+        status=HTTPStatus.UNAUTHORIZED,
     ),
     Code.REQUEST_TOO_LARGE_ERROR: Row(
         "The body is larger than this service accepts.",

@@ -101,6 +101,8 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
             "logconfig_dict": _log_config(settings.log_level),
             "child_exit": _child_exit,
         }
+        if settings.tls_certificate is not None:
+            options |= {"certfile": str(settings.tls_certificate), "keyfile": str(settings.tls_key)}
         for name, value in options.items():
             self.cfg.set(name, value)
 

@@ -42,7 +42,9 @@ def read_context(settings: Settings) -> ReadContext:
         buckets, settings.gcs_service_identity, settings.max_object_bytes, settings.store_timeout_s
     )
     shared = os.environ.get("PATHSERVE_RUNTIME_DIR")
-    policy = StorePolicy(allowed, settings.allow_http_stores, settings.store_timeout_s)
+    policy = StorePolicy(
+        allowed, settings.allow_http_stores, settings.store_timeout_s, settings.refuse_private_stores
+    )
     return ReadContext(
         max_image_pixels=settings.max_image_pixels,
         transforms=ColourTransforms(

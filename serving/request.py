@@ -21,12 +21,16 @@ from dicom_io.gcs import GcsSource
 from dicom_io.gcs_store import parse_gcs_uri
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.inline import InlineSource
+from dicom_io.json_size import unfolds_beyond
 from dicom_io.patches import Patch
 from dicom_io.series_path import is_uid, parse_series_path
 from dicom_io.source import ReadOptions, Source
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, ServiceError
 from serving.fields import JsonObject, bad, boolean, integer, is_object, kind, size
+
+MAX_CONTAINERS = 500_000
+"""Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
 
 SOURCE_FIELDS = ("dicom_path", "image_file_uri", "raw_image_bytes")
 
@@ -96,6 +100,8 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
 
 
 def _load(body: bytes | bytearray) -> object:
+    if unfolds_beyond(body, MAX_CONTAINERS):
+        raise bad(f"The body holds more than {MAX_CONTAINERS:,} JSON objects and lists. Split it.")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -130,12 +136,18 @@ def _unwrapped(value: object) -> object:
         return value
     if set(value) == {"b64"} and isinstance(text := value["b64"], str):
         try:
-            value = orjson.loads(pybase64.b64decode(text, validate=True))
+            value = orjson.loads(_small(pybase64.b64decode(text, validate=True)))
         except ValueError:
             return bad("b64 must be the base64 of an instance in JSON.")
     if is_object(value) and "instance" in value and not any(name in value for name in SOURCE_FIELDS):
         return value["instance"]
     return value
+
+
+def _small(text: bytes) -> bytes:
+    if unfolds_beyond(text, MAX_CONTAINERS // 100):
+        raise ValueError
+    return text
 
 
 def _listed_patches(instance: object) -> int:

@@ -10,14 +10,27 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, DirectoryPath, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1 << 20
+_SHORTEST_KEY = 16
 _CORES = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
 
+
+_SECRET = ("PATHSERVE_API_KEYS",)
+"""Settings whose values are not shown."""
 
 EXIT_BAD_SETTING = 78
 """Exit status when a setting is wrong (EX_CONFIG)."""
@@ -44,7 +57,15 @@ def _string_list(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
+def _secret_list(value: object) -> object:
+    keys = _string_list(value)
+    if isinstance(keys, list) and not all(isinstance(k, str) and len(k) >= _SHORTEST_KEY for k in keys):
+        raise ValueError(f"each key must have at least {_SHORTEST_KEY} characters")
+    return keys
+
+
 StringList = Annotated[list[str] | None, NoDecode, BeforeValidator(_string_list)]
+SecretList = Annotated[list[SecretStr] | None, NoDecode, BeforeValidator(_secret_list)]
 Route = Annotated[str, AfterValidator(_is_route)]
 
 
@@ -198,6 +219,12 @@ class Settings(BaseSettings):
         alias="PATHSERVE_ALLOW_HTTP_STORES",
         description="Whether stores on other machines may be reached by plain http.",
     )
+    refuse_private_stores: bool = Field(
+        False,
+        alias="PATHSERVE_REFUSE_PRIVATE_STORES",
+        description="Whether DICOM stores at loopback, private, link-local or other addresses that are not "
+        "public are refused, whatever their name.",
+    )
     dicom_validation: Literal["standard", "strict"] = Field(
         "standard",
         alias="PATHSERVE_DICOM_VALIDATION",
@@ -221,9 +248,30 @@ class Settings(BaseSettings):
         gt=0,
         description="After SIGTERM, how long requests in flight may take to finish.",
     )
+    api_keys: SecretList = Field(
+        None,
+        alias="PATHSERVE_API_KEYS",
+        description="Bearer keys of the service itself, as a JSON list or separated by commas; predictions "
+        "and metrics then want one of them. Unset lets everyone in.",
+    )
+    tls_certificate: FilePath | None = Field(
+        None,
+        alias="PATHSERVE_TLS_CERTIFICATE",
+        description="PEM file of the certificate chain; the service then speaks https. Wants "
+        "PATHSERVE_TLS_KEY.",
+    )
+    tls_key: FilePath | None = Field(
+        None, alias="PATHSERVE_TLS_KEY", description="PEM file of the certificate's private key."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="PATHSERVE_LOG_LEVEL", description="Least severe level that is logged."
     )
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("PATHSERVE_TLS_CERTIFICATE and PATHSERVE_TLS_KEY must be set together")
+        return self
 
     @property
     def predict_slots(self) -> int:
@@ -258,7 +306,8 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         return Settings(**(overrides or {}))
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r})"
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            + ("" if not fault["loc"] or fault["loc"][0] in _SECRET else f" (got {fault['input']!r})")
             for fault in error.errors()
         ]
         raise SettingsError("bad setting: " + "; ".join(lines)) from None
