@@ -129,7 +129,7 @@ class _PredictEndpoint:
         except Exception as error:
             response, outcome = _answer_unexpected(error), str(Code.INTERNAL_ERROR)
         if response.status_code != HTTPStatus.OK:
-            discard_body(request.environ)
+            discard_body(request.environ, self._stall_watch)
         response.headers["X-Request-Id"] = record.request_id
         self._telemetry.finish(record, response.status_code, outcome)
         return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import Any, Protocol
@@ -73,28 +74,24 @@ def _read_piece(environ: dict[str, Any], deadline: float, watch: StallWatch) -> 
         return stream.read(_PIECE)
 
 
-def discard_body(environ: dict[str, Any]) -> None:
+def discard_body(environ: dict[str, Any], watch: StallWatch) -> None:
     """Read what is left of a body that was refused, so that the client gets to read the answer."""
     stream: _Input = environ["wsgi.input"]
-    until, left = time.monotonic() + _DISCARD_S, _DISCARD_BYTES
-    _set_timeout(environ, _DISCARD_S)
-    try:
-        while left > 0 and time.monotonic() < until and (piece := stream.read(_PIECE)):
+    connection = environ.get("gunicorn.socket")
+    if not isinstance(connection, socket.socket):
+        return
+    left = _DISCARD_BYTES
+    connection.settimeout(_DISCARD_S)
+    # What goes wrong here is the client's loss.
+    with contextlib.suppress(OSError, ParseException), watch.within(connection, _DISCARD_S):
+        while left > 0 and (piece := stream.read(_PIECE)):
             left -= len(piece)
-    except (OSError, ParseException):
-        pass  # it is the client's loss
-    _set_timeout(environ, _IDLE_S)
+    connection.settimeout(_IDLE_S)
 
 
 def _declared(environ: dict[str, Any]) -> int | None:
     text = environ.get("CONTENT_LENGTH") or ""
     return int(text) if text.isdecimal() else None
-
-
-def _set_timeout(environ: dict[str, Any], seconds: float) -> None:
-    connection = environ.get("gunicorn.socket")
-    if isinstance(connection, socket.socket):
-        connection.settimeout(seconds)
 
 
 def _incomplete() -> ServiceError:

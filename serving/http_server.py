@@ -91,7 +91,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
             "workers": settings.workers,
             "worker_class": Worker,
             "threads": settings.threads,
-            "timeout": 60,  # of the worker's main loop, not of a request
+            "timeout": 30,  # of the worker's main loop, not of a request
             "graceful_timeout": max(1, int(settings.grace_s)),
             "keepalive": 75,
             "worker_tmp_dir": os.environ.get("PATHSERVE_RUNTIME_DIR"),

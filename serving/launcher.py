@@ -1,7 +1,8 @@
 """Starts and supervises the two kinds of processes: one encoder, and gunicorn with its workers.
 
 The launcher owns the listening socket, so a gunicorn that died is replaced without a refused
-connection. It is single-threaded: it waits for signals and for its children, and does nothing else.
+connection. It is single-threaded: it waits for signals and for its children, and listens to the
+encoder, which it ends when that is stuck.
 It works as PID 1 of a container: children of dead children are reaped.
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -25,6 +27,7 @@ from prometheus_client import multiprocess
 
 from model.worker import EXIT_BAD_MODEL
 from serving.settings import EXIT_BAD_SETTING, Settings
+from serving.watchdog import EncoderWatch
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ _PR_SET_PDEATHSIG = 1
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _STABLE_S = 60.0
 _KILL_AFTER_S = 5.0
+_LOOK_S = 1.0
+"""How often the launcher listens to the encoder."""
+
 _GUNICORN_BOOT_ERRORS = (3, 4)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -81,6 +87,7 @@ class Launcher:
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         }
         self._metrics = metrics
+        self._watch = EncoderWatch(address)
         self._encoder = _Child("encoder", _encoder_arguments(settings, address))
         fd = self._listener.fileno()
         http = [sys.executable, "-m", "serving.http_server", "--listener", str(fd), "--encoder", address]
@@ -89,6 +96,7 @@ class Launcher:
     def run(self) -> int:
         """Supervise until asked to stop; return the process' exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold tokens and images
         log.info("starting", extra={"port": self.port, "workers": self._settings.workers})
         try:
             return self._supervise()
@@ -103,7 +111,7 @@ class Launcher:
             for child in (self._encoder, self._http):
                 if child.process is None and now >= child.start_at:
                     self._start(child)
-            received = signal.sigtimedwait(_SIGNALS, self._next_start(now))
+            received = signal.sigtimedwait(_SIGNALS, self._next_look(now))
             if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return self._drain()
             if received is not None and received.si_signo == signal.SIGHUP:
@@ -111,13 +119,19 @@ class Launcher:
             for child, status in self._reap():
                 if (fatal := self._after_death(child, status)) is not None:
                     return fatal
+            if self._encoder.process is not None and self._watch.is_stuck():
+                log.error("encoder is stuck and is ended", extra={"pid": self._encoder.process.pid})
+                _signal(self._encoder, signal.SIGKILL)
+                self._watch.restart()
 
-    def _next_start(self, now: float) -> float:
+    def _next_look(self, now: float) -> float:
         waits = [c.start_at - now for c in (self._encoder, self._http) if c.process is None]
-        return max(0.0, min([60.0, *waits]))
+        return max(0.0, min([_LOOK_S, *waits]))
 
     def _start(self, child: _Child) -> None:
         arguments = child.arguments
+        if child is self._encoder:
+            self._watch.restart()
         if child is self._encoder and child.ever_died:
             arguments = [*arguments, "--restarted"]
         child.process = subprocess.Popen(

@@ -23,7 +23,13 @@ class StallWatch:
 
     @contextlib.contextmanager
     def within(self, sock: socket.socket, seconds: float) -> Iterator[None]:
-        """Give a ``with`` block so long to read from a socket."""
+        """Give a ``with`` block so long to read from a socket.
+
+        Raises
+        ------
+        TimeoutError
+            When it took longer: what was read last may have been cut off.
+        """
         number = next(self._numbers)
         with self._changed:
             if self._thread is None:  # after the fork
@@ -37,7 +43,9 @@ class StallWatch:
             yield
         finally:
             with self._changed:
-                self._sockets.pop(number, None)
+                in_time = self._sockets.pop(number, None) is not None
+        if not in_time:
+            raise TimeoutError
 
     def _watch(self) -> None:
         with self._changed:

@@ -91,6 +91,25 @@ def test_a_stopped_encoder_turns_health_503_until_it_goes_on(slow_service: Servi
     wait_until(lambda: slow_service.health() == 200, "health to return")
 
 
+def test_an_encoder_that_stays_stuck_is_replaced(slow_service: Service) -> None:
+    stuck = slow_service.encoder()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, slow_service, large_request(200))
+        wait_for_work(slow_service)
+        stuck.suspend()
+        assert answer.result(60).status_code == 503
+    wait_until(lambda: slow_service.health() == 200, "another encoder", 90)
+    assert not stuck.is_running()
+    assert slow_service.encoder().pid != stuck.pid
+    assert post(slow_service, large_request(3)).status_code == 200
+
+
+def test_no_process_may_leave_a_core_file(slow_service: Service) -> None:
+    for process in slow_service.processes():
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert any(line.split()[-3:-1] == ["0", "0"] for line in limits.splitlines() if "core file" in line)
+
+
 def test_a_killed_worker_is_replaced_and_nothing_leaks(slow_service: Service) -> None:
     encoder = slow_service.encoder()
     descriptors = encoder.num_fds()
