@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types schemata bench image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom image lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -58,6 +58,15 @@ schemata: $(INSTALLED) ## Write serving/vertex_schemata/ from the code
 
 bench: $(INSTALLED) ## Measure the service beside the bare encoder
 	$(BIN)/python -m tests.benchmarks
+
+fuzz: $(INSTALLED) ## Send 100,000 mutated requests and 20,000 mutated images and frames
+	$(BIN)/python -m tests.fuzz
+
+soak: $(INSTALLED) ## Load, faults and drains, ten minutes each
+	$(BIN)/python -m tests.soak
+
+sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with versions, hashes and licences
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-file sbom.json
 
 image: ## Build the container image (GPU=1 for the GPU build)
 	docker build --build-arg GPU=$(or $(GPU),0) -t pathserve .

@@ -124,7 +124,12 @@ def _log_config(level: str) -> dict[str, Any]:
         "filters": {"quiet": {"()": NoRequestText}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["quiet"]}},
         "loggers": {
-            "gunicorn.error": {"level": level, "handlers": ["stderr"], "propagate": False},
+            # At DEBUG it would log the paths of requests, which may hold anything.
+            "gunicorn.error": {
+                "level": "INFO" if level == "DEBUG" else level,
+                "handlers": ["stderr"],
+                "propagate": False,
+            },
             "gunicorn.access": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
         },
         "root": {"level": level, "handlers": ["stderr"]},

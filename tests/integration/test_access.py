@@ -198,7 +198,7 @@ def test_a_body_that_drips_gives_up_its_turn(probe_service: Service) -> None:
         wait_until(lambda: probe_service.predict(GOOD).status_code == 200, "a turn", 60)
         for sock in socks:
             sock.settimeout(60)
-            assert b" 400 " in sock.recv(4096)
+            assert sock.recv(4096)[9:12] in (b"400", b"503")
     finally:
         stop.set()
         for sock in socks:

@@ -1,0 +1,1 @@
+"""Bad input in bulk: mutated requests, images, frames, metadata and multipart answers."""

@@ -1,0 +1,191 @@
+"""``make soak``: load, faults and drains for as long as asked; prints figures, fails on a wrong answer."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from tests.benchmarks.load import memory_megabytes
+from tests.soak.clients import Client, Control, Tally, samples
+from tests.support import models
+from tests.support.service import Service, wait_until
+
+REFUSALS = {"ok", "503 with Retry-After", "hung up", "connection lost"}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of each load and of the faults")
+    parser.add_argument("--drains", type=int, default=10)
+    parser.add_argument("--only", choices=("load", "faults", "drain"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        probe = str(models.build("probe", Path(folder) / "probe"))
+        if options.only in (None, "load"):
+            for clients in (8, 64):
+                load(probe, clients, 60 * options.minutes)
+        if options.only in (None, "faults"):
+            faults(probe, 60 * options.minutes)
+        if options.only in (None, "drain"):
+            drains(probe, options.drains)
+
+
+def load(probe: str, clients: int, seconds: float) -> None:
+    """Put more load on the service than it can do."""
+    with Service({"PATHSERVE_MODEL": probe}) as service:
+        service.wait_healthy()
+        tally, running = _start(service, clients)
+        threading.Event().wait(seconds / 4)
+        early = _memory(service)
+        threading.Event().wait(3 * seconds / 4)
+        late = _memory(service)
+        _stop(running)
+        started = time.monotonic()
+        wait_until(lambda: service.health() == 200, "health after load")
+        _report(f"{clients} clients for {seconds / 60:.0f} min", tally)
+        print(
+            f"  memory (PSS) {early:.0f} MB after a quarter, {late:.0f} MB at the end; healthy "
+            f"{time.monotonic() - started:.2f} s after the load ended"
+        )
+        assert set(_outcomes(tally)) <= {"ok", "503 with Retry-After"}, tally.outcomes
+        assert late < early + 150, "memory grew"
+
+
+def faults(probe: str, seconds: float) -> None:
+    """Kill, stop and continue processes at random moments under load, and let clients hang up."""
+    chance = random.Random(7)
+    with Service({"PATHSERVE_MODEL": probe}) as service:
+        service.wait_healthy()
+        tally, running = _start(service, 8, hangs_up=0.05)
+        until, done = time.monotonic() + seconds, dict.fromkeys(FAULTS, 0)
+        while time.monotonic() < until:
+            threading.Event().wait(chance.uniform(4, 12))
+            name = chance.choice(list(FAULTS))
+            try:
+                FAULTS[name](service, chance)
+                done[name] += 1
+            except (StopIteration, IndexError, psutil.Error):
+                continue  # it is being replaced just now
+            wait_until(lambda: service.health() == 200, f"recovery from {name}", 90)
+        _stop(running)
+        _report(f"faults under load for {seconds / 60:.0f} min", tally)
+        print(f"  {', '.join(f'{count} x {name}' for name, count in done.items())}")
+        print(f"  longest time without a right answer {tally.longest_gap_s:.1f} s")
+        assert set(_outcomes(tally)) <= REFUSALS, tally.outcomes
+
+
+def _kill_encoder(service: Service, _: random.Random) -> None:
+    service.encoder().kill()
+
+
+def _kill_worker(service: Service, chance: random.Random) -> None:
+    chance.choice(service.workers()).kill()
+
+
+def _kill_gunicorn(service: Service, _: random.Random) -> None:
+    service.gunicorn().kill()
+
+
+def _pause_encoder(service: Service, chance: random.Random) -> None:
+    process = service.encoder()
+    process.suspend()
+    threading.Event().wait(chance.uniform(0.5, 5))
+    process.resume()
+
+
+def _stick_encoder(service: Service, _: random.Random) -> None:
+    stuck = service.encoder()
+    stuck.suspend()
+    wait_until(lambda: not stuck.is_running(), "the watchdog", 60)
+
+
+def _pause_worker(service: Service, chance: random.Random) -> None:
+    process = chance.choice(service.workers())
+    process.suspend()
+    threading.Event().wait(chance.uniform(0.5, 5))
+    process.resume()
+
+
+FAULTS = {
+    "encoder killed": _kill_encoder,
+    "worker killed": _kill_worker,
+    "gunicorn killed": _kill_gunicorn,
+    "encoder paused": _pause_encoder,
+    "encoder stuck": _stick_encoder,
+    "worker paused": _pause_worker,
+}
+
+
+def drains(probe: str, count: int) -> None:
+    """End the service under load: accepted requests are answered, and it exits with 0."""
+    taken = []
+    total = Tally()
+    for number in range(count):
+        with Service({"PATHSERVE_MODEL": probe, "PATHSERVE_GRACE_S": "30"}) as service:
+            service.wait_healthy()
+            tally, running = _start(service, 6)
+            threading.Event().wait(1.0 + number / count)
+            for client in running[:-1]:
+                client.stop.set()  # the request that it has sent is its last
+            service.process.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            status = service.process.wait(60)
+            taken.append(time.monotonic() - started)
+            _stop(running)
+            assert status == 0, status
+            total.outcomes.update(tally.outcomes)
+            total.seconds += tally.seconds
+    _report(f"{count} drains under load", total)
+    print(f"  exit status 0 each time, after at most {max(taken):.1f} s")
+    assert set(_outcomes(total)) <= {"ok", "503 with Retry-After"}, total.outcomes
+
+
+def _start(service: Service, clients: int, hangs_up: float = 0.0) -> tuple[Tally, list[Client | Control]]:
+    tally, made = Tally(), samples()
+    running: list[Client | Control] = [
+        Client(service, made, tally, seed, hangs_up) for seed in range(clients)
+    ]
+    running.append(Control(service, tally))
+    for thread in running:
+        thread.start()
+    return tally, running
+
+
+def _stop(running: list[Client | Control]) -> None:
+    for thread in running:
+        thread.stop.set()
+    for thread in running:
+        thread.join(130)
+
+
+def _memory(service: Service) -> float:
+    return sum(memory_megabytes(process) for process in service.processes())
+
+
+def _outcomes(tally: Tally) -> dict[str, int]:
+    return {name: n for name, n in tally.outcomes.items() if not name.startswith(("health", "metrics"))}
+
+
+def _report(title: str, tally: Tally) -> None:
+    print(f"{title}:")
+    for name, count in tally.outcomes.most_common():
+        print(f"  {count:>8,} {name}")
+    seconds = np.array(tally.seconds)
+    print(
+        f"  accepted: p50 {np.median(seconds):.2f} s, p99 {np.percentile(seconds, 99):.2f} s; slowest health "
+        f"or metrics {tally.slowest_control_s:.2f} s",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
