@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -65,8 +65,11 @@ fuzz: $(INSTALLED) ## Send 100,000 mutated requests and 20,000 mutated images an
 soak: $(INSTALLED) ## Load, faults and drains, ten minutes each
 	$(BIN)/python -m tests.soak
 
-sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with versions, hashes and licences
-	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-file sbom.json
+sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with hashes and licences
+	$(BIN)/python -m tests.sbom
+
+audit: $(INSTALLED) ## Look up known vulnerabilities of what is locked (needs the network)
+	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
 
 image: ## Build the container image (GPU=1 for the GPU build)
 	docker build --build-arg GPU=$(or $(GPU),0) -t pathserve .

@@ -158,5 +158,6 @@ class Campaign:
 ENVIRONMENT = {
     "APPROVED_GCS_SOURCE_LIST": "gs://none-of-these",
     "PATHSERVE_STORE_TIMEOUT_S": "5",
+    "PATHSERVE_FRAME_CACHE_BYTES": "8000000",  # soon full, so that memory shows what is not given back
 }
 """Settings of a service that is to be fuzzed: nothing leaves this machine."""
