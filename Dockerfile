@@ -1,13 +1,18 @@
 # syntax=docker/dockerfile:1
-# CPU by default; `docker build --build-arg GPU=1 .` for a CUDA build (the host brings the driver).
+# CPU by default; `docker build --build-arg GPU=1 .` for a CUDA build (the host brings the driver),
+# `--build-arg OPENVINO=1` for OpenVINO beside TensorFlow. It runs with a read-only root file system:
+# `docker run --read-only --tmpfs /tmp …`. Pin the base by digest: `--build-arg PYTHON=3.12-slim-bookworm@sha256:…`.
 ARG PYTHON=3.12-slim-bookworm
 
 FROM python:${PYTHON} AS build
 ARG GPU=0
+ARG OPENVINO=0
 WORKDIR /build
 RUN python -m venv /opt/pathserve
-COPY requirements.lock requirements-gpu.lock ./
-RUN if [ "$GPU" = 1 ]; then lock=requirements-gpu.lock; else lock=requirements.lock; fi \
+COPY requirements.lock requirements-gpu.lock requirements-openvino.lock ./
+RUN lock=requirements.lock \
+ && if [ "$GPU" = 1 ]; then lock=requirements-gpu.lock; fi \
+ && if [ "$OPENVINO" = 1 ]; then lock=requirements-openvino.lock; fi \
  && /opt/pathserve/bin/pip install --no-cache-dir --require-hashes --only-binary=:all: -r "$lock"
 COPY LICENSE README.md pyproject.toml ./
 COPY serving serving

@@ -71,8 +71,8 @@ sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with hashes and lic
 audit: $(INSTALLED) ## Look up known vulnerabilities of what is locked (needs the network)
 	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
 
-image: ## Build the container image (GPU=1 for the GPU build)
-	docker build --build-arg GPU=$(or $(GPU),0) -t pathserve .
+image: ## Build the container image (GPU=1 for CUDA, OPENVINO=1 for OpenVINO)
+	docker build --build-arg GPU=$(or $(GPU),0) --build-arg OPENVINO=$(or $(OPENVINO),0) -t pathserve .
 
 lock: ## Renew the lock files from pyproject.toml
 	@test -x $(BIN)/uv || $(MAKE) $(INSTALLED)
@@ -82,6 +82,9 @@ lock: ## Renew the lock files from pyproject.toml
 	  --custom-compile-command "make lock" --quiet -c requirements-dev.lock -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --quiet --extra gpu -c requirements-dev.lock -o requirements-gpu.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet --extra openvino -c requirements-dev.lock \
+	  -o requirements-openvino.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(BIN)/uv pip compile - --no-deps --generate-hashes \
 	  --custom-compile-command "make lock" --quiet -o requirements-ez-wsi-6.0.lock
 

@@ -1,0 +1,39 @@
+"""The served OpenAPI document, taken at its word by a generator of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.support.service import Service
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+def test_every_answer_is_as_documented(probe_service: Service) -> None:
+    api = schemathesis.openapi.from_url(f"{probe_service.url}/openapi.json")
+    operations = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
+    assert {operation.path for operation in operations} == {"/predict", "/health", "/metrics"}
+    for operation in operations:
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def check(case: schemathesis.Case[Any]) -> None:
+            answer = case.call(base_url=probe_service.url, session=probe_service.session, timeout=60)
+            case.validate_response(answer, checks=CHECKS)
+
+        check()
