@@ -10,6 +10,7 @@ import numpy as np
 from model.encoder import PATCH_SIDE, ModelError, Patches
 from model.json_log import log_as_json
 from model.worker import EXIT_BAD_MODEL
+from serving.in_process import load_configured_encoder
 from serving.read_context import read_context
 from serving.settings import Settings
 
@@ -39,17 +40,8 @@ def check(settings: Settings) -> int:
     for name in SECRETS:
         print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
     read_context(settings)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.loader import load_encoder
-
     try:
-        encoder = load_encoder(
-            settings.model_spec,
-            settings.precision,
-            settings.max_batch,
-            settings.cache_dir,
-            settings.runtime,
-        )
+        encoder = load_configured_encoder(settings)
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_BAD_MODEL

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from model.encoder import ModelError
+from model.encoder import Encoder, ModelError
 from model.local import encoder_in_process
 from serving.client import Fault, Image, Vectors
 from serving.errors import ServiceError
@@ -53,6 +53,22 @@ class InProcessEmbedder:
         return [Fault(o.code, o.description) if isinstance(o, ServiceError) else o for o in outcomes]
 
 
+def load_configured_encoder(settings: Settings) -> Encoder:
+    """Load the encoder that the settings name.
+
+    Raises
+    ------
+    ModelError
+        With one sentence that says what is wrong with the model.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from model.loader import load_encoder
+
+    return load_encoder(
+        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
+    )
+
+
 @contextlib.contextmanager
 def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
     """Load the encoder and yield an embedder.
@@ -62,17 +78,8 @@ def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
     SettingsError
         When the model cannot be loaded.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.loader import load_encoder
-
     try:
-        encoder = load_encoder(
-            settings.model_spec,
-            settings.precision,
-            settings.max_batch,
-            settings.cache_dir,
-            settings.runtime,
-        )
+        encoder = load_configured_encoder(settings)
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:
