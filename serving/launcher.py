@@ -86,6 +86,11 @@ class Launcher:
             "PATHSERVE_RUNTIME_DIR": str(self._folder),
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         }
+        # Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
+        self._http_environment = {
+            "MALLOC_ARENA_MAX": "2",
+            "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+        } | self._environment
         self._metrics = metrics
         self._watch = EncoderWatch(address)
         self._encoder = _Child("encoder", _encoder_arguments(settings, address))
@@ -136,7 +141,7 @@ class Launcher:
             arguments = [*arguments, "--restarted"]
         child.process = subprocess.Popen(
             arguments,
-            env=self._environment,
+            env=self._http_environment if child is self._http else self._environment,
             pass_fds=child.passed_fds,
             start_new_session=True,  # Ctrl-C reaches the launcher alone
             preexec_fn=_prepare_child,
