@@ -61,6 +61,18 @@ def test_sigterm_answers_what_is_in_flight_then_exits_0(slow_service: Service) -
     wait_until(lambda: not any(p.is_running() for p in everyone), "every process to end")
 
 
+def test_a_reload_replaces_the_workers_and_loses_no_request(slow_service: Service) -> None:
+    before = {worker.pid for worker in slow_service.workers()}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, slow_service, large_request(60))
+        wait_for_work(slow_service)
+        slow_service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not before & {worker.pid for worker in slow_service.workers()}, "new workers", 60)
+        assert answer.result(60).status_code == 200
+    wait_until(lambda: slow_service.health() == 200, "health")
+    assert post(slow_service, large_request(2)).status_code == 200
+
+
 def test_a_killed_encoder_gives_503_at_once_and_is_replaced(slow_service: Service) -> None:
     with ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(post, slow_service, large_request(60)) for _ in range(3)]

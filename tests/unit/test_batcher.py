@@ -120,3 +120,17 @@ def test_a_vector_that_is_not_finite_has_failed() -> None:
 
 def test_vectors_of_the_wrong_shape_have_failed() -> None:
     assert embed_isolating(lambda batch: number(batch)[:, :2], patches(4), 3).failed.all()
+
+
+@given(st.integers(1, 40), st.integers(1, 16))
+def test_a_batch_too_large_for_memory_is_embedded_in_parts(count: int, room: int) -> None:
+    def embed(patches: Patches) -> Vectors:
+        if len(patches) > room:
+            raise MemoryError
+        return patches[:, 0, 0, :2].astype(np.float32)
+
+    patches = np.zeros((count, 224, 224, 3), np.uint8)
+    patches[:, 0, 0, 0] = np.arange(count)
+    found = embed_isolating(embed, patches, 2)
+    assert not found.failed.any()
+    assert found.vectors[:, 0].tolist() == list(range(count))
