@@ -95,5 +95,8 @@ def _metrics() -> Schema:
     return {
         "operationId": "metrics",
         "summary": "Metrics for Prometheus",
-        "responses": {"200": {"description": "Samples as text.", "content": {"text/plain": text}}},
+        "responses": {
+            "200": {"description": "Samples as text.", "content": {"text/plain": text}},
+            **_failures(HTTPStatus.UNAUTHORIZED),
+        },
     }
