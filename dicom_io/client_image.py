@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dicom_io.colour import ColourTransforms
-from dicom_io.ez_wsi_state import ImageState, contradiction, decode_base64
+from dicom_io.ez_wsi_state import ImageState, bad_state, decode_base64
 from dicom_io.gcs_store import GcsUri
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch, UInt8Array
@@ -58,7 +58,7 @@ class ClientImageSource:
             session.context.gcs.check(self.uri)
         if state.normalised_to is not IccTarget.NONE:
             if state.normalised_to is not options.icc_target:
-                raise contradiction(
+                raise bad_state(
                     f"its pixels are already transformed to {state.normalised_to}, and the request asks for "
                     f"{options.icc_target}"
                 )
@@ -69,7 +69,7 @@ class ClientImageSource:
         shared = SharedRaster(lambda: decode_base64(text), session.context.max_image_pixels)
         image = RasterImage(shared, options, session)
         if state.size not in (None, shared.size(), (image.width, image.height)):
-            raise contradiction(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
+            raise bad_state(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
         return image
 
 
@@ -83,7 +83,7 @@ class ClientPatches:
     ) -> None:
         assert state.size is not None, "a state with patches has a size"
         if options.image_dimensions not in (None, state.size):
-            raise contradiction(
+            raise bad_state(
                 f"its patches are of an image of {state.size[0]}x{state.size[1]} pixels, and "
                 "extensions.image_dimensions says otherwise"
             )
@@ -112,7 +112,7 @@ class ClientPatches:
         with self._measure("decode"):
             file = RasterFile(decode_base64(self._encoded[patch]), patch.width * patch.height)
             if (file.width, file.height) != (patch.width, patch.height):
-                raise contradiction(
+                raise bad_state(
                     f"one of its patches is an image of {file.width}x{file.height} pixels, not of "
                     f"{patch.width}x{patch.height}"
                 )

@@ -111,12 +111,12 @@ def parse_image_state(value: object, patches: Sequence[Patch]) -> ImageState | N
     if image is None and images is None:
         return None
     if image is not None and images is not None:
-        raise _fault("it has both image and patches")
+        raise bad_state("it has both image and patches")
     if image is not None and not isinstance(image, str):
-        raise _fault("image must be a base64 string")
+        raise bad_state("image must be a base64 string")
     size = _source_size(state)
     if images is not None and size is None:
-        raise _fault("patches need source_image_width_px and source_image_height_px")
+        raise bad_state("patches need source_image_width_px and source_image_height_px")
     return ImageState(image, _by_patch(images, patches), size, _normalisation(state))
 
 
@@ -131,15 +131,11 @@ def decode_base64(text: str) -> bytes:
     try:
         return pybase64.b64decode(text, validate=True)
     except ValueError as error:
-        raise _fault("image bytes or an ICC profile are not valid base64") from error
+        raise bad_state("image bytes or an ICC profile are not valid base64") from error
 
 
-def contradiction(what: str) -> ServiceError:
-    """Return the error of a state that does not fit its request."""
-    return _fault(what)
-
-
-def _fault(what: str) -> ServiceError:
+def bad_state(what: str) -> ServiceError:
+    """Return EZ_WSI_STATE_ERROR for a state that is malformed or does not fit its request."""
     return ServiceError(
         Code.EZ_WSI_STATE_ERROR,
         f"extensions.ez_wsi_state cannot be used: {what}. Send what ez-wsi-dicomweb makes, or none.",
@@ -152,7 +148,7 @@ def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:
 
 def _object(value: object, name: str) -> Mapping[str, object]:
     if not _is_object(value):
-        raise _fault(f"{name} must be a JSON object")
+        raise bad_state(f"{name} must be a JSON object")
     return value
 
 
@@ -161,7 +157,7 @@ def _whole(value: object, name: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
-        raise _fault(f"{name} must be a positive integer")
+        raise bad_state(f"{name} must be a positive integer")
     return value
 
 
@@ -170,7 +166,7 @@ def _whole(value: object, name: str) -> int:
 
 def _require_same_series(slide: Mapping[str, object], path: SeriesPath) -> None:
     if (slide.get("study_uid"), slide.get("series_uid")) != (path.study_uid, path.series_uid):
-        raise _fault("its slide_path is not the series of dicom_path.series_path")
+        raise bad_state("its slide_path is not the series of dicom_path.series_path")
 
 
 def _instances(level: Mapping[str, object], path: SeriesPath) -> Iterator[SopInstance]:
@@ -181,7 +177,7 @@ def _instances(level: Mapping[str, object], path: SeriesPath) -> Iterator[SopIns
         instance = parse_instance(tags)
         for uid, named in ((instance.study_uid, path.study_uid), (instance.series_uid, path.series_uid)):
             if uid is not None and uid != named:
-                raise _fault("an instance in it is of another series")
+                raise bad_state("an instance in it is of another series")
         _require_sizes(level, instance)
         if _says_enough(instance, tags):
             yield instance
@@ -197,7 +193,7 @@ def _require_sizes(level: Mapping[str, object], instance: SopInstance) -> None:
         ("frame_height", instance.rows),
     ):
         if name in level and said is not None and _whole(level[name], name) != said:
-            raise _fault(f"a level's {name} is not that of its instances")
+            raise bad_state(f"a level's {name} is not that of its instances")
 
 
 def _says_enough(instance: SopInstance, tags: JsonDataset) -> bool:
@@ -210,7 +206,7 @@ def _says_enough(instance: SopInstance, tags: JsonDataset) -> bool:
 def _icc(icc: Mapping[str, object]) -> tuple[bool, bytes | None]:
     text = icc.get("icc_profile_bytes_as_b64_encoded_str", "")
     if not isinstance(text, str):
-        raise _fault("the ICC profile must be a base64 string")
+        raise bad_state("the ICC profile must be a base64 string")
     return icc.get("metadata_state") == _ICC_IS_KNOWN, decode_base64(text) or None
 
 
@@ -223,7 +219,7 @@ def _source_size(state: Mapping[str, object]) -> tuple[int, int] | None:
     if not given:
         return None
     if len(given) == 1:
-        raise _fault(f"it has {given[0]} alone")
+        raise bad_state(f"it has {given[0]} alone")
     return _whole(state[names[0]], names[0]), _whole(state[names[1]], names[1])
 
 
@@ -231,13 +227,13 @@ def _by_patch(images: object, patches: Sequence[Patch]) -> dict[Patch, str]:
     if images is None:
         return {}
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
-        raise _fault("patches must be a list of base64 strings")
+        raise bad_state("patches must be a list of base64 strings")
     if len(images) != len(patches):
-        raise _fault(f"it has {len(images)} patches, patch_coordinates has {len(patches)}")
+        raise bad_state(f"it has {len(images)} patches, patch_coordinates has {len(patches)}")
     found: dict[Patch, str] = {}
     for patch, image in zip(patches, images, strict=True):
         if found.setdefault(patch, image) != image:
-            raise _fault("it has two different images for the same patch")
+            raise bad_state("it has two different images for the same patch")
     return found
 
 
@@ -248,4 +244,4 @@ def _normalisation(state: Mapping[str, object]) -> IccTarget:
     try:
         return IccTarget(str(value).upper())
     except ValueError:
-        raise _fault(f"icc_profile_metadata_normalization must be one of {', '.join(IccTarget)}") from None
+        raise bad_state(f"icc_profile_metadata_normalization must be one of {', '.join(IccTarget)}") from None
