@@ -22,6 +22,9 @@ from model import wire
 from model.encoder import EncoderFacts, Patches, Vectors
 from model.slab import Slab, SlotPool, create_slab
 
+SLOTS_AT_ONCE = 8
+"""Slots that are added to a stream before they are submitted together."""
+
 
 class EncoderUnavailable(Exception):
     """The encoder is starting, restarting or gone; what was in flight is lost."""
@@ -49,6 +52,7 @@ class Stream:
         self._request = request
         self._quota = quota
         self._owned = 0
+        self._ready: dict[int, int] = {}
         self._sent: dict[int, int] = {}
         self._closed = False
         self.vectors: Vectors = np.empty((patches, link.facts.dimension), np.float32)
@@ -60,11 +64,6 @@ class Stream:
     def facts(self) -> EncoderFacts:
         """Facts of the encoder that this stream goes to."""
         return self._link.facts
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the stream owns as many slots as it may."""
-        return self._owned >= self._quota
 
     def acquire(self, count: int, deadline: float) -> list[int]:
         """Wait until the stream's quota has room and take slots: at least one, at most ``count``.
@@ -78,6 +77,8 @@ class Stream:
         ------
         EncoderUnavailable, DeadlineExceeded
         """
+        if self._owned >= self._quota:
+            self.flush()
         with self._link.changed:
             while True:
                 self._link.require_alive()
@@ -110,6 +111,21 @@ class Stream:
             self._sent.update(slots)
         self._link.send(wire.Submit(self._request, tuple(slots)))
 
+    def add(self, slots: dict[int, int]) -> None:
+        """Hand slots to the encoder, some at a time; call ``flush`` before waiting for anything else.
+
+        Parameters and errors as for ``submit``.
+        """
+        self._ready |= slots
+        if len(self._ready) >= SLOTS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Submit what has been added."""
+        if self._ready:
+            ready, self._ready = self._ready, {}
+            self.submit(ready)
+
     def release(self, *slots: int) -> None:
         """Give back slots that were not submitted."""
         with self._link.changed:
@@ -122,6 +138,7 @@ class Stream:
         ------
         EncoderUnavailable, DeadlineExceeded
         """
+        self.flush()
         with self._link.changed:
             while self._sent:
                 self._link.require_alive()
@@ -129,6 +146,8 @@ class Stream:
 
     def close(self) -> None:
         """Let go: patches that are still queued are dropped, their slots come back by themselves."""
+        unsent, self._ready = self._ready, {}
+        self.release(*unsent)
         with self._link.changed:
             self._closed = True
             outstanding = bool(self._sent) and self._link.alive

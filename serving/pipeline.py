@@ -92,7 +92,6 @@ class Run:
         self._firsts = [0, *itertools.accumulate(self._counts)][:-1]
         self._errors: dict[int, ServiceError] = {}
         self._held: deque[_Image] = deque()
-        self._ready: dict[int, int] = {}
         alone = len(self._items) == 1 and request.patch_count <= CHUNK
         self._submit: Callable[..., Future[_Pixels]] = _run_now if alone else pool.submit
 
@@ -108,10 +107,8 @@ class Run:
                 with self._instance(image.position):
                     self._send_image(image)
                 self._release(self._held.popleft())
-            self._submit_ready()
             self._stream.wait(self._deadline)
         finally:
-            self._stream.release(*self._ready)
             opened.close()
             if upcoming is not None:
                 upcoming.image.close()
@@ -168,7 +165,7 @@ class Run:
         if not self._memory.try_take(amount):
             if self._held:
                 return False
-            self._submit_ready()
+            self._stream.flush()
             self._memory.take(amount, self._deadline)
         image.loaded = self._submit(self._load, image)
         self._held.append(image)
@@ -215,32 +212,22 @@ class Run:
 
     def _fetch(self, image: _Image, patches: list[Patch]) -> None:
         if image.image.remote:
-            self._submit_ready()
+            self._stream.flush()
             with self._session.measure("fetch"):
                 image.image.fetch(patches, self._deadline)
 
     def _send(self, image: _Image, chunk: Sequence[int], patches: _Pixels) -> None:
         sent = 0
         while sent < len(patches):
-            if self._stream.is_full:
-                self._submit_ready()
             slots = self._stream.acquire(len(patches) - sent, self._deadline)
             for slot, pixels in zip(slots, patches[sent:], strict=False):
                 self._stream.pixels(slot)[...] = pixels
-            self._ready |= {slot: image.first + chunk[sent + i] for i, slot in enumerate(slots)}
+            self._stream.add({slot: image.first + chunk[sent + i] for i, slot in enumerate(slots)})
             sent += len(slots)
-            if len(self._ready) >= CHUNK:
-                self._submit_ready()
-
-    def _submit_ready(self) -> None:
-        """Hand the patches that are in their slots to the encoder: a few at once, but none waits for long."""
-        if self._ready:
-            ready, self._ready = self._ready, {}
-            self._stream.submit(ready)
 
     def _result(self, future: Future[R]) -> R:
         if not future.done():
-            self._submit_ready()  # while this thread has nothing to do, the encoder shall have
+            self._stream.flush()  # while this thread has nothing to do, the encoder shall have
         if not wait([future], max(0.0, self._deadline - time.monotonic())).done:
             raise DeadlineExceeded
         return future.result()

@@ -120,6 +120,28 @@ def test_a_stream_never_owns_more_than_its_quota(client: EncoderClient, encoder:
     assert len(stream.acquire(50, soon())) == 6
 
 
+def test_added_slots_are_submitted_by_waiting_and_come_back_by_closing(client: EncoderClient) -> None:
+    stream = client.open_stream(3)
+    for index, slot in enumerate(stream.acquire(3, soon())):
+        stream.pixels(slot).reshape(-1)[:DIMENSION] = signature(1, index)
+        stream.add({slot: index})
+    stream.wait(soon())
+    np.testing.assert_array_equal(stream.vectors, expected(1, 3))
+    stream.close()
+    for _ in range(30):  # more often than the slab has slots
+        abandoned = client.open_stream(4)
+        abandoned.add({slot: index for index, slot in enumerate(abandoned.acquire(4, soon()))})
+        abandoned.close()
+    full = client.open_stream(12)
+    for index in range(12):  # twice the quota: what was added makes room by itself
+        (slot,) = full.acquire(1, soon())
+        full.pixels(slot).reshape(-1)[:DIMENSION] = signature(2, index)
+        full.add({slot: index})
+    full.wait(soon())
+    np.testing.assert_array_equal(full.vectors, expected(2, 12))
+    full.close()
+
+
 def test_batches_mix_requests_fairly(client: EncoderClient, encoder: CornerEncoder) -> None:
     encoder.gate.clear()
     large, small = client.open_stream(6), client.open_stream(1)
