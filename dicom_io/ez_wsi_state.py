@@ -238,10 +238,7 @@ def _by_patch(images: object, patches: Sequence[Patch]) -> dict[Patch, str]:
 
 
 def _normalisation(state: Mapping[str, object]) -> IccTarget:
-    value = state.get("icc_profile_metadata_normalization")
-    if value is None or value == "":
-        return IccTarget.NONE
     try:
-        return IccTarget(str(value).upper())
+        return IccTarget.named(state.get("icc_profile_metadata_normalization"))
     except ValueError:
         raise bad_state(f"icc_profile_metadata_normalization must be one of {', '.join(IccTarget)}") from None

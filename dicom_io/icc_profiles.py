@@ -37,6 +37,17 @@ class IccTarget(StrEnum):
     ROMMRGB = "ROMMRGB"
     DISPLAYP3 = "DISPLAYP3"
 
+    @classmethod
+    def named(cls, value: object) -> IccTarget:
+        """Return the target of a name in any case; nothing is ``NONE``.
+
+        Raises
+        ------
+        ValueError
+            When there is no such target.
+        """
+        return cls.NONE if value is None or value == "" else cls(str(value).upper())
+
 
 @dataclass(frozen=True, slots=True)
 class RgbSpace:

@@ -281,10 +281,8 @@ def _parse_dimensions(value: object) -> tuple[int, int] | None:
 
 
 def _parse_icc_target(value: object) -> IccTarget:
-    if value is None or value == "":
-        return IccTarget.NONE
     try:
-        return IccTarget(str(value).upper())
+        return IccTarget.named(value)
     except ValueError:
         raise ServiceError(
             Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
