@@ -21,6 +21,7 @@ MAX_BATCH = 16
 """Default largest batch, in patches: a CPU gains nothing from more."""
 
 _DEVICE = "CPU"
+_VERSION = ov.__version__.partition("-")[0]
 _GROUP = "384"
 """Numbers of an activation that share a scale in int8: a whole token of ViT-S."""
 
@@ -60,7 +61,7 @@ class OpenVinoEncoder:
             precision=precision,
             parity=parity,
             digest=reference.digest,
-            runtime=f"OpenVINO {ov.__version__.partition('-')[0]}",
+            runtime=f"OpenVINO {_VERSION}",
             max_batch=max_batch or MAX_BATCH,
         )
 
@@ -90,7 +91,7 @@ class OpenVinoEncoder:
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once."""
-        file = self._reference.kept / f"int8-openvino-{ov.__version__.partition('-')[0]}.xml"
+        file = self._reference.kept / f"int8-openvino-{_VERSION}.xml"
         if not file.exists():
             _compress(_read(self._core, self._reference.folder), file)
         return self._core.read_model(file)
