@@ -12,7 +12,7 @@ import io
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -75,6 +75,15 @@ class Image:
         path = {"series_path": series_path, "instance_uids": list(instance_uids)}
         return cls({"dicom_path": path} | _token(token), origins, extensions)
 
+    def instance(self) -> dict[str, object]:
+        """Return it as an instance of the API."""
+        coordinates = [{"x_origin": x, "y_origin": y, "width": SIDE, "height": SIDE} for x, y in self.origins]
+        return {
+            **self.source,
+            "patch_coordinates": coordinates,
+            "extensions": dict(self.extensions),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -98,15 +107,9 @@ class _Part:
     """Some patches of one image."""
 
     image: int
-    first: int
     instance: dict[str, object]
+    patches: int
     size: int
-
-    @property
-    def patches(self) -> int:
-        coordinates = self.instance["patch_coordinates"]
-        assert isinstance(coordinates, list)
-        return len(coordinates)
 
 
 class PathserveClient:
@@ -214,16 +217,9 @@ class PathserveClient:
             room = (self._max_bytes - base) // _JSON_OF_A_PATCH
             step = max(1, min(self._max_patches, room))
             for first in range(0, len(image.origins), step):
-                coordinates = [
-                    {"x_origin": x, "y_origin": y, "width": SIDE, "height": SIDE}
-                    for x, y in image.origins[first : first + step]
-                ]
-                instance = {
-                    **image.source,
-                    "patch_coordinates": coordinates,
-                    "extensions": dict(image.extensions),
-                }
-                yield _Part(number, first, instance, base + _JSON_OF_A_PATCH * len(coordinates))
+                some = replace(image, origins=image.origins[first : first + step])
+                size = base + _JSON_OF_A_PATCH * len(some.origins)
+                yield _Part(number, some.instance(), len(some.origins), size)
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": "base64-float32"}}).encode()
@@ -237,7 +233,7 @@ class PathserveClient:
                     headers={"Content-Type": "application/json"},
                     timeout=self._timeout_s,
                 )
-            except requests.ConnectionError as error:
+            except (requests.ConnectionError, requests.Timeout) as error:
                 fault, status = Fault("CONNECTION_ERROR", f"{type(error).__name__} at {self._url}"), 0
                 wait = pause
             else:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from dicom_io.source import ReadContext
 from model.json_log import log_as_json
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
 from serving.embed_output import Output, OutputError, Rows
@@ -102,7 +103,7 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
                 "--all takes those without tissue, too."
             )
         output = Output(options.out, _about(options, target, len(origins)))
-        with _embedder(options, settings) as embedder:
+        with _embedder(options, settings, context) as embedder:
             chunks = _Run(target, options.icc, embedder, output).run(origins)
         rows, errors = output.complete(chunks)
     except (TargetError, OutputError, ServiceFault, _Stopped) as error:
@@ -137,7 +138,7 @@ def _about(options: EmbedOptions, target: Target, patches: int) -> dict[str, Any
 
 
 @contextlib.contextmanager
-def _embedder(options: EmbedOptions, settings: Settings) -> Iterator[Embedder]:
+def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -> Iterator[Embedder]:
     if options.service is not None:
         with PathserveClient(
             options.service,
@@ -146,7 +147,7 @@ def _embedder(options: EmbedOptions, settings: Settings) -> Iterator[Embedder]:
         ) as client:
             yield client
     else:
-        with embedder_in_process(settings) as embedder:
+        with embedder_in_process(settings, context) as embedder:
             yield embedder
 
 

@@ -115,7 +115,6 @@ def find_target(
         raise TargetError("--level is for series; an image has one level.")
     if where.startswith("gs://"):
         uri = parse_gcs_uri(where)
-        context.gcs.check(uri)
         data = context.gcs.fetch(uri, bearer, time.monotonic() + _DEADLINE_S)
         return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
     try:
@@ -154,7 +153,6 @@ def _series(
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
-    context.dicomweb.check(path)
     instances = context.dicomweb.instances(path, token, time.monotonic() + _DEADLINE_S)
     levels = _levels(instances, strict=context.strict_dicom)
     if not 0 <= level < len(levels):
@@ -201,9 +199,9 @@ def _read_whole(
     uids = tuple(str(part.sop_uid) for part in level.parts)
     image = DicomWebSource(path, uids, token).open(ReadOptions(), session)
     whole = Patch(0, 0, level.width, level.height)
-    image.plan([whole])
-    image.fetch([whole], deadline)
     try:
+        image.plan([whole])
+        image.fetch([whole], deadline)
         return image.read(whole)
     finally:
         image.close()

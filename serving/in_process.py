@@ -10,16 +10,19 @@ from typing import Any
 
 import orjson
 
+from dicom_io.source import ReadContext
 from model.encoder import Encoder, ModelError
 from model.local import encoder_in_process
 from serving.client import Fault, Image, Vectors
 from serving.errors import ServiceError
 from serving.predict import Predictor
-from serving.read_context import read_context
 from serving.request import parse_request
 from serving.response import metadata
 from serving.settings import Settings, SettingsError
 from serving.telemetry import StageTimes
+
+_LINK_DEADLINE_S = 30.0
+"""An encoder that is loaded is linked at once."""
 
 
 class InProcessEmbedder:
@@ -37,14 +40,7 @@ class InProcessEmbedder:
         -------
         For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
         """
-        instances = [
-            {
-                **image.source,
-                "patch_coordinates": [{"x_origin": x, "y_origin": y} for x, y in image.origins],
-                "extensions": dict(image.extensions),
-            }
-            for image in images
-        ]
+        instances = [image.instance() for image in images]
         request = parse_request(
             orjson.dumps({"instances": instances}), self._settings.max_patches_per_request
         )
@@ -70,8 +66,8 @@ def load_configured_encoder(settings: Settings) -> Encoder:
 
 
 @contextlib.contextmanager
-def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
-    """Load the encoder and yield an embedder.
+def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[InProcessEmbedder]:
+    """Load the encoder and yield an embedder that reads images through a context.
 
     Raises
     ------
@@ -83,11 +79,14 @@ def embedder_in_process(settings: Settings) -> Iterator[InProcessEmbedder]:
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:
+        deadline = time.monotonic() + _LINK_DEADLINE_S
         while client.facts is None:
+            if time.monotonic() > deadline:
+                raise SettingsError("the encoder does not answer; its errors are above.")
             time.sleep(0.01)
         predictor = Predictor(
             client,
-            read_context(settings),
+            context,
             threads=os.cpu_count() or 1,
             max_reads=settings.max_patches_per_request,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -146,3 +147,11 @@ def test_overload_is_waited_out_but_not_for_ever(busy: Busy) -> None:
 def test_a_service_that_is_not_there_is_said_to_be_so() -> None:
     with pytest.raises(ServiceFault, match="CONNECTION_ERROR"):
         PathserveClient("http://127.0.0.1:9", retry_for_s=0).embed([Image.of_bytes(b"x", [(0, 0)])])
+
+
+def test_a_service_that_does_not_answer_is_said_to_be_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = PathserveClient(url, timeout_s=0.2, retry_for_s=0)
+        with pytest.raises(ServiceFault, match="CONNECTION_ERROR: ReadTimeout"):
+            client.embed([Image.of_bytes(b"x", [(0, 0)])])
