@@ -130,18 +130,13 @@ class Output:
     def complete(self, chunks: int) -> tuple[int, int]:
         """Put the parts together and remove them; return the numbers of rows and of errors."""
         tables = [pq.read_table(self._part(chunk)) for chunk in range(chunks)]
-        kinds = [
-            t.schema.field("vector").type
-            for t in tables
-            if not pa.types.is_null(t.schema.field("vector").type)
-        ]
-        fields = {"vector": kinds[0] if kinds else pa.null()}
-        model = (self._folder / "model").read_text() if (self._folder / "model").exists() else ""
-        about = {_ABOUT: json.dumps(self._about | {"model": model})}
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        schema = pa.schema(
-            [pa.field(f.name, fields.get(f.name, f.type)) for f in tables[0].schema], metadata=about
+        # A part without a single vector does not know their length.
+        schema = next(
+            (t.schema for t in tables if t.schema.field("vector").type != pa.null()), tables[0].schema
         )
+        model = (self._folder / "model").read_text()
+        schema = schema.with_metadata({_ABOUT: json.dumps(self._about | {"model": model})})
+        temporary = self._path.with_name(self._path.name + ".tmp")
         rows = errors = 0
         with pq.ParquetWriter(temporary, schema) as writer:
             for table in tables:
