@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.encoder import Patches, Vectors
+from model.encoder import PATCH_SHAPE, Encoder, Patches, Vectors
 
 S = TypeVar("S", bound=Hashable)
 T = TypeVar("T")
@@ -150,3 +150,20 @@ def embed_isolating(embed: Callable[[Patches], Vectors], patches: Patches, dimen
             np.concatenate([half.failed for half in halves]),
         )
     return Embedded(vectors, np.logical_not(np.isfinite(vectors).all(axis=1)))
+
+
+class EncoderBroken(Exception):
+    """The encoder embeds nothing any more; another process may."""
+
+
+def require_working(encoder: Encoder) -> None:
+    """Embed a blank patch: where that fails too, patches that failed are not at fault.
+
+    Raises
+    ------
+    EncoderBroken
+    """
+    try:
+        encoder.embed(np.zeros((1, *PATCH_SHAPE), np.uint8))
+    except Exception as error:
+        raise EncoderBroken(f"a blank patch cannot be embedded either: {type(error).__name__}") from error

@@ -20,7 +20,15 @@ from typing import Protocol
 import numpy as np
 
 from model import wire
-from model.batcher import BatchPolicy, Embedded, FairQueue, Queued, bucket_sizes, embed_isolating
+from model.batcher import (
+    BatchPolicy,
+    Embedded,
+    FairQueue,
+    Queued,
+    bucket_sizes,
+    embed_isolating,
+    require_working,
+)
 from model.connection import Connection
 from model.encoder import PATCH_SHAPE, Encoder, EncoderFacts
 from model.slab import Slab, map_slab
@@ -100,6 +108,8 @@ class EncoderServer:
         ------
         ModelError
             When the model cannot be loaded.
+        EncoderBroken
+            When it embeds nothing any more, as without memory or its device.
         Exception
             Whatever else ended the encoder's thread.
         """
@@ -280,6 +290,8 @@ class EncoderServer:
             slab = slabs.get(queued.stream[0])
             patch[...] = 0 if slab is None else slab.pixels[queued.item]
         embedded = embed_isolating(encoder.embed, patches, encoder.facts.dimension)
+        if embedded.failed.any():
+            require_working(encoder)
         seconds = time.monotonic() - started
         self._busy_since = None
         self._answer(batch, embedded, slabs, started, seconds)

@@ -11,6 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
+from model.batcher import EncoderBroken
 from model.encoder import Encoder, ModelError
 from model.json_log import log_as_json
 from model.loader import load_encoder
@@ -62,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_MODEL
+    except EncoderBroken as error:
+        log.critical("encoder is broken and ends", extra={"reason": str(error)})
+        return 1
     return 0
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import wire
+from model.batcher import EncoderBroken
 from model.client import EncoderClient
 from model.encoder import Encoder, ModelError
 from model.link import DeadlineExceeded, EncoderUnavailable, Stream
@@ -292,6 +293,48 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="no such model"):
         EncoderServer(load, listen(str(tmp_path / "socket"))).run()
+
+
+def test_an_encoder_that_embeds_nothing_any_more_ends_and_blames_no_patch(tmp_path: Path) -> None:
+    encoder = CornerEncoder()
+    embed, broken = encoder.embed, threading.Event()
+
+    def out_of_memory(patches: np.ndarray) -> np.ndarray:
+        if broken.is_set():
+            raise MemoryError
+        return embed(patches)
+
+    encoder.embed = out_of_memory  # type: ignore[method-assign]
+    server = EncoderServer(lambda: encoder, listen(str(tmp_path / "socket")))
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run()
+        except EncoderBroken as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    client = EncoderClient(str(tmp_path / "socket"), streams=1, quota=4)
+    client.start()
+    try:
+        wait_until(lambda: client.healthy, "the link")
+        stream = client.open_stream(2)
+        send(stream, 1, 0, 2)
+        stream.wait(soon())
+        assert not stream.failed
+        broken.set()
+        stream = client.open_stream(2)
+        send(stream, 2, 0, 2)
+        with pytest.raises(EncoderUnavailable):
+            stream.wait(soon())
+        thread.join(20)
+        assert "MemoryError" in str(ended[0])
+    finally:
+        client.stop()
+        server.stop()
+        thread.join(20)
 
 
 class _Dies(BaseException):
