@@ -34,6 +34,10 @@ class DeadlineExceeded(Exception):
     """The encoder did not get to the request's patches in time."""
 
 
+class Abandoned(Exception):
+    """Nobody waits for the request any more."""
+
+
 class Stream:
     """The patches of one request on their way through the encoder.
 
@@ -55,6 +59,7 @@ class Stream:
         self._ready: dict[int, int] = {}
         self._sent: dict[int, int] = {}
         self._closed = False
+        self._abandoned = False
         self.vectors: Vectors = np.empty((patches, link.facts.dimension), np.float32)
         self.failed: set[int] = set()
         self.queue_s = 0.0
@@ -75,13 +80,13 @@ class Stream:
 
         Raises
         ------
-        EncoderUnavailable, DeadlineExceeded
+        EncoderUnavailable, DeadlineExceeded, Abandoned
         """
         if self._owned >= self._quota:
             self.flush()
         with self._link.changed:
             while True:
-                self._link.require_alive()
+                self._require_wanted()
                 if slots := self._link.pool.take(min(count, self._quota - self._owned)):
                     self._owned += len(slots)
                     return slots
@@ -136,13 +141,19 @@ class Stream:
 
         Raises
         ------
-        EncoderUnavailable, DeadlineExceeded
+        EncoderUnavailable, DeadlineExceeded, Abandoned
         """
         self.flush()
         with self._link.changed:
             while self._sent:
-                self._link.require_alive()
+                self._require_wanted()
                 self._wait(deadline)
+
+    def abandon(self) -> None:
+        """Make the thread that uses the stream stop and close it; may be called from any other."""
+        with self._link.changed:
+            self._abandoned = True
+            self._link.changed.notify_all()
 
     def close(self) -> None:
         """Let go: patches that are still queued are dropped, their slots come back by themselves."""
@@ -177,6 +188,11 @@ class Stream:
         self._link.pool.give_back(slots)
         self._owned -= len(slots)
         self._link.changed.notify_all()
+
+    def _require_wanted(self) -> None:
+        self._link.require_alive()
+        if self._abandoned:
+            raise Abandoned
 
     def _wait(self, deadline: float) -> None:
         left = deadline - time.monotonic()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 
 import orjson
@@ -13,11 +16,13 @@ from werkzeug.exceptions import HTTPException
 
 from model.client import EncoderClient
 from model.encoder import EncoderFacts
+from model.link import Abandoned
 from serving.access import ApiKeys, secured
 from serving.admission import ByteBudget, Turns
 from serving.body import discard_body, read_body
 from serving.docs_page import docs_page
 from serving.errors import TABLE, Code, ServiceError
+from serving.hang_up import HangUpWatch
 from serving.openapi import openapi_document
 from serving.predict import Predictor
 from serving.read_context import read_context
@@ -34,6 +39,9 @@ SLOTS_PER_REQUEST = 64
 """Patches that one request may have in the slab at once."""
 
 _JSON = "application/json"
+_CLIENT_GONE = 499
+"""What the log calls a request whose client hung up; nobody reads it."""
+
 _FREE_BODY_BYTES = 1_000_000
 
 log = logging.getLogger(__name__)
@@ -113,6 +121,7 @@ class _PredictEndpoint:
         self._telemetry = telemetry
         self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
         self._stall_watch = StallWatch()
+        self._hang_up_watch = HangUpWatch()
         self._bodies = ByteBudget(2 * settings.max_request_bytes, free_below=_FREE_BODY_BYTES)
 
     def __call__(self, **_: str) -> Response:
@@ -123,6 +132,8 @@ class _PredictEndpoint:
             outcome = "ok"
         except ServiceError as error:
             response, outcome = _answer_error(error), str(error.code)
+        except Abandoned:
+            response, outcome = Response(status=_CLIENT_GONE), "client gone"
         except HTTPException as error:
             response = _answer_http_exception(error)
             outcome = str(_http_exception_code(error))
@@ -146,7 +157,7 @@ class _PredictEndpoint:
                 parsed = parse_request(body, self._settings.max_patches_per_request)
             del body
             record.instances, record.patches = len(parsed.items), parsed.patch_count
-            predictions = self._predictor.predict(parsed, deadline, record.stages)
+            predictions = self._predictor.predict(parsed, deadline, record.stages, self._watching)
             failed = [o for o in predictions.outcomes if isinstance(o, ServiceError)]
             record.codes.update(str(error.code) for error in failed)
             record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, ServiceError))
@@ -155,6 +166,12 @@ class _PredictEndpoint:
         response = Response(answer, content_type=_JSON)
         response.headers.update(self._vertex_headers(predictions.facts))
         return response
+
+    def _watching(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
+        connection = request.environ.get("gunicorn.socket")
+        if not isinstance(connection, socket.socket):
+            return nullcontext()
+        return self._hang_up_watch.during(connection, gone)
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""

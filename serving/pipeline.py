@@ -21,7 +21,7 @@ from dicom_io.patches import Patch, UInt8Array, require_inside
 from dicom_io.shared_raster import RasterRegistry
 from dicom_io.source import OpenedImage, ReadSession
 from model.encoder import Vectors
-from model.link import DeadlineExceeded, EncoderUnavailable, Stream
+from model.link import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
 from serving.admission import ByteBudget
 from serving.errors import Code, ServiceError
 from serving.request import Instance, PredictRequest
@@ -241,7 +241,7 @@ class Run:
             yield
         except ServiceError as error:
             self._errors[position] = error
-        except (EncoderUnavailable, DeadlineExceeded):
+        except (EncoderUnavailable, DeadlineExceeded, Abandoned):
             raise
         except Exception:
             log.exception("an instance failed unexpectedly")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from dicom_io.source import ReadContext, ReadSession
@@ -16,6 +18,10 @@ from serving.request import PredictRequest
 from serving.telemetry import StageTimes
 
 _FREE_IMAGE_BYTES = 8_000_000
+
+
+def _nobody_hangs_up(_: Callable[[], None]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,26 @@ class Predictor:
         # Room for the largest image allowed: decoded and resized, four bytes a pixel.
         self._memory = ByteBudget(8 * context.max_image_pixels, free_below=_FREE_IMAGE_BYTES)
 
-    def predict(self, request: PredictRequest, deadline: float, stages: StageTimes) -> Predictions:
+    def predict(
+        self,
+        request: PredictRequest,
+        deadline: float,
+        stages: StageTimes,
+        watching: Callable[[Callable[[], None]], AbstractContextManager[None]] = _nobody_hangs_up,
+    ) -> Predictions:
         """Embed all patches of a request.
 
         Parameters
         ----------
         deadline:
             ``time.monotonic()`` seconds.
+        watching:
+            Enters a context in which the function that it is given is called when the client hangs up.
 
         Raises
         ------
+        Abandoned
+            When the client hung up; what was queued for it is dropped.
         ServiceError
             SERVICE_UNAVAILABLE_ERROR when the encoder is down or the deadline passes; faults of single
             instances are outcomes.
@@ -66,7 +82,8 @@ class Predictor:
             session = ReadSession(self._context, deadline, shared_images(request), stages.measure)
             reads = max(0, self._max_reads - request.patch_count)
             run = Run(request, stream, session, reads, self._lookahead, self._pool, self._memory)
-            outcomes = run.outcomes()
+            with watching(stream.abandon):
+                outcomes = run.outcomes()
             stages.add("queue", stream.queue_s)
             stages.add("encode", stream.encode_s)
             return Predictions(outcomes, stream.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -194,6 +195,21 @@ def test_health_and_metrics_are_answered_while_every_prediction_turn_is_taken(
             if response.status_code == 503:
                 assert int(response.headers["Retry-After"]) > 0
         assert [answer.result().status_code for answer in running] == [200, 200]
+
+
+def test_what_is_queued_for_a_client_that_hangs_up_is_dropped(slow_service: Service) -> None:
+    body = json.dumps({"instances": [large_request(400)]}).encode()
+    with socket.create_connection(("127.0.0.1", slow_service.port)) as client:
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        wait_for_work(slow_service)
+    wait_until(
+        lambda: any(line.get("outcome") == "client gone" for line in slow_service.log_lines()), "the line"
+    )
+    assert slow_service.metrics()["pathserve_batch_size_sum"] < 200
+    answer = post(slow_service, large_request(2))
+    assert "result" in answer.json()["predictions"][0]
+    wait_until(lambda: slow_service.metrics()["pathserve_queue_depth"] == 0, "an empty queue")
 
 
 def test_a_request_beyond_its_time_is_answered_503(model_folders: ModelFolders) -> None:
