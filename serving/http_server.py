@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from typing import Any
 
@@ -94,7 +93,6 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
             "timeout": 30,  # of the worker's main loop, not of a request
             "graceful_timeout": max(1, int(settings.grace_s)),
             "keepalive": 75,
-            "worker_tmp_dir": os.environ.get("PATHSERVE_RUNTIME_DIR"),
             "control_socket_disable": True,
             "proc_name": "pathserve",
             "logger_class": NoAccessLog,

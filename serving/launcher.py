@@ -38,6 +38,9 @@ _KILL_AFTER_S = 5.0
 _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
 
+_MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
+_SMALL_FILES_BYTES = 32 << 20
+
 _GUNICORN_BOOT_ERRORS = (3, 4)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -75,7 +78,8 @@ class Launcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = Path(tempfile.mkdtemp(prefix="pathserve-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="pathserve-", dir=_memory_folder()))
+        self._tables = Path(tempfile.mkdtemp(prefix="pathserve-"))
         self._listener = _listen(settings.host, settings.port)
         self.port: int = self._listener.getsockname()[1]
         address = str(self._folder / "encoder.sock")
@@ -83,7 +87,8 @@ class Launcher:
         metrics.mkdir()
         self._environment = os.environ | {
             "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            "PATHSERVE_RUNTIME_DIR": str(self._folder),
+            "PATHSERVE_TABLES_DIR": str(self._tables),
+            "TMPDIR": str(self._folder),
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         }
         # Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
@@ -108,7 +113,8 @@ class Launcher:
         finally:
             for child in (self._http, self._encoder):
                 self._kill(child)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for folder in (self._folder, self._tables):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _supervise(self) -> int:
         while True:
@@ -220,6 +226,19 @@ def _signal(child: _Child, number: signal.Signals) -> None:
     if child.process is not None and child.process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.process.pid, number)
+
+
+def _memory_folder() -> str | None:
+    """Return where metrics and other small files shall be: a disk that others fill up must not end workers.
+
+    Metrics are mapped into memory, so that writing them where there is no room is a bus error.
+    """
+    try:
+        space = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    roomy = space.f_bavail * space.f_frsize >= _SMALL_FILES_BYTES
+    return _MEMORY if roomy and os.access(_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def _encoder_arguments(settings: Settings, address: str) -> list[str]:

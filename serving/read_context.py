@@ -23,7 +23,7 @@ IO_THREADS = 32
 def read_context(settings: Settings) -> ReadContext:
     """Make caches, connections and transforms as the settings say.
 
-    The launcher's folder for what its processes share is in PATHSERVE_RUNTIME_DIR.
+    The launcher's folder for colour tables that its processes share is in PATHSERVE_TABLES_DIR.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def read_context(settings: Settings) -> ReadContext:
     gcs_policy = GcsPolicy(
         buckets, settings.gcs_service_identity, settings.max_object_bytes, settings.store_timeout_s
     )
-    shared = os.environ.get("PATHSERVE_RUNTIME_DIR")
+    shared = os.environ.get("PATHSERVE_TABLES_DIR")
     policy = StorePolicy(
         allowed, settings.allow_http_stores, settings.store_timeout_s, settings.refuse_private_stores
     )

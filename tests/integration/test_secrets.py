@@ -42,9 +42,10 @@ def test_nothing_planted_is_found_in_logs_metrics_errors_or_files(
         _kill_encoder_under_a_request(service, store, slide)
         answers.append(service.session.get(f"{service.url}/metrics", timeout=10).text)
         left = [service.log().encode(), *(answer.encode() for answer in answers)]
-        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        folders = (tmp_path, Path(service.encoder().environ()["TMPDIR"]))
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         assert any(path.suffix == ".db" for path in files), (
-            "the folder that is searched is the one that is used"
+            "the folders that are searched are those that are used"
         )
         left += [path.read_bytes() for path in files]
     left += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

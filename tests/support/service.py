@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,17 +39,20 @@ class Service:
     ----------
     environment:
         Settings by variable name; the port is always a free one.
+    inside:
+        A command that the service's is appended to, as ``unshare --fork`` with its options.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], inside: Sequence[str] = ()) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_"))}
         self._log = tempfile.NamedTemporaryFile("w+b", suffix=".log")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "serving", "serve"],
+            [*inside, sys.executable, "-m", "serving", "serve"],
             env=inherited | {"AIP_HTTP_PORT": "0"} | environment,
             stdout=self._log,
             stderr=self._log,
         )
+        self._inside = bool(inside)
         self.session = requests.Session()
         self.session.trust_env = False
         self._port: int | None = None
@@ -114,6 +117,11 @@ class Service:
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, value in samples}
 
+    def launcher(self) -> psutil.Process:
+        """The process that was started by the service's command."""
+        started = psutil.Process(self.process.pid)
+        return started.children()[0] if self._inside else started
+
     def encoder(self) -> psutil.Process:
         """The encoder process."""
         return next(p for p in self._children() if "model.worker" in p.cmdline())
@@ -128,10 +136,10 @@ class Service:
 
     def processes(self) -> list[psutil.Process]:
         """Every process of the service."""
-        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        return [self.launcher(), *self.launcher().children(recursive=True)]
 
     def _children(self) -> Iterator[psutil.Process]:
-        for child in psutil.Process(self.process.pid).children():
+        for child in self.launcher().children():
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.cmdline()
                 yield child
@@ -140,7 +148,8 @@ class Service:
         """End the service with SIGTERM, by its pid; return its exit status."""
         self.session.close()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+                self.launcher().send_signal(signal.SIGTERM)
         try:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
