@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 FIELDS = frozenset(
     {
-        "attempt", "code", "codes", "device", "digest", "encode_s", "exit_status", "http_status",
+        "attempt", "code", "codes", "connections", "device", "digest", "encode_s", "exit_status",
+        "http_status",
         "instances", "instances_failed", "method", "model", "outcome", "parity", "patches", "pid",
         "port", "precision", "reason",
         "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms",

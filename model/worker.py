@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from model.batcher import EncoderBroken
+from model.child import end_with_parent
 from model.encoder import Encoder, ModelError
 from model.json_log import log_as_json
 from model.loader import load_encoder
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Serve one encoder on a Unix socket until SIGTERM."""
     options = _parse(arguments)
+    end_with_parent(options.parent)
     log_as_json(options.log_level, process="encoder")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -82,6 +84,7 @@ def listen(address: str) -> socket.socket:
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True, help="path of the Unix socket to listen on")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the launcher")
     parser.add_argument("--model", required=True)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--runtime", default="tensorflow")

@@ -1,15 +1,14 @@
 """Starts and supervises the two kinds of processes: one encoder, and gunicorn with its workers.
 
 The launcher owns the listening socket, so a gunicorn that died is replaced without a refused
-connection. It is single-threaded: it waits for signals and for its children, and listens to the
-encoder, which it ends when that is stuck.
+connection. Its main thread waits for signals and for its children, and listens to the encoder,
+which it ends when that is stuck; another one keeps clients' connections when their worker is killed.
 It works as PID 1 of a container: children of dead children are reaped.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import resource
@@ -25,24 +24,27 @@ from pathlib import Path
 
 from prometheus_client import multiprocess
 
+from model.child import SIGNALS
 from model.worker import EXIT_BAD_MODEL
 from serving.settings import EXIT_BAD_SETTING, Settings
+from serving.socket_keeper import SocketKeeper
 from serving.watchdog import EncoderWatch
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 _STABLE_S = 60.0
 _KILL_AFTER_S = 5.0
 _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
 
+_DESCRIPTORS = 1 << 16
+"""Descriptors that a process may have open, where the system lets it: clients' connections are kept."""
+
 _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
 _GUNICORN_BOOT_ERRORS = (3, 4)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(slots=True)
@@ -100,19 +102,28 @@ class Launcher:
         self._watch = EncoderWatch(address)
         self._encoder = _Child("encoder", _encoder_arguments(settings, address))
         fd = self._listener.fileno()
-        http = [sys.executable, "-m", "serving.http_server", "--listener", str(fd), "--encoder", address]
+        kept = str(self._folder / "connections.sock")
+        self._keeper = SocketKeeper(kept)
+        http = [
+            sys.executable, "-m", "serving.http_server",
+            "--listener", str(fd), "--encoder", address, "--keeper", kept, "--parent", str(os.getpid()),
+        ]  # fmt: skip
         self._http = _Child("http", http, passed_fds=(fd,))
 
     def run(self) -> int:
         """Supervise until asked to stop; return the process' exit status."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold tokens and images
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _DESCRIPTORS), most))
         log.info("starting", extra={"port": self.port, "workers": self._settings.workers})
+        self._keeper.start()
         try:
             return self._supervise()
         finally:
             for child in (self._http, self._encoder):
                 self._kill(child)
+            self._keeper.stop()
             for folder in (self._folder, self._tables):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -122,7 +133,7 @@ class Launcher:
             for child in (self._encoder, self._http):
                 if child.process is None and now >= child.start_at:
                     self._start(child)
-            received = signal.sigtimedwait(_SIGNALS, self._next_look(now))
+            received = signal.sigtimedwait(SIGNALS, self._next_look(now))
             if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return self._drain()
             if received is not None and received.si_signo == signal.SIGHUP:
@@ -150,7 +161,6 @@ class Launcher:
             env=self._http_environment if child is self._http else self._environment,
             pass_fds=child.passed_fds,
             start_new_session=True,  # Ctrl-C reaches the launcher alone
-            preexec_fn=_prepare_child,
         )
         child.started_at = time.monotonic()
         log.info("started %s", child.name, extra={"pid": child.process.pid, "attempt": child.attempt})
@@ -244,7 +254,7 @@ def _memory_folder() -> str | None:
 def _encoder_arguments(settings: Settings, address: str) -> list[str]:
     arguments = [
         sys.executable, "-m", "model.worker",
-        "--address", address,
+        "--address", address, "--parent", str(os.getpid()),
         "--model", settings.model_spec,
         "--precision", settings.precision, "--runtime", settings.runtime,
         "--max-wait-ms", str(settings.max_wait_ms),
@@ -268,9 +278,3 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     listener.listen(2048)
     return listener
-
-
-def _prepare_child() -> None:
-    """Between fork and exec: take signals again, and end when the launcher does."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -129,10 +130,11 @@ def test_a_killed_worker_is_replaced_and_nothing_leaks(slow_service: Service) ->
     for _ in range(3):
         victim = slow_service.workers()[0]
         with ThreadPoolExecutor(2) as pool:
-            answers = [pool.submit(_status_or_none, slow_service) for _ in range(2)]
+            answers = [pool.submit(post, slow_service, large_request(20)) for _ in range(2)]
             wait_for_work(slow_service)
             victim.send_signal(signal.SIGKILL)
-            assert {answer.result() for answer in answers} <= {200, None}
+            for answer in answers:
+                assert answer.result().status_code in (200, 503)
         wait_until(lambda: len(slow_service.workers()) == 2, "a new worker")
         wait_until(lambda: slow_service.health() == 200, "health")
     assert post(slow_service, large_request(2)).status_code == 200
@@ -140,11 +142,25 @@ def test_a_killed_worker_is_replaced_and_nothing_leaks(slow_service: Service) ->
     wait_until(lambda: slow_service.metrics()["pathserve_queue_depth"] == 0, "the queue to empty")
 
 
-def _status_or_none(service: Service) -> int | None:
-    try:
-        return post(service, large_request(20)).status_code
-    except requests.ConnectionError:
-        return None  # its worker was the one that was killed
+def test_the_clients_of_killed_workers_are_told_to_ask_again(slow_service: Service) -> None:
+    idle = [HTTPConnection("127.0.0.1", slow_service.port, timeout=10) for _ in range(4)]
+    for connection in idle:
+        connection.request("GET", "/health")
+        assert b"ok" in connection.getresponse().read()
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(post, slow_service, large_request(200)) for _ in range(4)]
+        wait_until(lambda: slow_service.metrics().get("pathserve_batch_size_sum", 0.0) > 8, "work")
+        for worker in slow_service.workers():
+            worker.kill()
+        for answer in answers:
+            told = answer.result()
+            assert told.status_code == 503
+            assert told.headers["Retry-After"] == "1"
+            assert told.json()["error"]["code"] == "SERVICE_UNAVAILABLE_ERROR"
+    for connection in idle:
+        assert connection.sock.recv(1) == b""  # nothing was asked on it: it is closed, as an idle one may be
+        connection.close()
+    slow_service.wait_healthy()
 
 
 def test_a_killed_gunicorn_is_replaced_on_the_same_port(slow_service: Service) -> None:
