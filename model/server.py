@@ -7,6 +7,7 @@ batch runs; the other owns the model. They share the fair queue.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import logging
 import os
@@ -160,7 +161,14 @@ class EncoderServer:
             self._watch(connection, writing=connection.flush())
 
     def _accept(self) -> None:
-        sock, _ = self._listener.accept()
+        try:
+            sock, _ = self._listener.accept()
+        except OSError as error:  # no descriptor is free, for one: the worker waits for the next beat
+            log.warning(
+                "a worker cannot be connected", extra={"reason": errno.errorcode.get(error.errno or 0)}
+            )
+            self._selector.unregister(self._listener)
+            return
         sock.setblocking(False)
         connection = Connection(next(self._numbers), sock)
         self._selector.register(sock, selectors.EVENT_READ, connection)
@@ -176,6 +184,8 @@ class EncoderServer:
             self._selector.modify(connection.sock, events, connection)
 
     def _beat(self, now: float) -> None:
+        if self._listener not in self._selector.get_map():
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         if self._facts is None:
             return
         busy_since = self._busy_since

@@ -163,6 +163,34 @@ def test_the_clients_of_killed_workers_are_told_to_ask_again(slow_service: Servi
     slow_service.wait_healthy()
 
 
+def _new_health(service: Service) -> int:
+    """Ask on a new connection, which any worker may take."""
+    return requests.get(f"{service.url}/health", timeout=10).status_code
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_an_encoder_without_descriptors_serves_whom_it_has_and_later_the_others(
+    slow_service: Service, spare: int
+) -> None:
+    """A new worker's connection, or the slab that it sends, finds no descriptor in the encoder."""
+    encoder = slow_service.encoder()
+    usual = encoder.rlimit(psutil.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{encoder.pid}/fd")}
+    free = [number for number in range(1000) if number not in taken]
+    encoder.rlimit(psutil.RLIMIT_NOFILE, (free[spare], usual[1]))
+    try:
+        slow_service.gunicorn().send_signal(signal.SIGTTIN)  # one worker more
+        said = "worker connection closed" if spare else "a worker cannot be connected"
+        wait_until(lambda: said in slow_service.log(), said)
+        assert encoder.is_running()
+    finally:
+        encoder.rlimit(psutil.RLIMIT_NOFILE, usual)
+    wait_until(lambda: encoder.num_fds() > len(taken), "the third worker's connection")
+    wait_until(lambda: all(_new_health(slow_service) == 200 for _ in range(12)), "health of each worker")
+    assert slow_service.encoder().pid == encoder.pid
+    assert post(slow_service, large_request(2)).status_code == 200
+
+
 def test_a_killed_gunicorn_is_replaced_on_the_same_port(slow_service: Service) -> None:
     first = slow_service.gunicorn()
     workers = slow_service.workers()
