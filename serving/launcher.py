@@ -45,6 +45,11 @@ _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
 _GUNICORN_BOOT_ERRORS = (3, 4)
+_HOPELESS = {EXIT_BAD_MODEL: EXIT_BAD_MODEL, EXIT_BAD_SETTING: EXIT_BAD_SETTING, 3: 1, 4: 1}
+"""Exit status of the service by that of a child that could not start; but what has run may run again."""
+
+_PROVED_S = 10.0
+"""gunicorn that lives so long had workers that could start."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,8 @@ class _Child:
         Deaths since it last ran for a minute.
     start_at:
         When to start it (``time.monotonic()``), while it does not run.
+    proved:
+        Whether it has run as it should: what keeps it from starting again may pass, as a lack of memory does.
     """
 
     name: str
@@ -67,6 +74,7 @@ class _Child:
     start_at: float = 0.0
     attempt: int = 0
     ever_died: bool = False
+    proved: bool = False
 
 
 class Launcher:
@@ -182,16 +190,17 @@ class Launcher:
     def _after_death(self, child: _Child, status: int) -> int | None:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
+        now = time.monotonic()
         if child is self._encoder:
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
-            if status == EXIT_BAD_MODEL:
-                return EXIT_BAD_MODEL
-        if child is self._http and status == EXIT_BAD_SETTING:
-            return EXIT_BAD_SETTING
-        if child is self._http and status in _GUNICORN_BOOT_ERRORS:
-            log.error("the HTTP workers cannot start", extra={"exit_status": status})
-            return 1
-        now = time.monotonic()
+            self._watch.is_stuck()  # take in its last words
+            child.proved = self._watch.has_ever_spoken
+        elif now - child.started_at > _PROVED_S:
+            child.proved = True
+        if not child.proved and status in _HOPELESS:
+            if status in _GUNICORN_BOOT_ERRORS:
+                log.error("the HTTP workers cannot start", extra={"exit_status": status})
+            return _HOPELESS[status]
         if now - child.started_at > _STABLE_S:
             child.attempt = 0
         delay = _BACK_OFF_S[min(child.attempt, len(_BACK_OFF_S) - 1)]

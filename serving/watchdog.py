@@ -22,6 +22,11 @@ class EncoderWatch:
     ----------
     address:
         Path of the encoder's Unix socket.
+
+    Attributes
+    ----------
+    has_ever_spoken:
+        Whether any encoder has loaded its model.
     """
 
     def __init__(self, address: str, silent_s: float = SILENT_S, busy_s: float = BUSY_S) -> None:
@@ -30,6 +35,7 @@ class EncoderWatch:
         self._busy_s = busy_s
         self._socket: socket.socket | None = None
         self._heard: float | None = None
+        self.has_ever_spoken = False
 
     def restart(self) -> None:
         """Hear that another encoder process is being started."""
@@ -67,7 +73,7 @@ class EncoderWatch:
                 if not packet:
                     self.restart()  # it ended; the launcher hears of that by itself
                     break
-                self._heard = time.monotonic()
+                self._heard, self.has_ever_spoken = time.monotonic(), True
                 message = wire.decode(packet)
                 if isinstance(message, wire.Status):
                     busy = message.busy_s

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,47 +11,21 @@ import psutil
 import pytest
 
 from tests.conftest import ModelFolders
+from tests.support.container import environment_of, fill, has_namespaces, like_a_container
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service, wait_until
 from tests.support.tissue import encode, instance, tissue
 
-_NAMESPACES = ["--user", "--mount", "--pid", "--mount-proc"]
-UNSHARE = ["unshare", "--map-root-user", "--fork", "--kill-child", *_NAMESPACES]
 PATCH = tissue()[:224, :224]
-
-
-def require_namespaces() -> None:
-    if subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("the kernel does not let this user make namespaces")
-
-
-def like_a_container(temporary: Path, size: str) -> list[str]:
-    """Return a command whose child is PID 1 and may write to ``temporary``, of so many bytes, alone."""
-    mounts = f"mount -t tmpfs -o size={size} tmpfs {temporary} && mount -o remount,bind,ro / &&"
-    return [*UNSHARE, "sh", "-c", f'{mounts} cd / && export TMPDIR={temporary} && exec "$@"', "sh"]
 
 
 @pytest.fixture
 def contained(tmp_path: Path, model_folders: ModelFolders) -> Iterator[Service]:
-    require_namespaces()
-    environment = {
-        "PATHSERVE_MODEL": model_folders["slow"],
-        "PATHSERVE_CACHE_DIR": str(tmp_path / "cache"),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    if not has_namespaces():
+        pytest.skip("the kernel does not let this user make namespaces")
+    environment = {"PATHSERVE_MODEL": model_folders["slow"]} | environment_of(tmp_path)
     with Service(environment, inside=like_a_container(tmp_path, "8m")) as service:
         yield service.wait_healthy()
-
-
-def fill(path: Path) -> None:
-    """Write to a file until its disk is full."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError as error:
-            assert error.errno == errno.ENOSPC, error
 
 
 def assert_right(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -135,6 +136,7 @@ def test_a_killed_worker_is_replaced_and_nothing_leaks(slow_service: Service) ->
             victim.send_signal(signal.SIGKILL)
             for answer in answers:
                 assert answer.result().status_code in (200, 503)
+        wait_until(lambda: not _alive(victim), "its end")  # noqa: B023  (called at once)
         wait_until(lambda: len(slow_service.workers()) == 2, "a new worker")
         wait_until(lambda: slow_service.health() == 200, "health")
     assert post(slow_service, large_request(2)).status_code == 200
@@ -349,6 +351,21 @@ def test_a_wrong_model_stops_the_start_with_one_sentence(model_folders: ModelFol
     assert status != 0
     assert [line for line in output.splitlines() if line.startswith("pathserve: The SavedModel")]
     assert "Traceback" not in output
+
+
+def test_a_model_that_ran_and_is_away_for_a_while_is_tried_again(
+    model_folders: ModelFolders, tmp_path: Path
+) -> None:
+    model, away = tmp_path / "model", tmp_path / "away"
+    shutil.copytree(model_folders["probe"], model)
+    with Service({"PATHSERVE_MODEL": str(model)}) as service:
+        service.wait_healthy()
+        model.rename(away)
+        service.encoder().kill()
+        wait_until(lambda: service.log().count("encoder died") > 2, "the encoder to fail again")
+        away.rename(model)
+        service.wait_healthy()
+        assert post(service, large_request(1)).status_code == 200
 
 
 def test_a_bad_setting_stops_the_start_with_its_name() -> None:

@@ -8,17 +8,25 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from tests.benchmarks.load import memory_megabytes
-from tests.soak.clients import Client, Control, Tally, samples
+from tests.soak.clients import Client, Control, Sample, Tally, samples
+from tests.soak.faults import Surroundings
 from tests.support import models
 from tests.support.service import Service, wait_until
 
-REFUSALS = {"ok", "503 with Retry-After", "hung up", "connection lost"}
+REFUSALS = {
+    "ok",
+    "503 with Retry-After",
+    "hung up",
+    "HTTP_ERROR of a lost store",
+    "DICOM_ERROR of a lost store",
+}
 
 
 def main() -> None:
@@ -61,68 +69,34 @@ def load(probe: str, clients: int, seconds: float) -> None:
 
 
 def faults(probe: str, seconds: float) -> None:
-    """Kill, stop and continue processes at random moments under load, and let clients hang up."""
+    """Let processes, disk, memory, clock, store and clients fail at random moments under load."""
     chance = random.Random(7)
-    with Service({"PATHSERVE_MODEL": probe}) as service:
-        service.wait_healthy()
-        tally, running = _start(service, 8, hangs_up=0.05)
-        until, done = time.monotonic() + seconds, dict.fromkeys(FAULTS, 0)
+    with Surroundings(probe) as around:
+        service = around.service.wait_healthy()
+        tally, running = _start(service, 8, around.slide_samples, hangs_up=0.05)
+        until, done = time.monotonic() + seconds, dict.fromkeys(around.faults, 0)
+        slowest = dict.fromkeys(around.faults, 0.0)
         while time.monotonic() < until:
-            threading.Event().wait(chance.uniform(4, 12))
-            name = chance.choice(list(FAULTS))
+            threading.Event().wait(chance.uniform(3, 8))
+            name = min(done, key=lambda fault: (done[fault], chance.random()))
             try:
-                FAULTS[name](service, chance)
+                around.faults[name](chance)
                 done[name] += 1
             except (StopIteration, IndexError, psutil.Error):
-                continue  # it is being replaced just now
-            wait_until(lambda: service.health() == 200, f"recovery from {name}", 90)
+                continue  # what it is about is being replaced just now
+            started = time.monotonic()
+            try:
+                wait_until(lambda: service.health() == 200, f"recovery from {name}", 90)
+            except TimeoutError:
+                print(service.log()[-20_000:])
+                raise
+            slowest[name] = max(slowest[name], time.monotonic() - started)
         _stop(running)
         _report(f"faults under load for {seconds / 60:.0f} min", tally)
-        print(f"  {', '.join(f'{count} x {name}' for name, count in done.items())}")
+        for name, count in done.items():
+            print(f"  {count:>4} x {name}: healthy again after at most {slowest[name]:.1f} s")
         print(f"  longest time without a right answer {tally.longest_gap_s:.1f} s")
         assert set(_outcomes(tally)) <= REFUSALS, tally.outcomes
-
-
-def _kill_encoder(service: Service, _: random.Random) -> None:
-    service.encoder().kill()
-
-
-def _kill_worker(service: Service, chance: random.Random) -> None:
-    chance.choice(service.workers()).kill()
-
-
-def _kill_gunicorn(service: Service, _: random.Random) -> None:
-    service.gunicorn().kill()
-
-
-def _pause_encoder(service: Service, chance: random.Random) -> None:
-    process = service.encoder()
-    process.suspend()
-    threading.Event().wait(chance.uniform(0.5, 5))
-    process.resume()
-
-
-def _stick_encoder(service: Service, _: random.Random) -> None:
-    stuck = service.encoder()
-    stuck.suspend()
-    wait_until(lambda: not stuck.is_running(), "the watchdog", 60)
-
-
-def _pause_worker(service: Service, chance: random.Random) -> None:
-    process = chance.choice(service.workers())
-    process.suspend()
-    threading.Event().wait(chance.uniform(0.5, 5))
-    process.resume()
-
-
-FAULTS = {
-    "encoder killed": _kill_encoder,
-    "worker killed": _kill_worker,
-    "gunicorn killed": _kill_gunicorn,
-    "encoder paused": _pause_encoder,
-    "encoder stuck": _stick_encoder,
-    "worker paused": _pause_worker,
-}
 
 
 def drains(probe: str, count: int) -> None:
@@ -149,8 +123,10 @@ def drains(probe: str, count: int) -> None:
     assert set(_outcomes(total)) <= {"ok", "503 with Retry-After"}, total.outcomes
 
 
-def _start(service: Service, clients: int, hangs_up: float = 0.0) -> tuple[Tally, list[Client | Control]]:
-    tally, made = Tally(), samples()
+def _start(
+    service: Service, clients: int, further: Sequence[Sample] = (), hangs_up: float = 0.0
+) -> tuple[Tally, list[Client | Control]]:
+    tally, made = Tally(), [*samples(), *further]
     running: list[Client | Control] = [
         Client(service, made, tally, seed, hangs_up) for seed in range(clients)
     ]

@@ -26,6 +26,7 @@ class Sample:
 
     body: bytes
     truth: np.ndarray
+    of_store: bool = False
 
 
 def samples() -> list[Sample]:
@@ -120,7 +121,7 @@ class Client(threading.Thread):
         found = []
         for prediction in answer.json()["predictions"]:
             if "error" in prediction:
-                return str(prediction["error"]["code"]), 0.0
+                return f"{prediction['error']['code']}{' of a lost store' if sample.of_store else ''}", 0.0
             found += [e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]]
         if np.shape(found) != sample.truth.shape or np.abs(np.array(found) - sample.truth).max() > TOLERANCE:
             return "WRONG VECTOR", 0.0

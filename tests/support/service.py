@@ -88,10 +88,10 @@ class Service:
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def health(self) -> int:
-        """Status of the health route; 0 when nobody answers."""
+        """Status of the health route; 0 when nobody answers within ten seconds."""
         try:
             return self.session.get(f"{self.url}/health", timeout=10).status_code
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return 0
 
     def wait_healthy(self) -> Self:
