@@ -110,9 +110,9 @@ class Stream:
         EncoderUnavailable
         """
         with self._link.changed:
-            if self._closed or not self._link.alive:
+            if not self._link.alive:
                 self._release(slots)
-                return
+            self._link.require_alive()
             self._sent.update(slots)
         self._link.send(wire.Submit(self._request, tuple(slots)))
 

@@ -155,6 +155,8 @@ def _report(title: str, tally: Tally) -> None:
     print(f"{title}:")
     for name, count in tally.outcomes.most_common():
         print(f"  {count:>8,} {name}")
+    for wrong in tally.wrong:
+        print(f"  WRONG: {wrong}")
     seconds = np.array(tally.seconds)
     print(
         f"  accepted: p50 {np.median(seconds):.2f} s, p99 {np.percentile(seconds, 99):.2f} s; slowest health "

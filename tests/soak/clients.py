@@ -20,7 +20,7 @@ SIDE = 224
 KINDS = 24
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """A request and the vectors that it must give."""
 
@@ -124,8 +124,24 @@ class Client(threading.Thread):
                 return f"{prediction['error']['code']}{' of a lost store' if sample.of_store else ''}", 0.0
             found += [e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]]
         if np.shape(found) != sample.truth.shape or np.abs(np.array(found) - sample.truth).max() > TOLERANCE:
+            self._tally.wrong.append(self._described(sample, found))
             return "WRONG VECTOR", 0.0
         return "ok", 0.0
+
+    def _described(self, sample: Sample, found: list[list[float]]) -> str:
+        """Say what is wrong, and whether the vectors are those of other patches."""
+        name = f"{time.strftime('%H:%M:%S')} sample {self._samples.index(sample)}"
+        if np.shape(found) != sample.truth.shape:
+            return f"{name}: {np.shape(found)} for {sample.truth.shape}"
+        rows = np.flatnonzero(np.abs(np.array(found) - sample.truth).max(axis=1) > TOLERANCE)
+        known = {
+            f"patch {row} of sample {number}"
+            for number, other in enumerate(self._samples)
+            for row, vector in enumerate(other.truth)
+            if np.abs(np.array(found)[rows] - vector).max(axis=1).min() <= TOLERANCE
+        }
+        first = np.round(found[rows[0]][:4], 3).tolist()
+        return f"{name}: patches {rows.tolist()} of {len(found)}, {first} …, are {known or 'of no sample'}"
 
 
 class Control(threading.Thread):

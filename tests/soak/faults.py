@@ -28,6 +28,9 @@ from tests.support.store import Answer, Request, Store
 _DAY_S = 86_400
 _JUMPS_S = (365 * _DAY_S, -400 * _DAY_S, 3600, -7200, 0)
 
+_HELD_BACK = 64 << 20
+"""Bytes of address space that an encoder without memory has less than it uses."""
+
 Fault = Callable[[random.Random], None]
 
 
@@ -113,7 +116,7 @@ class Surroundings:
 
     def _starve_encoder(self, chance: random.Random) -> None:
         encoder = self.service.encoder()
-        with _limited(encoder, psutil.RLIMIT_AS, encoder.memory_info().vms):
+        with _limited(encoder, psutil.RLIMIT_AS, encoder.memory_info().vms - _HELD_BACK):
             _pause(chance)
 
     def _lose_descriptors(self, chance: random.Random) -> None:

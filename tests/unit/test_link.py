@@ -206,6 +206,8 @@ def test_requests_in_flight_fail_when_the_encoder_goes_and_its_successor_is_used
     try:
         wait_until(lambda: client.healthy, "the first link")
         first.gate.clear()
+        prepared = client.open_stream(1)
+        (ready,) = prepared.acquire(1, soon())
         stream = client.open_stream(4)
         send(stream, 1, 0, 4)
         assert first.running.wait(10)
@@ -215,6 +217,9 @@ def test_requests_in_flight_fail_when_the_encoder_goes_and_its_successor_is_used
         with pytest.raises(EncoderUnavailable):
             stream.acquire(1, soon())
         stream.close()
+        with pytest.raises(EncoderUnavailable):
+            prepared.submit({ready: 0})  # or its row, never written, would be taken for a vector
+        prepared.close()
         first.gate.set()
         thread.join(20)
 
