@@ -44,7 +44,7 @@ class Stream:
     Attributes
     ----------
     vectors:
-        float32 ``[patches, dimension]``; row ``i`` is valid once patch ``i`` is done.
+        float32 ``[patches, dimension]``; row ``i`` is NaN until patch ``i`` is done.
     failed:
         Indexes of patches that the encoder could not embed.
     queue_s, encode_s:
@@ -60,7 +60,7 @@ class Stream:
         self._sent: dict[int, int] = {}
         self._closed = False
         self._abandoned = False
-        self.vectors: Vectors = np.empty((patches, link.facts.dimension), np.float32)
+        self.vectors: Vectors = np.full((patches, link.facts.dimension), np.nan, np.float32)
         self.failed: set[int] = set()
         self.queue_s = 0.0
         self.encode_s = 0.0

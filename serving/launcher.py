@@ -33,7 +33,6 @@ from serving.watchdog import EncoderWatch
 log = logging.getLogger(__name__)
 
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-_STABLE_S = 60.0
 _KILL_AFTER_S = 5.0
 _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
@@ -59,7 +58,7 @@ class _Child:
     Attributes
     ----------
     attempt:
-        Deaths since it last ran for a minute.
+        Deaths since it last ran as it should.
     start_at:
         When to start it (``time.monotonic()``), while it does not run.
     proved:
@@ -191,18 +190,17 @@ class Launcher:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
         now = time.monotonic()
+        ran = now - child.started_at > _PROVED_S
         if child is self._encoder:
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
             self._watch.is_stuck()  # take in its last words
-            child.proved = self._watch.has_ever_spoken
-        elif now - child.started_at > _PROVED_S:
-            child.proved = True
+            ran = self._watch.has_spoken
+        if ran:
+            child.proved, child.attempt = True, 0
         if not child.proved and status in _HOPELESS:
             if status in _GUNICORN_BOOT_ERRORS:
                 log.error("the HTTP workers cannot start", extra={"exit_status": status})
             return _HOPELESS[status]
-        if now - child.started_at > _STABLE_S:
-            child.attempt = 0
         delay = _BACK_OFF_S[min(child.attempt, len(_BACK_OFF_S) - 1)]
         child.process, child.ever_died = None, True
         child.attempt += 1

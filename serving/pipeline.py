@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from dicom_io.patches import Patch, UInt8Array, require_inside
 from dicom_io.shared_raster import RasterRegistry
 from dicom_io.source import OpenedImage, ReadSession
@@ -31,6 +33,8 @@ CHUNK = 8
 
 OPENED_AHEAD = 8
 """Images of a request that are being opened at the same time, each perhaps at a store."""
+
+_FAULT = "This instance met a fault of the service; its log has the request id."
 
 log = logging.getLogger(__name__)
 
@@ -245,9 +249,7 @@ class Run:
             raise
         except Exception:
             log.exception("an instance failed unexpectedly")
-            self._errors[position] = ServiceError(
-                Code.INTERNAL_ERROR, "This instance met a fault of the service; its log has the request id."
-            )
+            self._errors[position] = ServiceError(Code.INTERNAL_ERROR, _FAULT)
 
     def _outcome(self, position: int, first: int, count: int) -> Outcome:
         if position in self._errors:
@@ -257,7 +259,11 @@ class Run:
             return ServiceError(
                 Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{refused[0]}] of this image."
             )
-        return self._stream.vectors[first : first + count]
+        vectors = self._stream.vectors[first : first + count]
+        if np.isnan(vectors).any():  # the encoder gives none: such a row was never written
+            log.error("a patch was not embedded")
+            return ServiceError(Code.INTERNAL_ERROR, _FAULT)
+        return vectors
 
 
 def _shared_key(item: Instance | ServiceError) -> Hashable | None:

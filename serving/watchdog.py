@@ -25,8 +25,8 @@ class EncoderWatch:
 
     Attributes
     ----------
-    has_ever_spoken:
-        Whether any encoder has loaded its model.
+    has_spoken:
+        Whether this encoder process has loaded its model.
     """
 
     def __init__(self, address: str, silent_s: float = SILENT_S, busy_s: float = BUSY_S) -> None:
@@ -35,13 +35,12 @@ class EncoderWatch:
         self._busy_s = busy_s
         self._socket: socket.socket | None = None
         self._heard: float | None = None
-        self.has_ever_spoken = False
+        self.has_spoken = False
 
     def restart(self) -> None:
         """Hear that another encoder process is being started."""
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = self._heard = None
+        self._disconnect()
+        self.has_spoken = False
 
     def is_stuck(self) -> bool:
         """Take in what the encoder has said, and judge it; never blocks."""
@@ -62,6 +61,11 @@ class EncoderWatch:
             return
         self._socket = sock
 
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = self._heard = None
+
     def _listen(self) -> float:
         busy = 0.0
         with contextlib.suppress(BlockingIOError):
@@ -71,9 +75,9 @@ class EncoderWatch:
                 except ConnectionError:
                     packet = b""
                 if not packet:
-                    self.restart()  # it ended; the launcher hears of that by itself
+                    self._disconnect()  # it ended; the launcher hears of that by itself
                     break
-                self._heard, self.has_ever_spoken = time.monotonic(), True
+                self._heard, self.has_spoken = time.monotonic(), True
                 message = wire.decode(packet)
                 if isinstance(message, wire.Status):
                     busy = message.busy_s

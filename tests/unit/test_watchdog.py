@@ -29,7 +29,7 @@ def test_an_encoder_that_is_not_there_or_still_loads_is_not_stuck(
     watch = EncoderWatch(str(tmp_path / "s"), silent_s=0)
     assert not watch.is_stuck()
     watch.restart()
-    assert not watch.has_ever_spoken
+    assert not watch.has_spoken
 
 
 def test_silence_after_the_first_word_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_silence_after_the_first_word_is_being_stuck(listener: socket.socket, tm
     encoder.send(wire.encode(wire.Hello(facts(4))))
     assert not watch.is_stuck()
     wait_until(watch.is_stuck, "the silence to be noticed")
-    assert watch.has_ever_spoken
+    assert watch.has_spoken
     encoder.send(wire.encode(wire.Status(0.0)))
     assert not watch.is_stuck()
     encoder.close()
