@@ -72,6 +72,12 @@ class Tally:
                     self.longest_gap_s = max(self.longest_gap_s, now - self.last_ok)
                 self.last_ok = now
 
+    def take_longest_gap(self) -> float:
+        """Return the longest time without a right answer since this was asked last, in seconds."""
+        with self.lock:
+            longest, self.longest_gap_s = self.longest_gap_s, 0.0
+        return longest
+
 
 class Client(threading.Thread):
     """Sends samples one after the other until told to stop.

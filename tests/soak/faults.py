@@ -30,8 +30,8 @@ _DAY_S = 86_400
 _JUMPS_S = (365 * _DAY_S, -400 * _DAY_S, 3600, -7200, 0)
 
 _LOADED_S = 20.0
-_HELD_BACK = 64 << 20
-"""Bytes of address space that an encoder without memory has less than it uses."""
+_TOO_LITTLE = 2 << 30
+"""Bytes of address space that TensorFlow cannot start in."""
 
 Fault = Callable[[random.Random], None]
 
@@ -71,7 +71,7 @@ class Surroundings:
             "encoder stuck": self._stick_encoder,
             "worker paused": self._pause_worker,
             "workers reloaded": self._reload,
-            "encoder out of memory": self._starve_encoder,
+            "encoder ended, no memory for its successor": self._starve_encoder,
             "slab's descriptor lost": self._lose_descriptors,
             "disk full, then a worker and the encoder killed": self._fill_disk,
             "store lost": self._lose_store,
@@ -119,8 +119,11 @@ class Surroundings:
         self.service.launcher().send_signal(signal.SIGHUP)
 
     def _starve_encoder(self, chance: random.Random) -> None:
-        encoder = self.service.encoder()
-        with _limited(encoder, psutil.RLIMIT_AS, encoder.memory_info().vms - _HELD_BACK):
+        """End the encoder, as the system does without memory; its successor has too little, too."""
+        with _limited(self.service.launcher(), psutil.RLIMIT_AS, _TOO_LITTLE):
+            self.service.encoder().kill()
+            failed = self.service.log().count("encoder died") + 2
+            wait_until(lambda: self.service.log().count("encoder died") >= failed, "the successor's end", 60)
             _pause(chance)
 
     def _lose_descriptors(self, chance: random.Random) -> None:
