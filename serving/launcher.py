@@ -9,6 +9,7 @@ It works as PID 1 of a container: children of dead children are reaped.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -75,6 +76,13 @@ class _Child:
     ever_died: bool = False
     proved: bool = False
 
+    def put_off(self, now: float) -> float:
+        """Plan the next start; return in how many seconds that will be."""
+        delay = _BACK_OFF_S[min(self.attempt, len(_BACK_OFF_S) - 1)]
+        self.attempt += 1
+        self.start_at = now + delay
+        return delay
+
 
 class Launcher:
     """Runs the service until SIGTERM or SIGINT.
@@ -122,7 +130,8 @@ class Launcher:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold tokens and images
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _DESCRIPTORS), most))
+        wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
         log.info("starting", extra={"port": self.port, "workers": self._settings.workers})
         self._keeper.start()
         try:
@@ -163,12 +172,18 @@ class Launcher:
             self._watch.restart()
         if child is self._encoder and child.ever_died:
             arguments = [*arguments, "--restarted"]
-        child.process = subprocess.Popen(
-            arguments,
-            env=self._http_environment if child is self._http else self._environment,
-            pass_fds=child.passed_fds,
-            start_new_session=True,  # Ctrl-C reaches the launcher alone
-        )
+        try:
+            child.process = subprocess.Popen(
+                arguments,
+                env=self._http_environment if child is self._http else self._environment,
+                pass_fds=child.passed_fds,
+                start_new_session=True,  # Ctrl-C reaches the launcher alone
+            )
+        except OSError as error:  # there is no memory for a process, or no descriptor
+            reason = errno.errorcode.get(error.errno or 0, "")
+            seconds = child.put_off(time.monotonic())
+            log.error("%s cannot be started", child.name, extra={"reason": reason, "seconds": seconds})
+            return
         child.started_at = time.monotonic()
         log.info("started %s", child.name, extra={"pid": child.process.pid, "attempt": child.attempt})
 
@@ -201,10 +216,8 @@ class Launcher:
             if status in _GUNICORN_BOOT_ERRORS:
                 log.error("the HTTP workers cannot start", extra={"exit_status": status})
             return _HOPELESS[status]
-        delay = _BACK_OFF_S[min(child.attempt, len(_BACK_OFF_S) - 1)]
         child.process, child.ever_died = None, True
-        child.attempt += 1
-        child.start_at = now + delay
+        delay = child.put_off(now)
         log.error("%s died", child.name, extra={"exit_status": status, "seconds": delay})
         return None
 

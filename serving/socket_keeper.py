@@ -12,6 +12,7 @@ import json
 import logging
 import mmap
 import os
+import resource
 import selectors
 import socket
 import threading
@@ -29,6 +30,10 @@ _LINGER_S = 5.0
 """How long a client may still send what nobody reads, before it has to read the answer."""
 
 _FAREWELL_S = 1.0
+_PAUSE_S = 0.1
+_DESCRIPTORS_OF_OTHERS = 256
+"""Descriptors that this process needs for all else, new processes first."""
+
 _PIECE = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -53,6 +58,7 @@ class SocketKeeper:
         self._workers: set[_Worker] = set()
         self._lingering: dict[socket.socket, float] = {}
         self._stop_at: float | None = None
+        self._stopping = threading.Event()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake, selectors.EVENT_READ, lambda: os.eventfd_read(self._wake))
         self._thread = threading.Thread(target=self._run, name="socket-keeper", daemon=True)
@@ -64,6 +70,7 @@ class SocketKeeper:
     def stop(self) -> None:
         """End, when the workers have: what they left is answered first."""
         self._stop_at = time.monotonic() + _FAREWELL_S
+        self._stopping.set()
         os.eventfd_write(self._wake, 1)
         self._thread.join()
         self._selector.close()
@@ -74,7 +81,11 @@ class SocketKeeper:
         swept = time.monotonic()
         while not self._is_done():
             for key, _ in self._selector.select(_SWEEP_S if self._stop_at is None else 0.1):
-                key.data()
+                try:
+                    key.data()
+                except OSError as error:  # no descriptor or memory is free, for one
+                    log.warning("connections are not kept", extra={"reason": type(error).__name__})
+                    self._stopping.wait(_PAUSE_S)
             if time.monotonic() >= swept + _SWEEP_S:
                 swept = time.monotonic()
                 self._sweep(swept)
@@ -93,9 +104,14 @@ class SocketKeeper:
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
         sock.setblocking(False)
-        worker = _Worker(sock)
+        worker = _Worker(sock, self._has_room)
         self._workers.add(worker)
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._listen(worker))
+
+    def _has_room(self) -> bool:
+        """Say whether one more connection may be kept."""
+        kept = sum(len(worker) for worker in self._workers) + len(self._lingering)
+        return kept < resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _DESCRIPTORS_OF_OTHERS
 
     def _listen(self, worker: _Worker) -> None:
         if worker.listen():
@@ -145,10 +161,14 @@ class SocketKeeper:
 class _Worker:
     """A worker process and its connections, by their numbers."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, has_room: Callable[[], bool]) -> None:
         self.sock = sock
+        self._has_room = has_room
         self._states: mmap.mmap | None = None
         self._connections: dict[int, socket.socket] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
 
     def listen(self) -> bool:
         """Take in the worker's messages; say whether it is still there."""
@@ -166,13 +186,19 @@ class _Worker:
 
     def _take(self, message: bytes, descriptor: int) -> None:
         if self._states is None:
-            self._states = mmap.mmap(descriptor, CONNECTIONS)
-            os.close(descriptor)
+            try:
+                self._states = mmap.mmap(descriptor, CONNECTIONS)
+            finally:
+                os.close(descriptor)
             return
         (number,) = ENLIST.unpack(message)
         if old := self._connections.pop(number, None):
             old.close()
-        self._connections[number] = socket.socket(fileno=descriptor)
+        connection = socket.socket(fileno=descriptor)
+        if self._has_room():
+            self._connections[number] = connection
+        else:
+            connection.close()
 
     def sweep(self) -> None:
         """Let go of what the worker has closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,21 @@ def test_what_a_worker_closed_is_let_go_and_its_number_used_again(keeper: str, c
             client.close()
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before + 10, "the duplicates to be closed")
     kept._socket.close()
+
+
+def test_no_more_are_kept_than_leave_descriptors_for_all_else(keeper: str, connect: Connect) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept = KeptSockets(keeper)
+    client, connection = connect()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, usual[1]))
+    try:
+        kept.enlist(connection)
+        kept.note(connection, State.BUSY)
+        connection.close()
+        assert everything(client) == b""  # closed at once: there is no duplicate
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+        kept._socket.close()
 
 
 def test_without_a_keeper_connections_are_just_not_kept(tmp_path: Path, connect: Connect) -> None:
