@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 from model.client import EncoderClient
 from model.encoder import Encoder
-from model.server import BatchObserver, EncoderServer
+from model.encoding import BatchObserver
+from model.server import EncoderServer
 from model.worker import listen
 
 

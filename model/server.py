@@ -1,7 +1,7 @@
 """The encoder's side of the socket: collect patches of all workers, run batches, answer.
 
 Two threads. The one that calls ``run`` does all socket input, so that the encoder answers while a
-batch runs; the other owns the model. They share the fair queue.
+batch runs; the other owns the model. They share an exchange.
 """
 
 from __future__ import annotations
@@ -16,49 +16,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
-
-import numpy as np
 
 from model import wire
-from model.batcher import (
-    BatchPolicy,
-    Embedded,
-    FairQueue,
-    Queued,
-    bucket_sizes,
-    embed_isolating,
-    require_working,
-)
 from model.connection import Connection
-from model.encoder import PATCH_SHAPE, Encoder, EncoderFacts
-from model.slab import Slab, map_slab
+from model.encoder import Encoder
+from model.encoding import BatchObserver, Encoding, IgnoreBatches
+from model.exchange import Exchange
+from model.slab import map_slab
 
 HEARTBEAT_S = 0.25
 """How often every worker is told that the encoder answers."""
 
-
 log = logging.getLogger(__name__)
-
-Stream = tuple[int, int]
-"""(number of the connection, number of the request on it)."""
-
-
-class BatchObserver(Protocol):
-    """Hears of every batch and of the queue's depth; called often, so it must be quick."""
-
-    def batch(self, size: int, failed: int, seconds: float) -> None: ...
-    def queue_depth(self, patches: int) -> None: ...
-
-
-class IgnoreBatches:
-    """An observer that does nothing."""
-
-    def batch(self, size: int, failed: int, seconds: float) -> None:
-        """Ignore it."""
-
-    def queue_depth(self, patches: int) -> None:
-        """Ignore it."""
 
 
 class EncoderServer:
@@ -84,14 +53,10 @@ class EncoderServer:
     ) -> None:
         self._load = load
         self._listener = listener
-        self._max_wait_s = max_wait_s
         self._observer: BatchObserver = observer or IgnoreBatches()
-        self._facts: EncoderFacts | None = None
+        self._exchange = Exchange()
+        self._encoding = Encoding(self._exchange, max_wait_s, self._observer, self._interrupt)
         self._numbers = itertools.count(1)
-        self._connections: dict[int, Connection] = {}
-        self._queue: FairQueue[Stream, int] = FairQueue()
-        self._changed = threading.Condition()
-        self._busy_since: float | None = None
         self._stopping = False
         self._failure: BaseException | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -117,15 +82,14 @@ class EncoderServer:
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
-        encoding = threading.Thread(target=self._encode_forever, name="encode", daemon=True)
+        encoding = threading.Thread(target=self._encode, name="encode", daemon=True)
         encoding.start()
         try:
             self._serve()
         finally:
             self._stopping = True
-            with self._changed:
-                self._changed.notify_all()
-            for connection in list(self._connections.values()):
+            self._exchange.close()
+            for connection in self._exchange.connections():
                 self._forget(connection)
             self._selector.close()
             self._listener.close()
@@ -157,7 +121,7 @@ class EncoderServer:
     def _on_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
-        for connection in list(self._connections.values()):
+        for connection in self._exchange.connections():
             self._watch(connection, writing=connection.flush())
 
     def _accept(self) -> None:
@@ -172,10 +136,7 @@ class EncoderServer:
         sock.setblocking(False)
         connection = Connection(next(self._numbers), sock)
         self._selector.register(sock, selectors.EVENT_READ, connection)
-        with self._changed:
-            self._connections[connection.number] = connection
-            facts = self._facts
-        if facts is not None:
+        if (facts := self._exchange.add(connection)) is not None:
             connection.send(wire.Hello(facts))
 
     def _watch(self, connection: Connection, *, writing: bool) -> None:
@@ -186,13 +147,13 @@ class EncoderServer:
     def _beat(self, now: float) -> None:
         if self._listener not in self._selector.get_map():
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        if self._facts is None:
+        if self._exchange.facts is None:
             return
-        busy_since = self._busy_since
+        busy_since = self._exchange.busy_since
         status = wire.Status(0.0 if busy_since is None else now - busy_since)
-        for connection in list(self._connections.values()):
+        for connection in self._exchange.connections():
             self._watch(connection, writing=connection.send(status))
-        self._observer.queue_depth(len(self._queue))
+        self._observer.queue_depth(self._exchange.depth)
 
     def _on_connection(self, connection: Connection, events: int) -> None:
         if events & selectors.EVENT_WRITE:
@@ -228,112 +189,33 @@ class EncoderServer:
                 os.close(fd)
 
     def _attach(self, connection: Connection, slots: int, fds: list[int]) -> None:
-        if self._facts is None or len(fds) != 1 or not 1 <= slots <= wire.MAX_SLOTS:
+        facts = self._exchange.facts
+        if facts is None or len(fds) != 1 or not 1 <= slots <= wire.MAX_SLOTS:
             raise wire.WireError("bad slab")
-        connection.slab = map_slab(fds[0], slots, self._facts.dimension)
+        connection.slab = map_slab(fds[0], slots, facts.dimension)
 
     def _enqueue(self, connection: Connection, request: int, slots: tuple[int, ...]) -> None:
         slab = connection.slab
         if slab is None or any(slot >= slab.slots for slot in slots):
             raise wire.WireError("slot outside of the slab")
-        with self._changed:
-            self._queue.push((connection.number, request), slots, time.monotonic())
-            self._changed.notify()
+        self._exchange.put((connection.number, request), slots)
 
     def _cancel(self, connection: Connection, request: int) -> None:
-        with self._changed:
-            dropped = self._queue.drop((connection.number, request))
-        if dropped:
+        if dropped := self._exchange.drop((connection.number, request)):
             done = wire.Done(request, (), tuple(dropped), 0.0, 0.0)
             self._watch(connection, writing=connection.send(done))
 
     def _forget(self, connection: Connection) -> None:
-        with self._changed:
-            self._connections.pop(connection.number, None)
-            for stream in self._queue.streams():
-                if stream[0] == connection.number:
-                    self._queue.drop(stream)
+        self._exchange.remove(connection)
         if not connection.closed:
             self._selector.unregister(connection.sock)
             connection.close()
 
     # Encoder thread
 
-    def _encode_forever(self) -> None:
+    def _encode(self) -> None:
         try:
-            encoder = self._load()
-            policy = BatchPolicy(bucket_sizes(encoder.facts.max_batch), self._max_wait_s)
-            self._say_hello(encoder.facts)
-            buffer = np.empty((policy.sizes[-1], *PATCH_SHAPE), np.uint8)
-            while (batch := self._next_batch(policy)) is not None:
-                self._run(encoder, batch, buffer)
+            self._encoding.run(self._load)
         except BaseException as error:
             self._failure = error
             self._interrupt()
-
-    def _say_hello(self, facts: EncoderFacts) -> None:
-        with self._changed:
-            self._facts = facts
-            connections = list(self._connections.values())
-        for connection in connections:
-            connection.send(wire.Hello(facts))
-        self._interrupt()
-
-    def _next_batch(self, policy: BatchPolicy) -> list[Queued[Stream, int]] | None:
-        with self._changed:
-            while not self._stopping:
-                now = time.monotonic()
-                oldest = self._queue.oldest()
-                if count := policy.ready(len(self._queue), oldest, now):
-                    self._busy_since = now
-                    return self._queue.take(count)
-                until = policy.wait_until(oldest)
-                self._changed.wait(None if until is None else max(0.0, until - now))
-        return None
-
-    def _run(self, encoder: Encoder, batch: list[Queued[Stream, int]], buffer: np.ndarray) -> None:
-        started = time.monotonic()
-        with self._changed:
-            slabs = {number: connection.slab for number, connection in self._connections.items()}
-        patches = buffer[: len(batch)]
-        for patch, queued in zip(patches, batch, strict=True):
-            slab = slabs.get(queued.stream[0])
-            patch[...] = 0 if slab is None else slab.pixels[queued.item]
-        embedded = embed_isolating(encoder.embed, patches, encoder.facts.dimension)
-        if embedded.failed.any():
-            require_working(encoder)
-        seconds = time.monotonic() - started
-        self._busy_since = None
-        self._answer(batch, embedded, slabs, started, seconds)
-        failed = int(embedded.failed.sum())
-        if failed:
-            log.warning("patches could not be embedded", extra={"patches": failed})
-        self._observer.batch(len(batch), failed, seconds)
-
-    def _answer(
-        self,
-        batch: list[Queued[Stream, int]],
-        embedded: Embedded,
-        slabs: dict[int, Slab | None],
-        started: float,
-        seconds: float,
-    ) -> None:
-        rows: dict[Stream, list[int]] = {}
-        for row, queued in enumerate(batch):
-            rows.setdefault(queued.stream, []).append(row)
-        for (number, request), members in rows.items():
-            connection, slab = self._connections.get(number), slabs.get(number)
-            if connection is None or slab is None:
-                continue  # the worker went away: nobody waits
-            good = [row for row in members if not embedded.failed[row]]
-            bad = [row for row in members if embedded.failed[row]]
-            slab.vectors[[batch[row].item for row in good]] = embedded.vectors[good]
-            done = wire.Done(
-                request,
-                tuple(batch[row].item for row in good),
-                tuple(batch[row].item for row in bad),
-                started - min(batch[row].since for row in members),
-                seconds,
-            )
-            if connection.send(done):
-                self._interrupt()
