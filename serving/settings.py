@@ -6,26 +6,17 @@ of settings is checked against this file by a test.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    DirectoryPath,
-    Field,
-    FilePath,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import DirectoryPath, Field, FilePath, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.setting_types import Route, SecretList, StringList
 
 MEBIBYTE = 1 << 20
-_SHORTEST_KEY = 16
 _CORES = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
 
 
@@ -38,35 +29,6 @@ EXIT_BAD_SETTING = 78
 
 class SettingsError(Exception):
     """The environment holds a value that the service cannot run with."""
-
-
-def _is_route(value: str) -> str:
-    if not value.startswith("/") or any(c in value for c in "<>?# \t\n"):
-        raise ValueError("must be a path that begins with '/' and has no spaces, '?', '#', '<', '>'")
-    return value
-
-
-def _string_list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError("must be a JSON list of strings, or strings separated by commas") from None
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _secret_list(value: object) -> object:
-    keys = _string_list(value)
-    if isinstance(keys, list) and not all(isinstance(k, str) and len(k) >= _SHORTEST_KEY for k in keys):
-        raise ValueError(f"each key must have at least {_SHORTEST_KEY} characters")
-    return keys
-
-
-StringList = Annotated[list[str] | None, NoDecode, BeforeValidator(_string_list)]
-SecretList = Annotated[list[SecretStr] | None, NoDecode, BeforeValidator(_secret_list)]
-Route = Annotated[str, AfterValidator(_is_route)]
 
 
 class Settings(BaseSettings):
