@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.client import Fault, Image, PathserveClient, ServiceFault
+from tests.support.loopback import Handler, Loopback
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.slides import pyramid
@@ -100,10 +99,8 @@ class Busy:
         self.answers = answers
         busy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
+        class BusyHandler(Handler):
+            def respond(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 status, after = busy.answers.pop(0) if busy.answers else (200, "0")
                 body = json.dumps(
@@ -111,26 +108,17 @@ class Busy:
                     if status == 200
                     else {"error": {"code": "SERVICE_UNAVAILABLE_ERROR", "description": "busy"}}
                 ).encode()
-                self.send_response(status)
-                self.send_header("Retry-After", after)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer(status, [("Retry-After", after)], body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server = Loopback(BusyHandler)
+        self.url = self.server.origin
 
 
 @pytest.fixture
 def busy() -> Iterator[Busy]:
     server = Busy([(503, "0"), (503, "not a number")])
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.server.end()
 
 
 def test_overload_is_waited_out_but_not_for_ever(busy: Busy) -> None:

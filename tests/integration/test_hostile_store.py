@@ -6,12 +6,12 @@ import gzip
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.benchmarks.load import memory_megabytes
 from tests.integration.test_dicomweb import ask, code_of, error
+from tests.support.loopback import Handler, Loopback
 from tests.support.service import Service
 from tests.support.slides import Slide, pyramid
 from tests.support.store import Answer, Request, Store
@@ -88,10 +88,8 @@ class Endless:
         endless = self
         self.stop = threading.Event()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
+        class EndlessHandler(Handler):
+            def respond(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "application/dicom+json")
                 self.send_header("Transfer-Encoding", "chunked")
@@ -99,22 +97,15 @@ class Endless:
                 while not endless.stop.wait(pause_s):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients hang up
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = Loopback(EndlessHandler)
 
     @property
     def path(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/studies/1.2/series/3.4"
+        return f"{self.server.origin}/studies/1.2/series/3.4"
 
     def end(self) -> None:
         self.stop.set()
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.end()
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import http.client
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +14,7 @@ from urllib.parse import quote
 
 import requests
 
+from tests.support.loopback import Handler, Loopback
 from tests.support.service import wait_until
 
 BUCKET = "slides"
@@ -51,16 +50,14 @@ class GcsEmulator:
         self.harm: Callable[[str, bytes], bytes] | None = None
         emulator = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
+        class ProxyHandler(Handler):
+            def respond(self) -> None:
                 emulator.requests.append((self.command, self.path))
                 token = self.headers.get("Authorization")
                 emulator.tokens.add(token)
                 status = _status(self.path, token)
                 if status != 200:
-                    self._answer(
+                    self.answer(
                         status, [("Content-Type", "application/json")], b'{"error": {"message": "no"}}'
                     )
                     return
@@ -77,25 +74,12 @@ class GcsEmulator:
                 body = body.replace(emulator._direct.encode(), emulator.url.encode())
                 if emulator.harm is not None and answer.status == 200:
                     body = emulator.harm(self.path, body)
-                self._answer(answer.status, headers, body)
+                self.answer(answer.status, headers, body)
 
-            def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._proxy.daemon_threads = True
+        self._proxy = Loopback(ProxyHandler)
 
     def __enter__(self) -> Self:
         wait_until(self._answers, "the storage emulator", 60)
-        threading.Thread(target=self._proxy.serve_forever, daemon=True).start()
         requests.post(
             f"{self._direct}/storage/v1/b?project=p", json={"name": PRIVATE}, timeout=10
         ).raise_for_status()
@@ -104,15 +88,14 @@ class GcsEmulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._proxy.shutdown()
-        self._proxy.server_close()
+        self._proxy.end()
         self._process.terminate()
         self._process.wait(30)
 
     @property
     def url(self) -> str:
         """What STORAGE_EMULATOR_HOST is to be set to."""
-        return f"http://127.0.0.1:{self._proxy.server_port}"
+        return self._proxy.origin
 
     @property
     def _direct(self) -> str:

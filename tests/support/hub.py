@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
+
+from tests.support.loopback import Handler, Loopback
 
 REPOSITORY = "google/path-foundation"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -36,47 +36,30 @@ class Hub:
         self.requests: list[tuple[str, str]] = []
         hub = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
-            def do_GET(self) -> None:
+        class HubHandler(Handler):
+            def respond(self) -> None:
                 path = unquote(self.path.partition("?")[0])
                 hub.requests.append((self.command, path))
                 status, headers, body = hub.answer(path, self.headers.get("Authorization"))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    if any(path.endswith(f"/{name}") for name in hub.broken):
-                        body = body[: len(body) // 2]
-                        self.close_connection = True
-                    self.wfile.write(body)
+                whole = [*headers.items(), ("Content-Length", str(len(body)))]
+                if any(path.endswith(f"/{name}") for name in hub.broken):
+                    body = body[: len(body) // 2]
+                self.answer(status, whole, body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Loopback(HubHandler)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.end()
 
     @property
     def url(self) -> str:
         """What HF_ENDPOINT is to be set to."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.origin
 
     def downloads(self) -> int:
         """Number of files that were downloaded."""

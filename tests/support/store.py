@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs
 
+from tests.support.loopback import Handler, Loopback
 from tests.support.slides import EXPLICIT, Slide, StoredInstance
 
 PREFIX = "/v1/projects/p/dicomWeb"
@@ -77,44 +76,26 @@ class Store:
         self.requests: list[Request] = []
         store = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
+        class StoreHandler(Handler):
+            def respond(self) -> None:
                 request = Request(self.path, {k.lower(): v for k, v in self.headers.items()})
                 store.requests.append(request)
                 status, headers, body = store.answer(request)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                if "Content-Length" not in headers:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-                if headers.get("Content-Length", str(len(body))) != str(len(body)):
-                    self.close_connection = True
+                self.answer(status, headers.items(), body)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients may hang up
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._server = Loopback(StoreHandler)
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.end()
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self._server.origin
 
     @property
     def url(self) -> str:

@@ -1,0 +1,64 @@
+"""What our stand-ins for servers have in common: HTTP/1.1 on a free port of 127.0.0.1, in threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Keeps connections open and says nothing on the terminal."""
+
+    protocol_version = "HTTP/1.1"
+
+    def respond(self) -> None:
+        """Answer a request; ``command`` says of which method."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Respond."""
+        self.respond()
+
+    def do_HEAD(self) -> None:
+        """Respond."""
+        self.respond()
+
+    def do_POST(self) -> None:
+        """Respond."""
+        self.respond()
+
+    def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        """Send an answer; a Content-Length among the headers that is not the body's ends the connection."""
+        self.send_response(status)
+        given = {name.lower(): value for name, value in headers}
+        for name, value in ({"content-length": str(len(body))} | given).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        if given.get("content-length", str(len(body))) != str(len(body)):
+            self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Do nothing."""
+
+
+class Loopback:
+    """A server that runs from its making until ``end``; clients may hang up on it."""
+
+    def __init__(self, handler: type[Handler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def origin(self) -> str:
+        """Its address, without a slash."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def end(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
