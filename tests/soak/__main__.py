@@ -144,7 +144,7 @@ def _stop(running: list[Client | Control]) -> None:
 
 
 def _memory(service: Service) -> float:
-    """Return the memory of all processes in megabytes, without files: whoever maps those, too, has a share."""
+    """Return the memory of all processes in megabytes, without files: others may map those, too."""
     kilobytes = 0
     for process in service.processes():
         for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
