@@ -45,7 +45,11 @@ _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
 _GUNICORN_BOOT_ERRORS = (3, 4)
-_HOPELESS = {EXIT_BAD_MODEL: EXIT_BAD_MODEL, EXIT_BAD_SETTING: EXIT_BAD_SETTING, 3: 1, 4: 1}
+_HOPELESS = {
+    EXIT_BAD_MODEL: EXIT_BAD_MODEL,
+    EXIT_BAD_SETTING: EXIT_BAD_SETTING,
+    **dict.fromkeys(_GUNICORN_BOOT_ERRORS, 1),
+}
 """Exit status of the service by that of a child that could not start; but what has run may run again."""
 
 _PROVED_S = 10.0

@@ -18,6 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from serving.errors import unavailable
@@ -135,22 +136,16 @@ class SocketKeeper:
             connection.close()
             return
         self._lingering[connection] = time.monotonic() + _LINGER_S
-        self._selector.register(connection, selectors.EVENT_READ, self._discard_from(connection))
+        self._selector.register(connection, selectors.EVENT_READ, partial(self._discard, connection))
 
-    def _discard_from(self, connection: socket.socket) -> Callable[[], None]:
-        """Return what reads what the client still sends: a reset would take the answer from it."""
-
-        def discard() -> None:
-            try:
-                if connection.recv(_PIECE):
-                    return
-            except BlockingIOError:
-                return
-            except OSError:
-                pass
+    def _discard(self, connection: socket.socket) -> None:
+        """Read what the client still sends: a reset would take the answer from it."""
+        try:
+            ended = not connection.recv(_PIECE)
+        except OSError as error:
+            ended = not isinstance(error, BlockingIOError)
+        if ended:
             self._let_go(connection)
-
-        return discard
 
     def _let_go(self, connection: socket.socket) -> None:
         self._lingering.pop(connection)
