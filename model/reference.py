@@ -93,7 +93,7 @@ def _make(model: ModelFolder | None, kept: Path) -> None:
     arguments = [str(temporary), *([] if model is None else [str(model.path), model.name])]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "model.reference", *arguments],
+            [sys.executable, "-P", "-m", "model.reference", *arguments],
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
             capture_output=True,
             text=True,

@@ -124,7 +124,7 @@ class Launcher:
         kept = str(self._folder / "connections.sock")
         self._keeper = SocketKeeper(kept)
         http = [
-            sys.executable, "-m", "serving.http_server",
+            sys.executable, "-P", "-m", "serving.http_server",
             "--listener", str(fd), "--encoder", address, "--keeper", kept, "--parent", str(os.getpid()),
         ]  # fmt: skip
         self._http = _Child("http", http, passed_fds=(fd,))
@@ -277,7 +277,7 @@ def _memory_folder() -> str | None:
 
 def _encoder_arguments(settings: Settings, address: str) -> list[str]:
     arguments = [
-        sys.executable, "-m", "model.worker",
+        sys.executable, "-P", "-m", "model.worker",
         "--address", address, "--parent", str(os.getpid()),
         "--model", settings.model_spec,
         "--precision", settings.precision, "--runtime", settings.runtime,
