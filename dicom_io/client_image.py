@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dicom_io.colour import ColourTransforms
 from dicom_io.ez_wsi_state import ImageState, bad_state, decode_base64
 from dicom_io.gcs_store import GcsUri
 from dicom_io.icc_profiles import IccTarget
@@ -13,7 +12,7 @@ from dicom_io.patches import Patch, UInt8Array
 from dicom_io.raster import RasterFile
 from dicom_io.raster_image import RasterImage
 from dicom_io.shared_raster import SharedRaster
-from dicom_io.source import Measure, OpenedImage, ReadOptions, ReadSession
+from dicom_io.source import OpenedImage, ReadOptions, ReadSession
 
 PLACEHOLDER = "gs:///placeholder.png"
 """What the client gives as ``image_file_uri`` of an image that is in no bucket."""
@@ -64,9 +63,9 @@ class ClientImageSource:
                 )
             options = replace(options, icc_target=IccTarget.NONE)
         if state.image is None:
-            return ClientPatches(state, options, session.context.transforms, session.measure)
-        text = state.image
-        shared = SharedRaster(lambda: decode_base64(text), session.context.max_image_pixels)
+            return ClientPatches(state, options, session)
+        text, context = state.image, session.context
+        shared = SharedRaster(lambda: decode_base64(text), context.decoders, context.max_image_pixels)
         image = RasterImage(shared, options, session)
         if state.size not in (None, shared.size(), (image.width, image.height)):
             raise bad_state(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
@@ -77,10 +76,10 @@ class ClientPatches:
     """An image of which only the patches are here, each encoded by itself."""
 
     remote = False
+    decodes_elsewhere = True
+    """Which format each patch has, is seen when it is read."""
 
-    def __init__(
-        self, state: ImageState, options: ReadOptions, transforms: ColourTransforms, measure: Measure
-    ) -> None:
+    def __init__(self, state: ImageState, options: ReadOptions, session: ReadSession) -> None:
         assert state.size is not None, "a state with patches has a size"
         if options.image_dimensions not in (None, state.size):
             raise bad_state(
@@ -90,7 +89,8 @@ class ClientPatches:
         self.width, self.height = state.size
         self._encoded: Mapping[Patch, str] = state.patches
         self._target = options.icc_target
-        self._transforms, self._measure = transforms, measure
+        self._transforms, self._measure = session.context.transforms, session.measure
+        self._decoders = session.context.decoders
         self.memory_bytes = 4 * _DECODED_AT_ONCE * max(p.width * p.height for p in state.patches)
 
     def extra_reads(self, patches: int) -> int:
@@ -110,13 +110,14 @@ class ClientPatches:
     def read(self, patch: Patch) -> UInt8Array:
         """Decode one patch, then transform its colours."""
         with self._measure("decode"):
-            file = RasterFile(decode_base64(self._encoded[patch]), patch.width * patch.height)
+            data, pixels = decode_base64(self._encoded[patch]), patch.width * patch.height
+            file = RasterFile(data, pixels)
             if (file.width, file.height) != (patch.width, patch.height):
                 raise bad_state(
                     f"one of its patches is an image of {file.width}x{file.height} pixels, not of "
                     f"{patch.width}x{patch.height}"
                 )
-            raster = file.decode()
+            raster = self._decoders.image(file, data, pixels)
         with self._measure("colour"):
             transform = self._transforms.to_rgb(raster.icc_profile, self._target, raster.pixels.shape[2])
             return transform(raster.pixels)

@@ -59,6 +59,7 @@ class DicomFile:
             )
         self.width, self.height = self._form.width, self._form.height
         check_size(self.width, self.height, max_pixels)
+        self.in_process = self._syntax in NATIVE
 
     def decode(self) -> Raster:
         """Decode the image.

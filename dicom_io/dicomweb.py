@@ -12,7 +12,7 @@ from dicom_io.colour import ToRgb
 from dicom_io.credentials import BearerToken
 from dicom_io.ez_wsi_state import SlideState
 from dicom_io.frame_fetcher import FrameFetcher
-from dicom_io.frames import FrameFormat
+from dicom_io.frames import JPEG_BASELINE, NATIVE, FrameFormat
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch, UInt8Array
 from dicom_io.pyramid import Level, Region, pyramid_images, select_level
@@ -22,6 +22,9 @@ from dicom_io.series_path import SeriesPath
 from dicom_io.sop_instance import SopInstance
 from dicom_io.source import Measure, ReadOptions, ReadSession
 from serving.errors import Code, ServiceError
+
+DECODED_HERE = NATIVE | {JPEG_BASELINE}
+"""Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
 
 MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
@@ -137,6 +140,11 @@ class DicomWebImage:
     """A level of a slide, whose patches are put together from its frames."""
 
     remote = True
+
+    @property
+    def decodes_elsewhere(self) -> bool:
+        """Whether its frames are decoded by helpers, as far as the metadata says."""
+        return self._level.instance.transfer_syntax not in DECODED_HERE
 
     def __init__(
         self,

@@ -107,6 +107,11 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     return 255 - pixels if form.photometric == "MONOCHROME1" else pixels
 
 
+def decodes_in_process(data: bytes, syntax: str) -> bool:
+    """Say whether a frame is safe to decode in this process."""
+    return syntax in NATIVE or syntax == JPEG_BASELINE
+
+
 def ybr_full_to_rgb(pixels: UInt8Array) -> UInt8Array:
     """Convert full-range YCbCr to RGB (PS3.3, C.7.6.3.1.2), uint8 ``[h, w, 3]``.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.gcs_store import GcsUri
 from dicom_io.raster_image import RasterImage
+from dicom_io.shared_raster import SharedRaster
 from dicom_io.source import ReadOptions, ReadSession
 
 
@@ -34,7 +35,10 @@ class GcsSource:
         context.gcs.check(self.uri)
         shared = session.rasters.get(
             key,
-            lambda: context.gcs.fetch(self.uri, self.token, session.deadline),
-            context.max_image_pixels,
+            lambda: SharedRaster(
+                lambda: context.gcs.fetch(self.uri, self.token, session.deadline),
+                context.decoders,
+                context.max_image_pixels,
+            ),
         )
         return RasterImage(shared, options, session, lambda: session.rasters.done(key))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pybase64
 
 from dicom_io.raster_image import RasterImage
@@ -12,11 +10,15 @@ from dicom_io.source import ReadOptions, ReadSession
 from serving.errors import Code, ServiceError
 
 
-@dataclass(frozen=True, slots=True)
 class InlineSource:
-    """``raw_image_bytes``: an encoded image as base64 text (RFC 4648, section 4)."""
+    """``raw_image_bytes``: an encoded image as base64 text (RFC 4648, section 4).
 
-    base64_text: str = field(repr=False)
+    It is opened once, and then lets go of the text: an image that failed must not stay until its request
+    ends.
+    """
+
+    def __init__(self, base64_text: str) -> None:
+        self._text = base64_text
 
     @property
     def remote(self) -> bool:
@@ -30,11 +32,14 @@ class InlineSource:
 
     def open(self, options: ReadOptions, session: ReadSession) -> RasterImage:
         """Decode the base64 and read the image's header."""
-        return RasterImage(SharedRaster(self._decode, session.context.max_image_pixels), options, session)
+        context = session.context
+        shared = SharedRaster(self._decode, context.decoders, context.max_image_pixels)
+        return RasterImage(shared, options, session)
 
     def _decode(self) -> bytes:
+        text, self._text = self._text, ""
         try:
-            return pybase64.b64decode(self.base64_text, validate=True)
+            return pybase64.b64decode(text, validate=True)
         except ValueError as error:
             raise ServiceError(
                 Code.INVALID_REQUEST_FIELD_ERROR,

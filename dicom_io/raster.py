@@ -75,6 +75,7 @@ class RasterFile:
         check_size(self.width, self.height, max_pixels)
         _check_depth(self._image, data)
         self._data = data
+        self.in_process = self._image.format in ("PNG", "JPEG")
 
     def decode(self) -> Raster:
         """Decode the pixels; of an animation or a multi-page TIFF the first image.

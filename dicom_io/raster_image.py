@@ -41,6 +41,7 @@ class RasterImage:
         self._options, self._transforms = options, session.context.transforms
         self._measure, self._done = session.measure, done
         source = shared.size()
+        self.decodes_elsewhere = shared.decodes_elsewhere
         self.width, self.height = options.image_dimensions or source
         if max(self.width, self.height) > MAX_RESIZED_SIDE and options.image_dimensions:
             raise ServiceError(

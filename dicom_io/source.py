@@ -10,11 +10,13 @@ from typing import Protocol
 
 from dicom_io.caches import FrameCache
 from dicom_io.colour import ColourTransforms
+from dicom_io.decode_pool import DecodePool
 from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.gcs_store import GcsStore
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch, UInt8Array
 from dicom_io.shared_raster import RasterRegistry
+from dicom_io.waiting import Cancellation
 
 Measure = Callable[[str], AbstractContextManager[None]]
 
@@ -50,6 +52,8 @@ class ReadContext:
         Google Cloud Storage.
     frames:
         Decoded frames of DICOM levels.
+    decoders:
+        Decodes images, in helper processes where that could end this one.
     io:
         Threads that wait for stores.
     strict_dicom:
@@ -61,6 +65,7 @@ class ReadContext:
     dicomweb: DicomWebStore
     gcs: GcsStore
     frames: FrameCache[Hashable]
+    decoders: DecodePool
     io: Executor
     strict_dicom: bool
 
@@ -71,8 +76,8 @@ class ReadSession:
 
     Attributes
     ----------
-    deadline:
-        ``time.monotonic()`` seconds.
+    waits:
+        Ends what the request waits for, at its deadline or when its client is gone.
     rasters:
         Images that several instances name.
     measure:
@@ -80,9 +85,14 @@ class ReadSession:
     """
 
     context: ReadContext
-    deadline: float
+    waits: Cancellation
     rasters: RasterRegistry
     measure: Measure
+
+    @property
+    def deadline(self) -> float:
+        """``time.monotonic()`` seconds."""
+        return self.waits.deadline
 
 
 class OpenedImage(Protocol):
@@ -96,6 +106,8 @@ class OpenedImage(Protocol):
         What reading it holds at its peak; the caller keeps the sum within a budget.
     remote:
         Whether ``fetch`` waits for a store.
+    decodes_elsewhere:
+        Whether ``load`` or ``read`` waits for a decoding helper, and a thread meant for computing should not.
     """
 
     @property
@@ -106,6 +118,8 @@ class OpenedImage(Protocol):
     def memory_bytes(self) -> int: ...
     @property
     def remote(self) -> bool: ...
+    @property
+    def decodes_elsewhere(self) -> bool: ...
 
     def extra_reads(self, patches: int) -> int:
         """Return what reading so many patches counts for beyond the patches themselves."""

@@ -21,7 +21,7 @@ from serving.access import ApiKeys, secured
 from serving.admission import ByteBudget, Turns
 from serving.body import discard_body, read_body
 from serving.docs_page import docs_page
-from serving.errors import TABLE, Code, ServiceError
+from serving.errors import TABLE, Code, Fault, ServiceError
 from serving.hang_up import HangUpWatch
 from serving.openapi import openapi_document
 from serving.predict import Predictor
@@ -158,9 +158,9 @@ class _PredictEndpoint:
             del body
             record.instances, record.patches = len(parsed.items), parsed.patch_count
             predictions = self._predictor.predict(parsed, deadline, record.stages, self._watching)
-            failed = [o for o in predictions.outcomes if isinstance(o, ServiceError)]
-            record.codes.update(str(error.code) for error in failed)
-            record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, ServiceError))
+            failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
+            record.codes.update(str(fault.code) for fault in failed)
+            record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
             with record.stages.measure("serialise"):
                 answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
         response = Response(answer, content_type=_JSON)
@@ -185,7 +185,7 @@ class _PredictEndpoint:
 def _answer_error(error: ServiceError) -> Response:
     status = TABLE[error.code].status
     assert status is not None, f"{error.code} cannot fail a whole request"
-    response = Response(error_body(error), status=status, content_type=_JSON)
+    response = Response(error_body(error.fault), status=status, content_type=_JSON)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

@@ -21,6 +21,10 @@ import numpy.typing as npt
 import requests
 from PIL import Image as PillowImage
 
+from serving.errors import Fault
+
+__all__ = ["Fault", "Image", "PathserveClient", "ServiceFault", "Vectors"]
+
 Vectors = npt.NDArray[np.float32]
 
 SIDE = 224
@@ -83,14 +87,6 @@ class Image:
             "patch_coordinates": coordinates,
             "extensions": dict(self.extensions),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why an image gave no vectors: a code of the service's table, and what to do about it."""
-
-    code: str
-    description: str
 
 
 class ServiceFault(Exception):

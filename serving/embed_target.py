@@ -24,6 +24,7 @@ from dicom_io.shared_raster import RasterRegistry, SharedRaster
 from dicom_io.sop_instance import SopInstance
 from dicom_io.source import ReadContext, ReadOptions, ReadSession
 from dicom_io.tissue import TissueMap, tissue_mask
+from dicom_io.waiting import Cancellation
 from model.encoder import PATCH_SIDE
 
 OVERVIEW_SIDE = 2048
@@ -128,7 +129,7 @@ def find_target(
 def _image(
     source: Mapping[str, object], name: str, data: bytes, context: ReadContext, look_for_tissue: bool
 ) -> Target:
-    shared = SharedRaster(lambda: data, context.max_image_pixels)
+    shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
     width, height = shared.size()
     tissue = None
     if look_for_tissue:
@@ -195,7 +196,8 @@ def _read_whole(
             "Embed all of it with --all."
         )
     deadline = time.monotonic() + _DEADLINE_S
-    session = ReadSession(context, deadline, RasterRegistry({}), lambda _: contextlib.nullcontext())
+    waits = Cancellation(deadline)
+    session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
     uids = tuple(str(part.sop_uid) for part in level.parts)
     image = DicomWebSource(path, uids, token).open(ReadOptions(), session)
     whole = Patch(0, 0, level.width, level.height)

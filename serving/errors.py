@@ -131,6 +131,22 @@ TABLE: Mapping[Code, Row] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an instance, or a request, has no vectors: a code of the table, and what to do about it.
+
+    A value, not an exception: what is kept until a request ends must not hold the frames that it was
+    raised in, and by them an image's bytes.
+    """
+
+    code: str
+    description: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return the ``{"code", "description"}`` object of the API."""
+        return {"code": str(self.code), "description": self.description}
+
+
 class ServiceError(Exception):
     """An error of the table, with what the caller should do about it.
 
@@ -151,9 +167,15 @@ class ServiceError(Exception):
         self.retry_after_s = retry_after_s
         super().__init__(f"{code}: {self.description}")
 
-    def as_json(self) -> dict[str, str]:
-        """Return the ``{"code", "description"}`` object of the API."""
-        return {"code": str(self.code), "description": self.description}
+    @classmethod
+    def of(cls, fault: Fault) -> ServiceError:
+        """Return the exception of a fault."""
+        return cls(Code(fault.code), fault.description)
+
+    @property
+    def fault(self) -> Fault:
+        """What remains of it once it has been caught."""
+        return Fault(self.code, self.description)
 
 
 def unavailable(description: str, *, retry_after_s: int = 1) -> ServiceError:

@@ -13,8 +13,8 @@ import orjson
 from dicom_io.source import ReadContext
 from model.encoder import Encoder, ModelError
 from model.local import encoder_in_process
-from serving.client import Fault, Image, Vectors
-from serving.errors import ServiceError
+from serving.client import Image, Vectors
+from serving.errors import Fault
 from serving.predict import Predictor
 from serving.request import parse_request
 from serving.response import metadata
@@ -46,7 +46,7 @@ class InProcessEmbedder:
         )
         deadline = time.monotonic() + self._settings.request_timeout_s
         outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
-        return [Fault(o.code, o.description) if isinstance(o, ServiceError) else o for o in outcomes]
+        return list(outcomes)
 
 
 def load_configured_encoder(settings: Settings) -> Encoder:

@@ -1,8 +1,10 @@
 """One request on its way: instances to images, images to patches, patches to the encoder.
 
 The request's own thread opens images, owns the slots and talks to the encoder. Decoding and
-colour run in a pool shared by the worker's requests; each request has only a few tasks there at a
-time, so a small request does not wait behind a large one's images.
+colour run in pools shared by the worker's requests; each request has only a few tasks there at a
+time, so a small request does not wait behind a large one's images. Images that a decoding helper
+decodes have a pool of their own: hostile ones, which keep their thread waiting, keep no JPEG from
+being decoded.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -22,11 +24,13 @@ import numpy as np
 from dicom_io.patches import Patch, UInt8Array, require_inside
 from dicom_io.shared_raster import RasterRegistry
 from dicom_io.source import OpenedImage, ReadSession
+from dicom_io.waiting import Cancelled
 from model.encoder import Vectors
 from model.link import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
 from serving.admission import ByteBudget
-from serving.errors import Code, ServiceError
+from serving.errors import Code, Fault, ServiceError
 from serving.request import Instance, PredictRequest
+from serving.watched_threads import WatchedThreads
 
 CHUNK = 8
 """Patches that one task of the pool reads."""
@@ -41,8 +45,24 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 _Pixels = list[UInt8Array]
 
-Outcome = Vectors | ServiceError
+Outcome = Vectors | Fault
 """float32 ``[patches, dimension]`` in the order of the instance's patches, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Threads of a worker, for all its requests.
+
+    Attributes
+    ----------
+    computing:
+        As many as there are cores.
+    waiting:
+        For images that are decoded in other processes.
+    """
+
+    computing: WatchedThreads
+    waiting: WatchedThreads
 
 
 class _Image:
@@ -65,7 +85,7 @@ class _Image:
         self.image = image
         order = image.plan(instance.patches)
         self.chunks = deque(order[i : i + CHUNK] for i in range(0, len(order), CHUNK))
-        self.loaded: Future[_Pixels] = Future()
+        self.loaded: Future[_Pixels | Fault] = Future()
 
     def patches_of(self, chunk: Sequence[int]) -> list[Patch]:
         """Return the patches of a chunk."""
@@ -82,22 +102,24 @@ class Run:
         session: ReadSession,
         reads: int,
         lookahead: int,
-        pool: ThreadPoolExecutor,
+        pools: Pools,
         memory: ByteBudget,
     ) -> None:
         self._items = request.items
         self._stream = stream
         self._session = session
+        self._waits = session.waits
         self._deadline = session.deadline
         self._reads_left = reads
         self._lookahead = lookahead
         self._memory = memory
-        self._counts = [0 if isinstance(item, ServiceError) else len(item.patches) for item in request.items]
+        self._counts = [0 if isinstance(item, Fault) else len(item.patches) for item in request.items]
         self._firsts = [0, *itertools.accumulate(self._counts)][:-1]
-        self._errors: dict[int, ServiceError] = {}
+        self._faults: dict[int, Fault] = {}
         self._held: deque[_Image] = deque()
         alone = len(self._items) == 1 and request.patch_count <= CHUNK
-        self._submit: Callable[..., Future[_Pixels]] = _run_now if alone else pool.submit
+        self._compute: Callable[..., Future[_Pixels | Fault]] = _run_now if alone else pools.computing.submit
+        self._wait_for_helpers = pools.waiting.submit
 
     def outcomes(self) -> list[Outcome]:
         """Send every patch to the encoder, wait for the vectors and sort them by instance."""
@@ -128,13 +150,13 @@ class Run:
 
     def _open_all(self) -> Generator[_Image, None, None]:
         """Yield the images that could be opened, in order, while the next ones are being opened."""
-        opening: deque[tuple[int, Instance, Future[OpenedImage]]] = deque()
+        opening: deque[tuple[int, Instance, Future[OpenedImage | Fault]]] = deque()
         items = iter(_by_source(self._items))
         while True:
             while len(opening) < OPENED_AHEAD and (entry := next(items, None)) is not None:
                 position, item = entry
-                if isinstance(item, ServiceError):
-                    self._errors[position] = item
+                if isinstance(item, Fault):
+                    self._faults[position] = item
                 else:
                     opening.append((position, item, self._open(item)))
             if not opening:
@@ -156,10 +178,10 @@ class Run:
             )
         self._reads_left -= reads
 
-    def _open(self, instance: Instance) -> Future[OpenedImage]:
+    def _open(self, instance: Instance) -> Future[OpenedImage | Fault]:
         if instance.source.remote:
-            return self._session.context.io.submit(_open, instance, self._session)
-        return _run_now(_open, instance, self._session)
+            return self._session.context.io.submit(_or_fault, _open, instance, self._session)
+        return _run_now(_or_fault, _open, instance, self._session)
 
     def _start(self, image: _Image) -> bool:
         """Begin to load an image; say no while enough are loading or there is no memory for it."""
@@ -171,7 +193,7 @@ class Run:
                 return False
             self._stream.flush()
             self._memory.take(amount, self._deadline)
-        image.loaded = self._submit(self._load, image)
+        image.loaded = self._submit(image, self._load, image)
         self._held.append(image)
         return True
 
@@ -179,10 +201,16 @@ class Run:
         image.image.close()
         self._memory.give_back(image.image.memory_bytes)
 
-    def _abandon(self, image: _Image, _: Future[_Pixels]) -> None:
+    def _abandon(self, image: _Image, _: Future[_Pixels | Fault]) -> None:
         self._release(image)
 
-    # Reading: in the pool
+    # Reading: in the pools
+
+    def _submit(
+        self, image: _Image, function: Callable[..., _Pixels], *arguments: object
+    ) -> Future[_Pixels | Fault]:
+        submit = self._wait_for_helpers if image.image.decodes_elsewhere else self._compute
+        return submit(_or_fault, function, *arguments)
 
     def _load(self, image: _Image) -> _Pixels:
         image.image.load()
@@ -195,7 +223,7 @@ class Run:
     # Sending: in the request's thread
 
     def _send_image(self, image: _Image) -> None:
-        reading: deque[tuple[Sequence[int], Future[_Pixels]]] = deque()
+        reading: deque[tuple[Sequence[int], Future[_Pixels | Fault]]] = deque()
         if first := self._result(image.loaded):
             self._send(image, image.chunks.popleft(), first)
         try:
@@ -209,7 +237,7 @@ class Run:
                     chunk = image.chunks.popleft()
                     patches = image.patches_of(chunk)
                     self._fetch(image, patches)
-                    reading.append((chunk, self._submit(self._read, image.image, patches)))
+                    reading.append((chunk, self._submit(image, self._read, image.image, patches)))
         finally:
             for _, future in reading:
                 future.cancel()
@@ -229,12 +257,18 @@ class Run:
             self._stream.add({slot: image.first + chunk[sent + i] for i, slot in enumerate(slots)})
             sent += len(slots)
 
-    def _result(self, future: Future[R]) -> R:
+    def _result(self, future: Future[R | Fault]) -> R:
         if not future.done():
             self._stream.flush()  # while this thread has nothing to do, the encoder shall have
-        if not wait([future], max(0.0, self._deadline - time.monotonic())).done:
-            raise DeadlineExceeded
-        return future.result()
+        try:
+            result = self._waits.result(future)
+        except Cancelled:
+            raise Abandoned from None
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        if isinstance(result, Fault):
+            raise ServiceError.of(result)
+        return result
 
     # Outcomes
 
@@ -244,30 +278,30 @@ class Run:
         try:
             yield
         except ServiceError as error:
-            self._errors[position] = error
+            self._faults[position] = error.fault
         except (EncoderUnavailable, DeadlineExceeded, Abandoned):
             raise
         except Exception:
             log.exception("an instance failed unexpectedly")
-            self._errors[position] = ServiceError(Code.INTERNAL_ERROR, _FAULT)
+            self._faults[position] = Fault(Code.INTERNAL_ERROR, _FAULT)
 
     def _outcome(self, position: int, first: int, count: int) -> Outcome:
-        if position in self._errors:
-            return self._errors[position]
+        if position in self._faults:
+            return self._faults[position]
         refused = sorted(index - first for index in self._stream.failed if first <= index < first + count)
         if refused:
-            return ServiceError(
+            return Fault(
                 Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{refused[0]}] of this image."
             )
         vectors = self._stream.vectors[first : first + count]
         if np.isnan(vectors).any():  # the encoder gives none: such a row was never written
             log.error("a patch was not embedded")
-            return ServiceError(Code.INTERNAL_ERROR, _FAULT)
+            return Fault(Code.INTERNAL_ERROR, _FAULT)
         return vectors
 
 
-def _shared_key(item: Instance | ServiceError) -> Hashable | None:
-    return None if isinstance(item, ServiceError) else item.source.shared_key
+def _shared_key(item: Instance | Fault) -> Hashable | None:
+    return None if isinstance(item, Fault) else item.source.shared_key
 
 
 def shared_images(request: PredictRequest) -> RasterRegistry:
@@ -275,7 +309,7 @@ def shared_images(request: PredictRequest) -> RasterRegistry:
     return RasterRegistry(Counter(key for item in request.items if (key := _shared_key(item)) is not None))
 
 
-def _by_source(items: Sequence[Instance | ServiceError]) -> list[tuple[int, Instance | ServiceError]]:
+def _by_source(items: Sequence[Instance | Fault]) -> list[tuple[int, Instance | Fault]]:
     """Return the items with their positions, those that share an image one after the other."""
     first: dict[Hashable, int] = {}
     order = [first.setdefault(_shared_key(item) or ("own", index), index) for index, item in enumerate(items)]
@@ -285,11 +319,24 @@ def _by_source(items: Sequence[Instance | ServiceError]) -> list[tuple[int, Inst
 def _run_now(function: Callable[..., R], *args: object) -> Future[R]:
     """Do in this thread what a pool would do in another: a lone patch has nobody to overlap with."""
     future: Future[R] = Future()
-    try:
-        future.set_result(function(*args))
-    except Exception as error:
-        future.set_exception(error)
+    future.set_result(function(*args))
     return future
+
+
+def _or_fault(function: Callable[..., R], *args: object) -> R | Fault:
+    """Return what a function returns, or the fault that it raises.
+
+    Tasks give their faults as values: an exception in a future holds the frames that it went through,
+    one of which holds the future, and this circle would keep an image's bytes until the garbage
+    collector comes by.
+    """
+    try:
+        return function(*args)
+    except ServiceError as error:
+        return error.fault
+    except Exception:
+        log.exception("an instance failed unexpectedly")
+        return Fault(Code.INTERNAL_ERROR, _FAULT)
 
 
 def _open(instance: Instance, session: ReadSession) -> OpenedImage:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from dicom_io.source import ReadContext, ReadSession
+from dicom_io.waiting import Cancellation
 from model.client import EncoderClient
 from model.encoder import EncoderFacts
 from model.link import DeadlineExceeded, EncoderUnavailable, Stream
 from serving.admission import ByteBudget
 from serving.errors import unavailable
-from serving.pipeline import Outcome, Run, shared_images
+from serving.pipeline import Outcome, Pools, Run, shared_images
 from serving.request import PredictRequest
 from serving.telemetry import StageTimes
+from serving.watched_threads import WatchedThreads
 
 _FREE_IMAGE_BYTES = 8_000_000
+_WAITING_THREADS = 4
+"""Threads for images that helper processes decode: some wait while others crop and transform colours."""
 
 
 def _nobody_hangs_up(_: Callable[[], None]) -> AbstractContextManager[None]:
@@ -48,9 +51,16 @@ class Predictor:
         self._context = context
         self._max_reads = max_reads
         self._lookahead = threads + 1
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._pools = Pools(
+            WatchedThreads(threads, "decode"), WatchedThreads(_WAITING_THREADS, "decode-elsewhere")
+        )
         # Room for the largest image allowed: decoded and resized, four bytes a pixel.
         self._memory = ByteBudget(8 * context.max_image_pixels, free_below=_FREE_IMAGE_BYTES)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether images are being decoded: neither threads nor helper processes are stuck."""
+        return self._pools.computing.alive and self._pools.waiting.alive and self._context.decoders.healthy
 
     def predict(
         self,
@@ -79,10 +89,16 @@ class Predictor:
         stream: Stream | None = None
         try:
             stream = self._encoder.open_stream(request.patch_count)
-            session = ReadSession(self._context, deadline, shared_images(request), stages.measure)
+            waits = Cancellation(deadline)
+            session = ReadSession(self._context, waits, shared_images(request), stages.measure)
             reads = max(0, self._max_reads - request.patch_count)
-            run = Run(request, stream, session, reads, self._lookahead, self._pool, self._memory)
-            with watching(stream.abandon):
+            run = Run(request, stream, session, reads, self._lookahead, self._pools, self._memory)
+
+            def gone(stream: Stream = stream) -> None:
+                waits.cancel()
+                stream.abandon()
+
+            with watching(gone):
                 outcomes = run.outcomes()
             stages.add("queue", stream.queue_s)
             stages.add("encode", stream.encode_s)

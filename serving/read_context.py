@@ -9,6 +9,7 @@ from pathlib import Path
 from dicom_io.allowlist import StoreAllowList
 from dicom_io.caches import FrameCache
 from dicom_io.colour import ColourTransforms
+from dicom_io.decode_pool import DecodePool
 from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.gcs_store import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.http_store import HttpStore, StorePolicy
@@ -45,6 +46,7 @@ def read_context(settings: Settings) -> ReadContext:
     policy = StorePolicy(
         allowed, settings.allow_http_stores, settings.store_timeout_s, settings.refuse_private_stores
     )
+    decoders = DecodePool()
     return ReadContext(
         max_image_pixels=settings.max_image_pixels,
         transforms=ColourTransforms(
@@ -52,7 +54,8 @@ def read_context(settings: Settings) -> ReadContext:
         ),
         dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS)),
         gcs=GcsStore(gcs_policy),
-        frames=FrameCache(settings.frame_cache_bytes),
+        frames=FrameCache(settings.frame_cache_bytes, decoders.frame),
+        decoders=decoders,
         io=ThreadPoolExecutor(IO_THREADS, thread_name_prefix="store"),
         strict_dicom=settings.dicom_validation == "strict",
     )

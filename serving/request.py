@@ -1,4 +1,4 @@
-"""JSON to frozen, typed instances: each item is an Instance or the ServiceError that it earned.
+"""JSON to frozen, typed instances: each item is an Instance, or the Fault that it has.
 
 The request's shape is that of the Path Foundation predict API. Nothing here decodes an image
 or reaches a store.
@@ -26,7 +26,7 @@ from dicom_io.patches import Patch
 from dicom_io.series_path import is_uid, parse_series_path
 from dicom_io.source import ReadOptions, Source
 from model.encoder import PATCH_SIDE
-from serving.errors import Code, ServiceError
+from serving.errors import Code, Fault, ServiceError
 from serving.fields import JsonObject, bad, boolean, integer, is_object, kind, size
 
 MAX_CONTAINERS = 500_000
@@ -55,7 +55,7 @@ class Encoding(StrEnum):
 class PredictRequest:
     """A request whose outline is sound: every item stands for itself."""
 
-    items: tuple[Instance | ServiceError, ...]
+    items: tuple[Instance | Fault, ...]
     encoding: Encoding = Encoding.JSON
 
     @property
@@ -138,7 +138,7 @@ def _unwrapped(value: object) -> object:
         try:
             value = orjson.loads(_small(pybase64.b64decode(text, validate=True)))
         except ValueError:
-            return bad("b64 must be the base64 of an instance in JSON.")
+            return bad("b64 must be the base64 of an instance in JSON.").fault
     if is_object(value) and "instance" in value and not any(name in value for name in SOURCE_FIELDS):
         return value["instance"]
     return value
@@ -155,13 +155,13 @@ def _listed_patches(instance: object) -> int:
     return len(patches) if isinstance(patches, list) else 0
 
 
-def _parse_item(value: object) -> Instance | ServiceError:
-    if isinstance(value, ServiceError):
+def _parse_item(value: object) -> Instance | Fault:
+    if isinstance(value, Fault):
         return value
     try:
         return _parse_instance(value)
     except ServiceError as error:
-        return error
+        return error.fault
 
 
 def _parse_instance(value: object) -> Instance:

@@ -9,7 +9,7 @@ import pybase64
 
 from dicom_io.patches import Patch
 from model.encoder import EncoderFacts
-from serving.errors import ServiceError
+from serving.errors import Fault
 from serving.pipeline import Outcome
 from serving.predict import Predictions
 from serving.request import Encoding, Instance, PredictRequest
@@ -40,9 +40,9 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def error_body(error: ServiceError) -> bytes:
+def error_body(fault: Fault) -> bytes:
     """Return the JSON of an answer that fails the whole request."""
-    return orjson.dumps({"error": error.as_json()})
+    return orjson.dumps({"error": fault.as_json()})
 
 
 def display_name(facts: EncoderFacts) -> str:
@@ -70,7 +70,7 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
 
 def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:
     for item, outcome in zip(request.items, outcomes, strict=True):
-        if isinstance(outcome, ServiceError):
+        if isinstance(outcome, Fault):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
             vectors: Iterable[object] = outcome

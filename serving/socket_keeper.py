@@ -226,7 +226,7 @@ def _has_data(connection: socket.socket) -> bool:
 
 def _http_answer() -> bytes:
     error = unavailable("The process that had this request ended; send it again.")
-    body = json.dumps({"error": error.as_json()})
+    body = json.dumps({"error": error.fault.as_json()})
     status = HTTPStatus.SERVICE_UNAVAILABLE
     head = [
         f"HTTP/1.1 {status} {status.phrase}",

@@ -21,7 +21,10 @@ def test_a_description_is_printable_and_short() -> None:
 
 
 def test_an_error_as_json_is_code_and_description() -> None:
-    assert ServiceError(Code.HTTP_ERROR, "why").as_json() == {"code": "HTTP_ERROR", "description": "why"}
+    assert ServiceError(Code.HTTP_ERROR, "why").fault.as_json() == {
+        "code": "HTTP_ERROR",
+        "description": "why",
+    }
 
 
 def test_unavailable_says_when_to_come_back() -> None:

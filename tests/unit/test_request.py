@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from dicom_io.icc_profiles import IccTarget
 from dicom_io.patches import Patch
-from serving.errors import Code, ServiceError
+from serving.errors import Code, Fault, ServiceError
 from serving.request import Instance, parse_request
 
 GOOD: dict[str, Any] = {"raw_image_bytes": "AAAA", "patch_coordinates": [{"x_origin": 1, "y_origin": 2}]}
 FIELD = Code.INVALID_REQUEST_FIELD_ERROR
 
 
-def parse(*instances: object, limit: int = 4000) -> tuple[Instance | ServiceError, ...]:
+def parse(*instances: object, limit: int = 4000) -> tuple[Instance | Fault, ...]:
     return parse_request(json.dumps({"instances": list(instances)}).encode(), limit).items
 
 
@@ -31,8 +31,8 @@ def code_of(instance: object) -> Code:
     before, item, after = parse(GOOD, instance, GOOD)
     assert isinstance(before, Instance)
     assert isinstance(after, Instance)
-    assert isinstance(item, ServiceError), item
-    return item.code
+    assert isinstance(item, Fault), item
+    return Code(item.code)
 
 
 def patched(**changes: object) -> dict[str, object]:
@@ -66,7 +66,7 @@ def test_a_number_beyond_a_double_fails_its_instance_alone() -> None:
     first, second, third = parse_request(body.encode(), 10).items
     assert isinstance(first, Instance)
     assert isinstance(third, Instance)
-    assert isinstance(second, ServiceError)
+    assert isinstance(second, Fault)
     assert second.code is FIELD
 
 
@@ -237,4 +237,4 @@ def test_any_json_is_an_instance_or_a_coded_error(instances: list[object]) -> No
         assert error.code in (FIELD, Code.TOO_MANY_PATCHES_ERROR)
     else:
         assert len(items) == len(instances)
-        assert all(isinstance(item, (Instance, ServiceError)) for item in items)
+        assert all(isinstance(item, (Instance, Fault)) for item in items)

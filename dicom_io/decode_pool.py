@@ -1,0 +1,369 @@
+"""Decoding in helper processes, so that hostile bytes cost their own instance and nothing else.
+
+Decoders are native code. Those of JPEG 2000, HTJ2K, JPEG-LS, RLE, JPEG XL, TIFF and WebP have crashed, hung
+and asked for gigabytes when they met bytes made for it, and such a crash ends every request of its process.
+Baseline JPEG and PNG, which most patches come in, are decoded here: their decoders are simple and well
+tried, and the trip to another process would double what they cost.
+
+A helper decodes one thing at a time. Pixels come back through a memory file that is sealed against
+shrinking: a helper that went bad cannot take away what this process has mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import itertools
+import json
+import logging
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from dicom_io.dicom_file import DicomFile
+from dicom_io.frames import FrameError, FrameFormat, decode_frame, decodes_in_process
+from dicom_io.patches import UInt8Array
+from dicom_io.raster import Raster, RasterFile
+from serving.errors import Code, ServiceError
+
+HELPERS = 2
+"""Helper processes of an HTTP worker at most; each is started when it is first needed."""
+
+EncodedImage = RasterFile | DicomFile
+
+_START_S = 60.0
+_WAIT_S = 120.0
+"""Longest wait for a helper that is free; a job has far stricter bounds."""
+
+_STUCK_S = 60.0
+_BAD_STARTS = 3
+
+_CPU_S = 2
+_CPU_S_PER_MEGAPIXEL = 2
+"""Ten times what the slowest decoder, lossless JPEG 2000, was measured to take."""
+
+_MEMORY = 256 << 20
+_MEMORY_PER_PIXEL = 32
+"""Bytes: JPEG 2000 decodes to 4 bytes a sample, of up to four, and once more into the result."""
+
+_PROFILE_BYTES = 16 << 20
+_COPIED_BELOW = 1 << 20
+"""Smaller results are copied out of their mapping: a process may have some 65,000 mappings only."""
+
+_MAX_PACKET = 1 << 16
+_KEPT = (
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "TZ",
+    "VIRTUAL_ENV",
+)
+
+log = logging.getLogger(__name__)
+
+
+class Undecodable(Exception):
+    """A helper ended twice over the same bytes, or they took too long; the text says which."""
+
+
+class DecodePool:
+    """Decodes images and frames: what is safe here, all else in helpers; safe to use from many threads.
+
+    Parameters
+    ----------
+    helpers:
+        Helper processes at most.
+    """
+
+    def __init__(self, helpers: int = HELPERS) -> None:
+        self._most = helpers
+        self._changed = threading.Condition()
+        self._idle: list[_Helper] = []
+        self._running: set[_Helper] = set()
+        self._count = 0
+        self._waiting: dict[int, float] = {}
+        self._tickets = itertools.count()
+        self._bad_starts = 0
+        self._closed = False
+
+    def image(self, file: EncodedImage, data: bytes, max_pixels: int) -> Raster:
+        """Decode an image whose header has been read.
+
+        Parameters
+        ----------
+        data, max_pixels:
+            What ``file`` was made of.
+
+        Raises
+        ------
+        ServiceError
+            IMAGE_ERROR when it is damaged, or its decoder cannot bear it.
+        """
+        if file.in_process:
+            return file.decode()
+        pixels = file.width * file.height
+        try:
+            answer = self._run(data, 4 * pixels + _PROFILE_BYTES, pixels, {"max_pixels": max_pixels})
+        except Undecodable as error:
+            raise ServiceError(
+                Code.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
+            ) from None
+        if isinstance(answer, _Fault):
+            raise ServiceError(Code(answer.code or Code.IMAGE_ERROR), answer.text)
+        return Raster(*answer)
+
+    def frame(self, data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
+        """Decode a frame as ``decode_frame`` does.
+
+        Raises
+        ------
+        FrameError
+        """
+        if decodes_in_process(data, syntax):
+            return decode_frame(data, syntax, form)
+        parts = [form.width, form.height, form.samples, form.photometric, form.planar]
+        try:
+            answer = self._run(
+                data, form.decoded_bytes, form.width * form.height, {"frame": parts, "syntax": syntax}
+            )
+        except Undecodable as error:
+            raise FrameError(str(error)) from None
+        if isinstance(answer, _Fault):
+            raise FrameError(answer.text)
+        return answer[0]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether helpers can be started, and nothing has waited for one beyond reason."""
+        with self._changed:
+            oldest = min(self._waiting.values(), default=time.monotonic())
+            return self._bad_starts < _BAD_STARTS and time.monotonic() - oldest < _STUCK_S
+
+    def close(self) -> None:
+        """End the helpers."""
+        with self._changed:
+            self._closed = True
+            helpers, self._idle = [*self._idle, *self._running], []
+        for helper in helpers:
+            helper.end()
+
+    def _run(
+        self, data: bytes, room: int, pixels: int, job: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault:
+        bounds = {
+            "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
+            "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
+        }
+        with _memory_of(data, room) as memory:
+            details = {**job, **bounds, "length": len(data), "out": memory.out}
+            try:
+                return self._attempt(memory, details)
+            except _Ended as first:
+                if first.too_slow:
+                    raise Undecodable("it takes longer to decode than an image of its size should") from None
+            # It may have been ended from outside, for want of memory for one: once more, in a new process.
+            try:
+                return self._attempt(memory, details)
+            except _Ended as second:
+                log.warning("bytes that end their decoder", extra={"reason": str(second)})
+                raise Undecodable(f"its decoder ends over it ({second})") from None
+
+    def _attempt(
+        self, memory: _JobMemory, details: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault:
+        with self._helper() as helper:
+            answer = helper.ask(details, memory.fd)
+        if "fault" in answer:
+            return _Fault(str(answer["fault"]), answer.get("code"))
+        return memory.result(answer)
+
+    @contextlib.contextmanager
+    def _helper(self) -> Iterator[_Helper]:
+        helper = self._take()
+        try:
+            yield helper
+        except BaseException:
+            helper.end()
+            raise
+        finally:
+            with self._changed:
+                self._running.discard(helper)
+                if helper.alive and not self._closed:
+                    self._idle.append(helper)
+                else:
+                    self._count -= 1
+                self._changed.notify()
+
+    def _take(self) -> _Helper:
+        ticket, until = next(self._tickets), time.monotonic() + _WAIT_S
+        with self._changed:
+            self._waiting[ticket] = time.monotonic()
+            try:
+                while not self._idle and self._count >= self._most:
+                    if not self._changed.wait(until - time.monotonic()):
+                        raise Undecodable("no decoder became free in time")
+            finally:
+                del self._waiting[ticket]
+            if self._idle:
+                helper = self._idle.pop()
+                self._running.add(helper)
+                return helper
+            self._count += 1
+        return self._started()
+
+    def _started(self) -> _Helper:
+        try:
+            helper = _Helper()
+        except BaseException as error:
+            with self._changed:
+                self._count -= 1
+                self._bad_starts += 1
+                self._changed.notify()
+            if not isinstance(error, (OSError, _Ended)):
+                raise
+            log.error("a decoding helper cannot be started", extra={"reason": str(error)[:200]})
+            raise Undecodable("the service has no decoder at the moment; try again") from None
+        with self._changed:
+            self._bad_starts = 0
+            self._running.add(helper)
+        return helper
+
+
+class _Ended(Exception):
+    """A helper ended, or was ended, before it answered."""
+
+    def __init__(self, status: int | None) -> None:
+        named = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+        super().__init__("no answer" if status is None else named)
+        self.too_slow = status is None or status == -signal.SIGXCPU
+
+
+class _Fault:
+    """What a helper says is wrong with the bytes."""
+
+    def __init__(self, text: str, code: str | None) -> None:
+        self.text, self.code = text, code
+
+
+class _Helper:
+    """One helper process, up and ready.
+
+    Raises
+    ------
+    OSError, _Ended
+        When it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dicom_io.decode_child", str(other.fileno())],
+                pass_fds=[other.fileno()],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders print what they think of hostile bytes
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            other.close()
+        self.alive = True
+        try:
+            self._answer(_START_S)
+        except BaseException:
+            self.end()
+            raise
+
+    def ask(self, details: Mapping[str, Any], fd: int) -> dict[str, Any]:
+        """Send a job and return its answer.
+
+        Raises
+        ------
+        _Ended
+        """
+        with contextlib.suppress(OSError):  # a helper that is gone says so by its status
+            socket.send_fds(self._socket, [json.dumps(details).encode()], [fd])
+        # The system ends a job by its processor time; by the clock only one that is kept from running at all.
+        return self._answer(20.0 + 10 * details["cpu_s"])
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        self._socket.settimeout(seconds)
+        try:
+            packet = self._socket.recv(_MAX_PACKET)
+        except TimeoutError:
+            raise _Ended(None) from None
+        except OSError:
+            packet = b""
+        if not packet:
+            self.alive = False
+            raise _Ended(self._process.wait(_START_S))
+        answer: dict[str, Any] = json.loads(packet)
+        return answer
+
+    def end(self) -> None:
+        """End the process at once."""
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
+class _JobMemory:
+    """A memory file with a job's bytes, and room for what they decode to.
+
+    Attributes
+    ----------
+    out:
+        Where the result begins.
+    """
+
+    def __init__(self, fd: int, out: int) -> None:
+        self.fd, self.out = fd, out
+
+    def result(self, answer: Mapping[str, Any]) -> tuple[UInt8Array, bytes | None]:
+        """Return the pixels, uint8 ``[height, width, channels]``, and the ICC profile."""
+        mapped = np.frombuffer(mmap.mmap(self.fd, 0), np.uint8)
+        shape = tuple(int(length) for length in answer["shape"])
+        end = self.out + int(np.prod(shape))
+        pixels = mapped[self.out : end].reshape(shape)
+        length = answer["profile"]
+        profile = None if length is None else mapped[end : end + int(length)].tobytes()
+        return pixels.copy() if pixels.nbytes < _COPIED_BELOW else pixels, profile
+
+
+@contextlib.contextmanager
+def _memory_of(data: bytes, room: int) -> Iterator[_JobMemory]:
+    out = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
+    fd = os.memfd_create("pathserve-decode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, max(out + room, 1))
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        view, at = memoryview(data), 0
+        while at < len(data):
+            at += os.pwrite(fd, view[at:], at)
+        yield _JobMemory(fd, out)
+    finally:
+        os.close(fd)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a helper needs of the environment: no keys and no tokens."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    # Large blocks go back to the system at once; one thread needs one arena.
+    return kept | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
