@@ -169,23 +169,25 @@ class DecodePool:
         }
         with _memory_of(data, room) as memory:
             details = {**job, **bounds, "length": len(data), "out": memory.out}
-            try:
-                return self._attempt(memory, details)
-            except _Ended as first:
-                if first.too_slow:
-                    raise Undecodable("it takes longer to decode than an image of its size should") from None
-            # It may have been ended from outside, for want of memory for one: once more, in a new process.
-            try:
-                return self._attempt(memory, details)
-            except _Ended as second:
-                log.warning("bytes that end their decoder", extra={"reason": str(second)})
-                raise Undecodable(f"its decoder ends over it ({second})") from None
+            ended = self._attempt(memory, details)
+            if isinstance(ended, _Ended) and not ended.too_slow:
+                # It may have been ended from outside, for want of memory, say: once more in another process.
+                ended = self._attempt(memory, details)
+            if not isinstance(ended, _Ended):
+                return ended
+            log.warning("bytes that end their decoder", extra={"reason": str(ended)})
+            if ended.too_slow:
+                raise Undecodable("it takes longer to decode than an image of its size should")
+            raise Undecodable(f"its decoder ends over it ({ended})")
 
     def _attempt(
         self, memory: _JobMemory, details: Mapping[str, Any]
-    ) -> tuple[UInt8Array, bytes | None] | _Fault:
-        with self._helper() as helper:
-            answer = helper.ask(details, memory.fd)
+    ) -> tuple[UInt8Array, bytes | None] | _Fault | _Ended:
+        try:
+            with self._helper() as helper:
+                answer = helper.ask(details, memory.fd)
+        except _Ended as ended:
+            return ended
         if "fault" in answer:
             return _Fault(str(answer["fault"]), answer.get("code"))
         return memory.result(answer)
@@ -212,6 +214,7 @@ class DecodePool:
         with self._changed:
             self._waiting[ticket] = time.monotonic()
             try:
+                self._drop_ended()
                 while not self._idle and self._count >= self._most:
                     if not self._changed.wait(until - time.monotonic()):
                         raise Undecodable("no decoder became free in time")
@@ -224,6 +227,12 @@ class DecodePool:
             self._count += 1
         return self._started()
 
+    def _drop_ended(self) -> None:
+        """Forget idle helpers that were ended from outside: a job sent to one would fail for nothing."""
+        running = [helper for helper in self._idle if helper.is_running()]
+        self._count -= len(self._idle) - len(running)
+        self._idle = running
+
     def _started(self) -> _Helper:
         try:
             helper = _Helper()
@@ -232,9 +241,9 @@ class DecodePool:
                 self._count -= 1
                 self._bad_starts += 1
                 self._changed.notify()
-            if not isinstance(error, (OSError, _Ended)):
+            if not isinstance(error, OSError):
                 raise
-            log.error("a decoding helper cannot be started", extra={"reason": str(error)[:200]})
+            log.error("a decoding helper cannot be started", extra={"reason": type(error).__name__})
             raise Undecodable("the service has no decoder at the moment; try again") from None
         with self._changed:
             self._bad_starts = 0
@@ -315,6 +324,10 @@ class _Helper:
             raise _Ended(self._process.wait(_START_S))
         answer: dict[str, Any] = json.loads(packet)
         return answer
+
+    def is_running(self) -> bool:
+        """Return whether the process has not ended."""
+        return self._process.poll() is None
 
     def end(self) -> None:
         """End the process at once."""
