@@ -73,17 +73,26 @@ class IccTransform:
                 ImageCms.Intent.PERCEPTUAL,
             )
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-            raise ServiceError(
-                Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
-                f"The image's ICC profile cannot be transformed to {target} from {self._mode}. Embed a "
-                "valid profile, or set extensions.transform_imaging_to_icc_profile to NONE.",
-            ) from error
+            raise _unusable(f"cannot be transformed to {target} from {self._mode}") from error
 
     def __call__(self, pixels: UInt8Array) -> UInt8Array:
         """Map uint8 ``[h, w, channels]`` to uint8 ``[h, w, 3]``."""
         contiguous = np.ascontiguousarray(pixels[:, :, 0] if self._mode == "L" else pixels)
         image = Image.fromarray(contiguous, self._mode)
         return np.asarray(self._transform.apply(image))
+
+
+def _is_whole(profile: bytes) -> bool:
+    """Say whether a profile has as many bytes as its header says (ICC.1:2010, 7.2.2)."""
+    return 0 < int.from_bytes(profile[:4], "big") <= len(profile)
+
+
+def _unusable(what: str) -> ServiceError:
+    return ServiceError(
+        Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+        f"The image's ICC profile {what}. Embed a valid profile, or set "
+        "extensions.transform_imaging_to_icc_profile to NONE.",
+    )
 
 
 class HotTransform:
@@ -147,9 +156,17 @@ class ColourTransforms:
         """Return what maps the image's channels to RGB in the target's colour space.
 
         An image without a profile is not transformed: there is nothing to transform from.
+
+        Raises
+        ------
+        ServiceError
+            INVALID_ICC_PROFILE_TRANSFORM_ERROR when there is a profile that cannot be used: no bytes stand
+            for one that is incomplete or damaged.
         """
         if profile is None or target is IccTarget.NONE:
             return to_rgb
+        if not _is_whole(profile):
+            raise _unusable(f"is incomplete, damaged or unreadable; it cannot be transformed to {target}")
         key = (hashlib.sha256(profile).digest(), target, channels)
         with self._lock:
             if key in self._entries:

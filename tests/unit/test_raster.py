@@ -7,7 +7,6 @@ import struct
 import zlib
 
 import numpy as np
-import pillow_jxl  # noqa: F401  (writes JPEG XL)
 import pytest
 from PIL import Image
 
