@@ -7,13 +7,13 @@ import re
 import numpy as np
 import simplejpeg
 
-from dicom_io.encoded_image import DamagedImage, EncodedImage, check_depth, check_size
+from dicom_io.encoded_image import DAMAGED_PROFILE, DamagedImage, EncodedImage, check_depth, check_size
 from dicom_io.jpeg_markers import (
     JpegColour,
     JpegHeader,
-    as_untransformed,
     read_jpeg_header,
     read_jpeg_icc_profile,
+    rewritten,
 )
 from dicom_io.patches import UInt8Array
 
@@ -61,8 +61,11 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     space = _COLOUR_SPACES.get(header.components)
     if space is None:
         raise DamagedImage(f"it has {header.components} components")
-    if transformed is False and header.components == 3:
-        data = as_untransformed(data)
+    as_rgb = transformed is False and header.components == 3
+    # libjpeg warns of a damaged profile, too; the picture is none the worse for it.
+    without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
+    if as_rgb or without_profile:
+        data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
     try:
         pixels = _strict(data, space)
     except ValueError as error:

@@ -157,19 +157,27 @@ def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
     return profile if len(profile) <= MAX_PROFILE_BYTES else DAMAGED_PROFILE
 
 
-def as_untransformed(data: bytes) -> bytes:
-    """Return a JPEG image of three components marked as RGB, whatever its markers say.
+def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
+    """Return a JPEG image with other markers around the same picture.
 
-    Decoders then leave the components as they are. A JFIF marker would outweigh Adobe's, so it goes.
+    Parameters
+    ----------
+    as_rgb:
+        Mark three components as RGB, so that decoders leave them as they are. A JFIF marker would outweigh
+        Adobe's, so it goes.
+    without_profile:
+        Leave an ICC profile out.
     """
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)  # version 100, flags, transform 0
-    kept, position = [b"\xff\xd8", adobe], 2
+    kept, position = [b"\xff\xd8", adobe if as_rgb else b""], 2
     while True:
         start = position
         marker, segment, position = _next_segment(data, position)
         if marker == _SOS:
             return b"".join([*kept, data[start:]])
-        if not (marker == _APP14 or (marker == _APP0 and segment[:5] == b"JFIF\0")):
+        about_colour = marker == _APP14 or (marker == _APP0 and segment[:5] == b"JFIF\0")
+        is_profile = marker == _APP2 and segment.startswith(_ICC)
+        if not (as_rgb and about_colour) and not (without_profile and is_profile):
             kept.append(data[start:position])
 
 
