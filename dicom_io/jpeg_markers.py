@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,7 @@ _CODINGS = {
 }
 _MAX_SEGMENTS = 10_000
 _MAX_SCANS = 100
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _ICC = b"ICC_PROFILE\0"
 
 
@@ -55,6 +57,8 @@ class JpegHeader:
         Horizontal and vertical factor of each component.
     scans:
         How many scans the components come in.
+    interleaved:
+        Whether the first scan is of all components.
     icc_parts:
         Number, total and bytes of each part of an ICC profile, in the order of the file.
     """
@@ -67,6 +71,7 @@ class JpegHeader:
     process: int
     sampling: tuple[tuple[int, int], ...]
     scans: int
+    interleaved: bool
     icc_parts: tuple[tuple[int, int, bytes], ...]
 
     @property
@@ -76,8 +81,8 @@ class JpegHeader:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether each component comes once, Huffman-coded: decoding is one pass over the bytes."""
-        return self.process in (_BASELINE, _EXTENDED) and self.scans <= self.components
+        """Whether it is Huffman-coded and in one scan: decoded in one pass, and row by row."""
+        return self.process in (_BASELINE, _EXTENDED) and self.scans == 1 and self.interleaved
 
     @property
     def is_subsampled(self) -> bool:
@@ -134,9 +139,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         raise DamagedImage("its header never ends")
     if frame is None:
         raise DamagedImage("it has no frame header")
-    # Within entropy-coded data FF is followed by 00 or a restart's number only, so each of these is a scan.
-    scans = 1 + data.count(b"\xff\xda", position)
-    return _header(*frame, colour, scans, tuple(parts))
+    interleaved = segment[:1] == frame[1][5:6]
+    return _header(*frame, colour, _count_scans(data, position), interleaved, tuple(parts))
 
 
 def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
@@ -190,6 +194,7 @@ def _header(
     segment: bytes,
     colour: JpegColour,
     scans: int,
+    interleaved: bool,
     icc_parts: tuple[tuple[int, int, bytes], ...],
 ) -> JpegHeader:
     try:
@@ -201,7 +206,28 @@ def _header(
     if names == b"RGB" and colour is JpegColour.UNSAID:
         colour = JpegColour.RGB
     sampling = tuple((factor >> 4, factor & 15) for factor in factors)
-    return JpegHeader(width, height, components, colour, precision, process, sampling, scans, icc_parts)
+    return JpegHeader(
+        width, height, components, colour, precision, process, sampling, scans, interleaved, icc_parts
+    )
+
+
+def _count_scans(data: bytes, position: int) -> int:
+    """Count the scans from within the first one; further images behind the end do not count."""
+    if data.find(b"\xff\xda", position) < 0:
+        return 1
+    for scans in range(1, _MAX_SCANS + 2):
+        while True:
+            # Within a scan FF is followed by 00 or a restart's number, else it is a marker.
+            found = _MARKER.search(data, position)
+            if found is None or data[found.start() + 1] == _EOI:
+                return scans
+            try:
+                marker, _, position = _next_segment(data, found.start())
+            except DamagedImage:
+                return scans
+            if marker == _SOS:
+                break
+    return scans
 
 
 def _next_segment(data: bytes, position: int) -> tuple[int, bytes, int]:

@@ -16,18 +16,23 @@ from dicom_io.encoded_image import (
     check_depth,
     check_size,
 )
+from dicom_io.jpeg import decode_jpeg
+from dicom_io.jpeg_markers import read_jpeg_header
 from dicom_io.patches import UInt8Array
 from dicom_io.pillow_pixels import pillow_pixels
 from serving.errors import Code, ServiceError
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0")
 
 _WIDTH, _LENGTH, _BITS, _SAMPLES, _FORMAT, _PROFILE = 256, 257, 258, 277, 339, 34675
 _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 274, 322, 323
+_COMPRESSION, _JPEG_TABLES, _JPEG = 259, 347, 7
+_PLACES = ((324, 325), (273, 279))  # offsets and byte counts of tiles, or of strips
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 13: 4, 16: 8}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _MAX_ENTRIES = 1000
 _MAX_VALUES = 16
+_MAX_TILES = 1_000_000
 _SMALL_TILE = 2048 * 2048
 
 
@@ -48,7 +53,7 @@ class Directory:
     fields: dict[int, Field]
     data: bytes
 
-    def numbers(self, tag: int, default: int) -> tuple[int, ...]:
+    def numbers(self, tag: int, default: int, at_most: int = _MAX_VALUES) -> tuple[int, ...]:
         """Return the first values of a field.
 
         Raises
@@ -59,10 +64,15 @@ class Directory:
         field = self.fields.get(tag)
         if field is None:
             return (default,)
-        code, count = _NUMBERS.get(field.kind), min(field.count, _MAX_VALUES)
+        code, count = _NUMBERS.get(field.kind), min(field.count, at_most)
         if code is None or not count or field.at + count * _SIZES[field.kind] > len(self.data):
             raise DamagedImage(f"its field {tag} is damaged")
         return struct.unpack_from(f"{self.order}{count}{code}", self.data, field.at)
+
+    def contents(self, tag: int) -> bytes | None:
+        """Return a field's bytes, ``None`` where there is no such field; fewer than it says at the end."""
+        field = self.fields.get(tag)
+        return None if field is None else self.data[field.at : field.at + field.count]
 
     def number(self, tag: int, default: int = 0) -> int:
         """Return the first value of a field."""
@@ -86,6 +96,7 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
     check_depth(max(directory.numbers(_BITS, 1)), plain=plain)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
+        _check_jpegs(directory)
         try:
             image = _AsStored(io.BytesIO(_upright(directory)))
         except Exception as error:  # Pillow raises anything at hostile bytes
@@ -148,6 +159,22 @@ def _check_tiles(directory: Directory, width: int, height: int, max_pixels: int)
         )
 
 
+def _check_jpegs(directory: Directory) -> None:
+    """Hold JPEG-compressed tiles or strips to be whole: libtiff keeps libjpeg's warnings to itself."""
+    if directory.number(_COMPRESSION, 1) != _JPEG:
+        return
+    tables = directory.contents(_JPEG_TABLES) or b"\xff\xd8\xff\xd9"
+    offsets, counts = next((p for p in _PLACES if p[0] in directory.fields), _PLACES[1])
+    places = zip(
+        directory.numbers(offsets, 0, _MAX_TILES), directory.numbers(counts, 0, _MAX_TILES), strict=False
+    )
+    for start, size in places:
+        jpeg = tables[:-2] + directory.data[start + 2 : start + size]
+        header = read_jpeg_header(jpeg)
+        header.require_decodable()
+        decode_jpeg(jpeg, header)
+
+
 def _upright(directory: Directory) -> bytes:
     """Return the file with an orientation of 1, by which Pillow would exchange width and height."""
     field = directory.fields.get(_ORIENTATION)
@@ -158,9 +185,8 @@ def _upright(directory: Directory) -> bytes:
 
 
 def _profile(directory: Directory) -> bytes | None:
-    field = directory.fields.get(_PROFILE)
-    if field is None:
+    profile = directory.contents(_PROFILE)
+    if profile is None:
         return None
-    profile = directory.data[field.at : field.at + field.count]
-    whole = len(profile) == field.count <= MAX_PROFILE_BYTES and field.kind in (1, 7)
+    whole = len(profile) == directory.fields[_PROFILE].count <= MAX_PROFILE_BYTES
     return profile if whole else DAMAGED_PROFILE
