@@ -25,7 +25,7 @@ from dicom_io.validation import PHOTOMETRIC
 from serving.errors import Code, ServiceError
 
 _PREAMBLE_BYTES = 132
-_READS_AT_MOST = 200_000
+_READS_AT_MOST = 50_000
 
 
 def is_dicom_file(data: bytes) -> bool:

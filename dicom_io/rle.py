@@ -51,7 +51,7 @@ def _unfold(segment: bytes, size: int) -> UInt8Array:
     """Undo PackBits into a buffer that cannot grow; a segment may be padded to an even length."""
     try:
         unfolded = imagecodecs.packbits_decode(segment, out=bytearray(size + 1))
-    except imagecodecs.ImcdError as error:
+    except Exception as error:  # the decoder raises anything at hostile bytes
         raise DamagedImage("an RLE segment is cut off, or longer than the frame") from error
     if not size <= len(unfolded) <= size + 1:
         raise DamagedImage(f"an RLE segment has {len(unfolded)} bytes, {size} are needed")

@@ -243,6 +243,7 @@ CODINGS: dict[str, Coding] = {
         "YBR_ICT",
         _htj2k_lossy,
         lambda t: np.asarray(imagecodecs.htj2k_decode(_htj2k_lossy(t))),
+        tolerance=1,
     ),
     "RLE": Coding("1.2.840.10008.1.2.5", "RGB", _rle),
 }

@@ -58,7 +58,7 @@ def test_lossless_formats_give_the_same_pixels(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JXL", "JPEG2000"])
 def test_lossy_formats_give_nearly_the_same_pixels(kind: str) -> None:
-    options = {
+    options: dict[str, object] = {
         "JPEG2000": {"quality_layers": [20], "irreversible": True},
         "JXL": {"distance": 1.0},
     }.get(kind, {"quality": 90})
