@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
+from dicom_io.dicom_file import DicomFile, is_dicom_file
 from dicom_io.frames import FrameError, FrameFormat, decode_frame
 from dicom_io.raster import RasterFile
 from serving.errors import ServiceError
@@ -83,8 +84,10 @@ def _serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            pipe.send(
-                decode_frame(data, syntax, form) if syntax else RasterFile(data, MAX_PIXELS).decode().pixels
-            )
+            if syntax:
+                pipe.send(decode_frame(data, syntax, form))
+            else:
+                kind = DicomFile if is_dicom_file(data) else RasterFile
+                pipe.send(kind(data, MAX_PIXELS).decode().pixels)
         except (FrameError, ServiceError):
             pipe.send(None)

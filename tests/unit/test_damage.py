@@ -17,7 +17,7 @@ from PIL import Image
 
 from dicom_io.frames import NATIVE, FrameFormat
 from tests.support.decode_child import DecodeChild
-from tests.support.slides import CODINGS, stained
+from tests.support.slides import CODINGS, stained, ybr_to_rgb
 from tests.support.tissue import UInt8Array, encode
 
 TILE = np.ascontiguousarray(stained(64, 64))
@@ -95,7 +95,10 @@ def test_a_frame_with_a_flipped_bit_is_what_another_decoder_sees_or_an_error(
     assert pixels.shape == truth(name).shape
     if name in ("JPEG", "JPEG gray") or name.startswith(("JPEG 2000", "HTJ2K")):
         other = np.atleast_3d(np.asarray(Image.open(io.BytesIO(data))))  # libjpeg and OpenJPEG of Pillow
-        assert np.abs(pixels.astype(int) - other).max() <= 1
+        seen = [other]
+        if "YBR" in CODINGS[name].photometric:  # the flip may be that of the component transform's flag
+            seen.append(ybr_to_rgb(other))
+        assert min(np.abs(pixels.astype(int) - one).max() for one in seen) <= 1
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -58,10 +58,11 @@ def test_lossless_formats_give_the_same_pixels(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "JXL", "JPEG2000"])
 def test_lossy_formats_give_nearly_the_same_pixels(kind: str) -> None:
-    options: dict[str, object] = {
+    settings: dict[str, dict[str, object]] = {
         "JPEG2000": {"quality_layers": [20], "irreversible": True},
         "JXL": {"distance": 1.0},
-    }.get(kind, {"quality": 90})
+    }
+    options = settings.get(kind, {"quality": 90})
     pixels = decode(encode(tissue(), kind, **options)).astype(int)
     assert np.abs(pixels - tissue()).mean() < 6
 
