@@ -13,7 +13,7 @@ import numpy as np
 
 from dicom_io.encoded_image import DamagedImage
 from dicom_io.jp2 import SIGNATURE as JP2_SIGNATURE
-from dicom_io.jp2 import read_jp2
+from dicom_io.jp2 import read_jp2, require_plain
 from dicom_io.jpeg import decode_jpeg, is_transformed
 from dicom_io.jpeg2000 import START as JPEG_2000_START
 from dicom_io.jpeg2000 import decode_codestream, is_high_throughput, read_codestream, require_whole
@@ -170,7 +170,11 @@ def _require_size(size: tuple[int, int], form: FrameFormat) -> None:
 
 def _jpeg2000(data: bytes, form: FrameFormat) -> UInt8Array:
     """Decode JPEG 2000 or HTJ2K: what the codestream says of its colours outweighs the label."""
-    codestream = read_jp2(data).codestream if data.startswith(JP2_SIGNATURE) else data
+    codestream = data
+    if data.startswith(JP2_SIGNATURE):
+        file = read_jp2(data)
+        require_plain(file)
+        codestream = file.codestream
     stream = read_codestream(codestream)
     _require_size((stream.width, stream.height), form)
     if stream.bits != 8 or stream.signed or len(stream.components) != form.samples:

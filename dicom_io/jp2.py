@@ -116,6 +116,19 @@ def read_jp2(data: bytes) -> Jp2:
     )
 
 
+def require_plain(file: Jp2) -> None:
+    """Hold the components of a frame within boxes to be its samples, in their order.
+
+    Raises
+    ------
+    DamagedImage
+        When they go through a palette, or are in another order.
+    """
+    order = [(channel, what) for channel, kind, what in file.definitions if kind == _COLOUR]
+    if file.mapping or any(what not in (_WHOLE_IMAGE, channel + 1) for channel, what in order):
+        raise DamagedImage("its JP2 boxes give its components another meaning")
+
+
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = 0
     for _ in range(_MAX_BOXES):

@@ -96,7 +96,7 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
     check_depth(max(directory.numbers(_BITS, 1)), plain=plain)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
-        _check_jpegs(directory)
+        _check_jpegs(directory, _tile_at_most(width, height, max_pixels))
         try:
             image = _AsStored(io.BytesIO(_upright(directory)))
         except Exception as error:  # Pillow raises anything at hostile bytes
@@ -151,7 +151,7 @@ class _AsStored(TiffImagePlugin.TiffImageFile):
 def _check_tiles(directory: Directory, width: int, height: int, max_pixels: int) -> None:
     """Refuse tiles that are far larger than the image: a decoder allocates a whole one."""
     across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_LENGTH)
-    if across * down > min(max(4 * width * height, _SMALL_TILE), max(max_pixels, _SMALL_TILE)):
+    if across * down > _tile_at_most(width, height, max_pixels):
         raise ServiceError(
             Code.IMAGE_DIMENSION_ERROR,
             f"The TIFF image of {width}x{height} pixels has tiles of {across}x{down}; write it with tiles "
@@ -159,7 +159,12 @@ def _check_tiles(directory: Directory, width: int, height: int, max_pixels: int)
         )
 
 
-def _check_jpegs(directory: Directory) -> None:
+def _tile_at_most(width: int, height: int, max_pixels: int) -> int:
+    """Return how many pixels a tile may have, of an image of this size."""
+    return max(min(4 * width * height, max_pixels), _SMALL_TILE)
+
+
+def _check_jpegs(directory: Directory, at_most: int) -> None:
     """Hold JPEG-compressed tiles or strips to be whole: libtiff keeps libjpeg's warnings to itself."""
     if directory.number(_COMPRESSION, 1) != _JPEG:
         return
@@ -172,6 +177,8 @@ def _check_jpegs(directory: Directory) -> None:
         jpeg = tables[:-2] + directory.data[start + 2 : start + size]
         header = read_jpeg_header(jpeg)
         header.require_decodable()
+        if header.width * header.height > at_most:
+            raise DamagedImage("a JPEG image within it is larger than itself")
         decode_jpeg(jpeg, header)
 
 

@@ -100,6 +100,13 @@ def test_a_hole_in_a_jpeg_within_is_an_error(options: dict[str, object]) -> None
     assert refusal(bytes(data)).code is Code.IMAGE_ERROR
 
 
+def test_a_jpeg_within_that_is_larger_than_the_image_is_refused_before_it_is_allocated() -> None:
+    data = bytearray(written(compression="jpeg", photometric="rgb"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = (60_000).to_bytes(2, "big") * 2
+    assert "larger than itself" in str(refusal(bytes(data)))
+
+
 def test_a_profile_that_reaches_beyond_the_file_is_known_as_damaged() -> None:
     profile = bytes(range(256)) * 3
     data = written(extratags=[(_PROFILE, 7, len(profile), profile, True)])
