@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import math
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageCms
 
+from dicom_io.caches import SharedCache
 from dicom_io.icc_profiles import IccTarget, target_profile
 from dicom_io.icc_table import IccTable, shared_table
 from dicom_io.patches import UInt8Array
@@ -21,6 +22,11 @@ from serving.errors import Code, ServiceError
 
 HOT_PIXELS = 1000 * 224 * 224
 """Pixels after which a transform gets a table: about what making one costs."""
+
+_TRANSFORM_BYTES = 1 << 20
+"""What lcms2 keeps for a transform besides its profile's own tables: a grid of 33 or 49 points an axis."""
+
+_BUILD_S = 60.0
 
 MAX_TABLES = 2
 """Tables that a process makes in its life, 64 MB each."""
@@ -73,17 +79,26 @@ class IccTransform:
                 ImageCms.Intent.PERCEPTUAL,
             )
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-            raise ServiceError(
-                Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
-                f"The image's ICC profile cannot be transformed to {target} from {self._mode}. Embed a "
-                "valid profile, or set extensions.transform_imaging_to_icc_profile to NONE.",
-            ) from error
+            raise _unusable(f"cannot be transformed to {target} from {self._mode}") from error
 
     def __call__(self, pixels: UInt8Array) -> UInt8Array:
         """Map uint8 ``[h, w, channels]`` to uint8 ``[h, w, 3]``."""
         contiguous = np.ascontiguousarray(pixels[:, :, 0] if self._mode == "L" else pixels)
         image = Image.fromarray(contiguous, self._mode)
         return np.asarray(self._transform.apply(image))
+
+
+def _is_whole(profile: bytes) -> bool:
+    """Say whether a profile has as many bytes as its header says (ICC.1:2010, 7.2.2)."""
+    return 0 < int.from_bytes(profile[:4], "big") <= len(profile)
+
+
+def _unusable(what: str) -> ServiceError:
+    return ServiceError(
+        Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+        f"The image's ICC profile {what}. Embed a valid profile, or set "
+        "extensions.transform_imaging_to_icc_profile to NONE.",
+    )
 
 
 class HotTransform:
@@ -124,8 +139,8 @@ class ColourTransforms:
     ----------
     profiles:
         Target profiles that replace the built-in ones.
-    max_entries:
-        Transforms that are kept; the least recently used one is dropped first.
+    max_bytes:
+        What the transforms that are kept may take; the least recently used one is dropped first.
     folder:
         Where tables of much used transforms are shared with other processes.
     """
@@ -133,36 +148,39 @@ class ColourTransforms:
     def __init__(
         self,
         profiles: Mapping[IccTarget, bytes] | None = None,
-        max_entries: int = 32,
+        max_bytes: int = 64 << 20,
         folder: Path | None = None,
     ) -> None:
         self._profiles = profiles or {}
-        self._max_entries = max_entries
         self._folder = folder
         self._tables = 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[bytes, IccTarget, int], ToRgb] = OrderedDict()
+        self._transforms: SharedCache[tuple[bytes, IccTarget, int], ToRgb] = SharedCache(max_bytes, math.inf)
 
     def to_rgb(self, profile: bytes | None, target: IccTarget, channels: int) -> ToRgb:
         """Return what maps the image's channels to RGB in the target's colour space.
 
         An image without a profile is not transformed: there is nothing to transform from.
+
+        Raises
+        ------
+        ServiceError
+            INVALID_ICC_PROFILE_TRANSFORM_ERROR when there is a profile that cannot be used: no bytes stand
+            for one that is incomplete or damaged.
         """
         if profile is None or target is IccTarget.NONE:
             return to_rgb
-        key = (hashlib.sha256(profile).digest(), target, channels)
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key]
-        plain = IccTransform(profile, target, channels, self._profiles.get(target))
-        name = f"{key[0].hex()}-{target.lower()}"
-        transform = HotTransform(plain, lambda: self._table(name, plain)) if channels == 3 else plain
-        with self._lock:
-            self._entries[key] = transform
-            while len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
-        return transform
+        if not _is_whole(profile):
+            raise _unusable(f"is incomplete, damaged or unreadable; it cannot be transformed to {target}")
+        digest = hashlib.sha256(profile).digest()
+
+        def make() -> tuple[ToRgb, int]:
+            plain = IccTransform(profile, target, channels, self._profiles.get(target))
+            name = f"{digest.hex()}-{target.lower()}"
+            transform = HotTransform(plain, lambda: self._table(name, plain)) if channels == 3 else plain
+            return transform, _TRANSFORM_BYTES + 2 * len(profile)
+
+        return self._transforms.get((digest, target, channels), make, _BUILD_S)
 
     def _table(self, name: str, transform: IccTransform) -> IccTable | None:
         with self._lock:

@@ -38,7 +38,8 @@ from serving.errors import Code, ServiceError
 HELPERS = 2
 """Helper processes of an HTTP worker at most; each is started when it is first needed."""
 
-EncodedImage = RasterFile | DicomFile
+ImageFile = RasterFile | DicomFile
+"""An image whose header has been read."""
 
 _START_S = 60.0
 _WAIT_S = 120.0
@@ -99,7 +100,7 @@ class DecodePool:
         self._bad_starts = 0
         self._closed = False
 
-    def image(self, file: EncodedImage, data: bytes, max_pixels: int) -> Raster:
+    def image(self, file: ImageFile, data: bytes, max_pixels: int) -> Raster:
         """Decode an image whose header has been read.
 
         Parameters

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import io
 
-import pydicom
+from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 
-from dicom_io.frames import DECODERS, DEFLATED_LE, NATIVE, FrameError, FrameFormat, decode_frame
-from dicom_io.raster import Raster, check_size
+from dicom_io.encoded_image import DAMAGED_PROFILE, check_size
+from dicom_io.frames import (
+    DECODERS,
+    DEFLATED_LE,
+    IMPLICIT_LE,
+    NATIVE,
+    FrameError,
+    FrameFormat,
+    decode_frame,
+    decodes_in_process,
+)
+from dicom_io.raster import Raster
 from dicom_io.validation import PHOTOMETRIC
 from serving.errors import Code, ServiceError
 
-_TRANSFER_SYNTAX_UID = b"\x02\x00\x10\x00UI"
-_META_AT_MOST = 4096
+_PREAMBLE_BYTES = 132
+_READS_AT_MOST = 50_000
 
 
 def is_dicom_file(data: bytes) -> bool:
@@ -24,6 +36,13 @@ def is_dicom_file(data: bytes) -> bool:
 class DicomFile:
     """A DICOM file whose header has been read and found acceptable.
 
+    Attributes
+    ----------
+    width, height:
+        Pixels.
+    in_process:
+        Whether decoding is safe and bounded enough for a process that serves others, too.
+
     Raises
     ------
     ServiceError
@@ -33,10 +52,7 @@ class DicomFile:
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
         try:
-            self._syntax = _transfer_syntax(data)
-            if self._syntax == DEFLATED_LE or self._syntax not in DECODERS:
-                raise _unsupported(f"its transfer syntax {self._syntax} is not supported in a file")
-            self._dataset = pydicom.dcmread(io.BytesIO(data))
+            self._syntax, self._dataset = _read(data)
             frames = int(self._dataset.get("NumberOfFrames") or 1)
             self._form = FrameFormat(
                 int(self._dataset.Columns),
@@ -46,20 +62,28 @@ class DicomFile:
                 int(self._dataset.get("PlanarConfiguration") or 0),
             )
             bits = int(self._dataset.BitsAllocated)
+            signed = int(self._dataset.get("PixelRepresentation") or 0)
         except ServiceError:
             raise
         except Exception as error:  # pydicom raises anything at hostile bytes
             raise _unsupported("it is damaged or holds no image") from error
         if frames != 1:
             raise _unsupported(f"it has {frames} frames; put it into a DICOM store and name it by dicom_path")
-        if bits != 8 or self._form.photometric not in PHOTOMETRIC or self._form.samples not in (1, 3):
+        if (
+            bits != 8
+            or signed
+            or self._form.photometric not in PHOTOMETRIC
+            or self._form.samples not in (1, 3)
+        ):
             raise _unsupported(
                 f"it has {bits} bits, {self._form.samples} samples, {self._form.photometric}; "
                 "8-bit gray or colour is needed"
             )
         self.width, self.height = self._form.width, self._form.height
-        check_size(self.width, self.height, max_pixels)
-        self.in_process = self._syntax in NATIVE
+        check_size(self.width, self.height, max_pixels, self._form.samples)
+        self._frame = self._pixels()
+        del self._dataset.PixelData
+        self.in_process = decodes_in_process(self._frame, self._syntax)
 
     def decode(self) -> Raster:
         """Decode the image.
@@ -70,27 +94,59 @@ class DicomFile:
             IMAGE_ERROR when its pixels are cut off or damaged.
         """
         try:
-            pixels: bytes = self._dataset.PixelData
-            if self._syntax not in NATIVE:
-                pixels = next(generate_frames(pixels, number_of_frames=1))
-            return Raster(decode_frame(pixels, self._syntax, self._form), self._icc_profile())
+            return Raster(decode_frame(self._frame, self._syntax, self._form), self._icc_profile())
         except FrameError as error:
             raise _unsupported(f"its pixels cannot be decoded: {error}") from error
-        except Exception as error:
+
+    def _pixels(self) -> bytes:
+        """Return the frame's bytes."""
+        try:
+            pixels: bytes = self._dataset.PixelData
+            if self._syntax in NATIVE:
+                return pixels
+            return next(generate_frames(pixels, number_of_frames=1))
+        except Exception as error:  # pydicom raises anything at hostile bytes
             raise _unsupported("its pixels are missing or damaged") from error
 
     def _icc_profile(self) -> bytes | None:
-        paths = self._dataset.get("OpticalPathSequence") or []
-        holder = paths[0] if paths and "ICCProfile" in paths[0] else self._dataset
-        profile = holder.get("ICCProfile")
-        return bytes(profile) if profile else None
+        try:
+            paths = self._dataset.get("OpticalPathSequence") or []
+            holder = paths[0] if paths and "ICCProfile" in paths[0] else self._dataset
+            profile = holder.get("ICCProfile")
+            return bytes(profile) if profile else None
+        except Exception:  # pydicom raises anything at hostile bytes
+            return DAMAGED_PROFILE
 
 
-def _transfer_syntax(data: bytes) -> str:
-    """Return the transfer syntax (0002,0010) before anything is inflated (PS3.10, section 7.1)."""
-    at = data.find(_TRANSFER_SYNTAX_UID, 132, 132 + _META_AT_MOST)
-    length = int.from_bytes(data[at + 6 : at + 8], "little")
-    return data[at + 8 : at + 8 + length].rstrip(b"\0 ").decode("ascii") if at > 0 else "unknown"
+class _BoundedReads(io.BytesIO):
+    """Ends the reading of a file of very many tiny elements, each of which costs time."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, a bounded number of times."""
+        self.reads += 1
+        if self.reads > _READS_AT_MOST:
+            raise ValueError("the DICOM file has too many elements")
+        return super().read(size)
+
+
+def _read(data: bytes) -> tuple[str, Dataset]:
+    """Return the transfer syntax that the file meta information says, and the data set.
+
+    Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read.
+    """
+    file = _BoundedReads(data)
+    file.seek(_PREAMBLE_BYTES)
+    meta = read_dataset(file, False, True, stop_when=_after_meta)
+    syntax = str(meta.TransferSyntaxUID)
+    if syntax == DEFLATED_LE or syntax not in DECODERS:
+        raise _unsupported(f"its transfer syntax {syntax} is not supported in a file")
+    return syntax, read_dataset(file, syntax == IMPLICIT_LE, True)
+
+
+def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 2
 
 
 def _unsupported(reason: str) -> ServiceError:

@@ -6,29 +6,47 @@ Colours follow the codestream where it says how they are coded, else the photome
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
-import imagecodecs
 import numpy as np
-import numpy.typing as npt
-import simplejpeg
 
-from dicom_io.jpeg_markers import JpegColour, read_jpeg_header
-from dicom_io.jxl_header import read_jxl_header
+from dicom_io.encoded_image import DamagedImage
+from dicom_io.jp2 import SIGNATURE as JP2_SIGNATURE
+from dicom_io.jp2 import read_jp2, require_plain
+from dicom_io.jpeg import decode_jpeg, is_transformed
+from dicom_io.jpeg2000 import START as JPEG_2000_START
+from dicom_io.jpeg2000 import decode_codestream, is_high_throughput, read_codestream, require_whole
+from dicom_io.jpeg_ls import decode_jpeg_ls, read_jpeg_ls_header
+from dicom_io.jpeg_markers import read_jpeg_header
+from dicom_io.jxl import checked_jxl_header, decode_jxl
+from dicom_io.jxl_header import is_jxl
 from dicom_io.patches import UInt8Array
+from dicom_io.rle import decode_rle
+from dicom_io.ybr import ybr_full_to_rgb
 
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 RLE = "1.2.840.10008.1.2.5"
+_JPEG_LS = "1.2.840.10008.1.2.4.81"
+_JPEG_2000 = "1.2.840.10008.1.2.4.91"
+_JPEG_XL = "1.2.840.10008.1.2.4.112"
+_HTJ2K = "1.2.840.10008.1.2.4.203"
+
+_JPEG_PROCESSES = {
+    0xC0: JPEG_BASELINE,
+    0xC1: "1.2.840.10008.1.2.4.51",
+    0xC2: JPEG_BASELINE,  # progressive has no syntax any more; some writers put it under this one
+    0xC3: "1.2.840.10008.1.2.4.70",
+    0xF7: _JPEG_LS,
+}
+"""Transfer syntaxes by a JPEG image's frame header (ITU-T T.81, table B.1)."""
 
 NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE})
 _SUBSAMPLED = "YBR_FULL_422"
-_SOF55 = b"\xff\xf7"  # JPEG-LS (ITU-T T.87, C.1.1)
+_LUMA_AND_CHROMA = frozenset({"YBR_FULL", _SUBSAMPLED, "YBR_ICT", "YBR_RCT"})
 
 
 class FrameError(ValueError):
@@ -66,7 +84,6 @@ class FrameFormat:
 
 
 Decoder = Callable[[bytes, FrameFormat], UInt8Array]
-_SizeReader = Callable[[bytes], tuple[int, int]]
 
 
 def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
@@ -92,6 +109,8 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
         pixels = np.asarray(DECODERS[syntax](data, form))
     except FrameError:
         raise
+    except DamagedImage as error:
+        raise FrameError(str(error)) from error
     except Exception as error:  # decoders raise anything at hostile bytes
         raise FrameError(f"it does not decode as {syntax}") from error
     if pixels.dtype != np.uint8:
@@ -105,20 +124,6 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
             f"{form.width}x{form.height} with {form.samples}"
         )
     return 255 - pixels if form.photometric == "MONOCHROME1" else pixels
-
-
-def decodes_in_process(data: bytes, syntax: str) -> bool:
-    """Say whether a frame is safe to decode in this process."""
-    return syntax in NATIVE or syntax == JPEG_BASELINE
-
-
-def ybr_full_to_rgb(pixels: UInt8Array) -> UInt8Array:
-    """Convert full-range YCbCr to RGB (PS3.3, C.7.6.3.1.2), uint8 ``[h, w, 3]``.
-
-    The constants are CCIR 601's; JPEG's own conversion is the same.
-    """
-    swapped = np.ascontiguousarray(pixels[:, :, (0, 2, 1)])  # OpenCV wants Y, Cr, Cb
-    return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB), np.uint8)
 
 
 def _is_ybr(form: FrameFormat) -> bool:
@@ -149,31 +154,12 @@ def _from_422(flat: UInt8Array, form: FrameFormat) -> UInt8Array:
 
 
 def _jpeg(data: bytes, form: FrameFormat) -> UInt8Array:
-    try:
-        header = read_jpeg_header(data)
-    except ValueError as error:
-        raise FrameError(str(error)) from error
-    if (header.width, header.height) != (form.width, form.height) or header.precision != 8:
-        raise FrameError(f"it is {header.width}x{header.height} of {header.precision} bits")
-    if header.components == 1:
-        return np.asarray(simplejpeg.decode_jpeg(data, "GRAY", strict=True))
-    raw = header.colour is JpegColour.RGB or (
-        header.colour is JpegColour.UNSAID and form.photometric == "RGB"
-    )
-    if raw:
-        return np.asarray(imagecodecs.jpeg8_decode(data, colorspace="RGB", outcolorspace="RGB"))
-    return np.asarray(simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False, strict=True))
-
-
-def _converted(decode: Callable[[bytes], npt.NDArray[np.generic]], size: _SizeReader) -> Decoder:
-    """Return a decoder whose codestream undoes its own colour transform, but not YBR_FULL."""
-
-    def decoder(data: bytes, form: FrameFormat) -> UInt8Array:
-        _require_size(size(data), form)
-        pixels: UInt8Array = np.asarray(decode(data))
-        return ybr_full_to_rgb(pixels) if _is_ybr(form) and pixels.dtype == np.uint8 else pixels
-
-    return decoder
+    header = read_jpeg_header(data)
+    _require_size((header.width, header.height), form)
+    header.require_decodable()
+    if header.components != form.samples:
+        raise FrameError(f"it has {header.components} samples, the metadata say {form.samples}")
+    return decode_jpeg(data, header, transformed=is_transformed(header, form.photometric))
 
 
 def _require_size(size: tuple[int, int], form: FrameFormat) -> None:
@@ -182,66 +168,87 @@ def _require_size(size: tuple[int, int], form: FrameFormat) -> None:
         raise FrameError(f"it is {size[0]}x{size[1]}, the metadata say {form.width}x{form.height}")
 
 
-def _jpeg2000_size(data: bytes) -> tuple[int, int]:
-    start = data.find(b"\xff\x4f\xff\x51")  # SOC and SIZ (ITU-T T.800, A.5.1)
-    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
-    return right - left, bottom - top
+def _jpeg2000(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode JPEG 2000 or HTJ2K: what the codestream says of its colours outweighs the label."""
+    codestream = data
+    if data.startswith(JP2_SIGNATURE):
+        file = read_jp2(data)
+        require_plain(file)
+        codestream = file.codestream
+    stream = read_codestream(codestream)
+    _require_size((stream.width, stream.height), form)
+    if stream.bits != 8 or stream.signed or len(stream.components) != form.samples:
+        raise FrameError(
+            f"it has {len(stream.components)} {'signed ' if stream.signed else ''}samples of {stream.bits} "
+            f"bits, the metadata say {form.samples} of 8"
+        )
+    require_whole(codestream, stream)
+    pixels = decode_codestream(codestream, stream)
+    is_rgb = stream.transformed or stream.is_subsampled or form.photometric not in _LUMA_AND_CHROMA
+    return pixels if is_rgb or form.samples == 1 else ybr_full_to_rgb(pixels)
 
 
-def _jpeg_ls_size(data: bytes) -> tuple[int, int]:
-    height, width = struct.unpack_from(">2H", data, data.index(_SOF55) + 5)
-    return width, height
+def _jpeg_ls(data: bytes, form: FrameFormat) -> UInt8Array:
+    header = read_jpeg_ls_header(data)
+    _require_size((header.width, header.height), form)
+    if header.precision != 8 or header.components != form.samples:
+        raise FrameError(
+            f"it has {header.components} samples of {header.precision} bits, the metadata say "
+            f"{form.samples} of 8"
+        )
+    pixels = decode_jpeg_ls(data)
+    return ybr_full_to_rgb(pixels) if _is_ybr(form) else pixels
 
 
 def _rle(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode RLE Lossless: a segment for each sample (PS3.5, annex G)."""
-    size = form.width * form.height
-    flat = np.frombuffer(imagecodecs.dicomrle_decode(data, np.dtype(np.uint8)), np.uint8)
-    plane, rest = divmod(len(flat), form.samples)
-    if rest or not size <= plane <= size + 1:  # a segment may be padded to an even length
-        raise FrameError(f"it has {len(flat)} bytes, {size * form.samples} are needed")
-    planes = flat.reshape(form.samples, plane)[:, :size]
-    pixels = planes.reshape(form.samples, form.height, form.width).transpose(1, 2, 0)
+    pixels = decode_rle(data, form.width, form.height, form.samples)
     return ybr_full_to_rgb(pixels) if _is_ybr(form) else pixels
 
 
 def _jpeg_xl(data: bytes, form: FrameFormat) -> UInt8Array:
-    header = read_jxl_header(data)
+    header = checked_jxl_header(data)
     _require_size((header.width, header.height), form)
-    return np.asarray(imagecodecs.jpegxl_decode(data, numthreads=1))
+    if header.bits_per_sample != 8 or header.is_float or header.samples != form.samples:
+        raise FrameError(
+            f"it has {header.samples} samples of {header.bits_per_sample} bits, the metadata say "
+            f"{form.samples} of 8"
+        )
+    return decode_jxl(data, header)
 
-
-_J2K = _converted(lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1), _jpeg2000_size)
-_HTJ2K = _converted(imagecodecs.htj2k_decode, _jpeg2000_size)
-_JPEG_LS = _converted(imagecodecs.jpegls_decode, _jpeg_ls_size)
 
 DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(NATIVE, _native),
     JPEG_BASELINE: _jpeg,
     "1.2.840.10008.1.2.4.51": _jpeg,
-    "1.2.840.10008.1.2.4.80": _JPEG_LS,
-    "1.2.840.10008.1.2.4.81": _JPEG_LS,
-    "1.2.840.10008.1.2.4.90": _J2K,
-    "1.2.840.10008.1.2.4.91": _J2K,
+    "1.2.840.10008.1.2.4.80": _jpeg_ls,
+    _JPEG_LS: _jpeg_ls,
+    "1.2.840.10008.1.2.4.90": _jpeg2000,
+    _JPEG_2000: _jpeg2000,
     "1.2.840.10008.1.2.4.110": _jpeg_xl,
     "1.2.840.10008.1.2.4.111": _jpeg_xl,
-    "1.2.840.10008.1.2.4.112": _jpeg_xl,
-    "1.2.840.10008.1.2.4.201": _HTJ2K,
-    "1.2.840.10008.1.2.4.202": _HTJ2K,
-    "1.2.840.10008.1.2.4.203": _HTJ2K,
+    _JPEG_XL: _jpeg_xl,
+    "1.2.840.10008.1.2.4.201": _jpeg2000,
+    "1.2.840.10008.1.2.4.202": _jpeg2000,
+    _HTJ2K: _jpeg2000,
     RLE: _rle,
 }
 """Decoders by transfer syntax UID."""
 
 
-_CAP = b"\xff\x50"  # capabilities beyond JPEG 2000, part 1: HTJ2K (ITU-T T.814, A.3)
+def decodes_in_process(data: bytes, syntax: str) -> bool:
+    """Say whether ``decode_frame`` is safe and bounded enough for a process that serves others, too.
 
-_MAGIC = (
-    (b"\xff\xd8", JPEG_BASELINE),
-    (b"\xff\x4f\xff\x51", "1.2.840.10008.1.2.4.91"),
-    (b"\xff\x0a", "1.2.840.10008.1.2.4.112"),
-    (b"\x00\x00\x00\x0cJXL ", "1.2.840.10008.1.2.4.112"),
-)
+    It is for uncompressed frames, and for JPEG whose components come once and Huffman-coded. What is no
+    JPEG image at all is refused before any decoder sees it.
+    """
+    if syntax in NATIVE:
+        return True
+    if DECODERS.get(syntax) is not _jpeg:
+        return False
+    try:
+        return read_jpeg_header(data).is_sequential
+    except DamagedImage:
+        return True
 
 
 def is_native_size(data: bytes, form: FrameFormat) -> bool:
@@ -252,12 +259,24 @@ def is_native_size(data: bytes, form: FrameFormat) -> bool:
 def recognised_syntax(data: bytes, form: FrameFormat) -> str | None:
     """Return the transfer syntax that a frame's first bytes show, where no one has told it.
 
-    A frame of exactly the native size is taken as native.
+    A frame of exactly the native size is taken as native; one that is JPEG by its first bytes, but of no
+    kind that has a transfer syntax, as nothing.
     """
     if is_native_size(data, form):
         return EXPLICIT_LE
-    if data.startswith(b"\xff\xd8") and _SOF55 in data[:512]:
-        return "1.2.840.10008.1.2.4.81"
-    if data.startswith(b"\xff\x4f\xff\x51") and _CAP in data[:512]:
-        return "1.2.840.10008.1.2.4.203"
-    return next((syntax for magic, syntax in _MAGIC if data.startswith(magic)), None)
+    if data.startswith(b"\xff\xd8"):
+        return _recognised_jpeg(data)
+    if data.startswith(JPEG_2000_START):
+        return _HTJ2K if is_high_throughput(data) else _JPEG_2000
+    if data.startswith(JP2_SIGNATURE):
+        at = data.find(JPEG_2000_START)
+        return _HTJ2K if is_high_throughput(data[max(at, 0) :]) else _JPEG_2000
+    return _JPEG_XL if is_jxl(data) else None
+
+
+def _recognised_jpeg(data: bytes) -> str | None:
+    try:
+        header = read_jpeg_header(data)
+    except DamagedImage:
+        return None
+    return _JPEG_PROCESSES.get(header.process)

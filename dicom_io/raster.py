@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-import io
-import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-import pillow_jxl  # noqa: F401  (registers the JPEG XL reader with Pillow)
-from PIL import Image
-
-from dicom_io.fast_decode import decode_fast
-from dicom_io.jxl_header import is_jxl, read_jxl_header
+from dicom_io.bmp import SIGNATURE as BMP_SIGNATURE
+from dicom_io.bmp import open_bmp
+from dicom_io.encoded_image import DamagedImage, EncodedImage
+from dicom_io.jp2 import SIGNATURE as JP2_SIGNATURE
+from dicom_io.jp2 import open_jpeg2000
+from dicom_io.jpeg import open_jpeg
+from dicom_io.jpeg2000 import START as JPEG_2000_START
+from dicom_io.jxl import open_jxl
+from dicom_io.jxl_header import is_jxl
 from dicom_io.patches import UInt8Array
+from dicom_io.png import SIGNATURE as PNG_SIGNATURE
+from dicom_io.png import open_png
+from dicom_io.tiff import SIGNATURES as TIFF_SIGNATURES
+from dicom_io.tiff import open_tiff
+from dicom_io.webp import is_webp, open_webp
 from serving.errors import Code, ServiceError
 
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "JPEG2000", "JXL")
-"""Pillow's names of the formats that are read."""
-
 _NAMES = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000 or JPEG XL"
-_TIFF_BITS_PER_SAMPLE, _TIFF_SAMPLE_FORMAT = 258, 339
 
-# The limit is the caller's (PATHSERVE_MAX_IMAGE_PIXELS), checked before any pixel is decoded.
-Image.MAX_IMAGE_PIXELS = None
-Image.init()  # Image.open(formats=…) finds only the readers that are registered
+_Opener = Callable[[bytes, int], EncodedImage]
+
+
+def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(signatures)
+
+
+_FORMATS: tuple[tuple[str, Callable[[bytes], bool], _Opener], ...] = (
+    ("JPEG", _starts(b"\xff\xd8"), open_jpeg),
+    ("PNG", _starts(PNG_SIGNATURE), open_png),
+    ("TIFF", _starts(*TIFF_SIGNATURES), open_tiff),
+    ("WebP", is_webp, open_webp),
+    ("BMP", _starts(BMP_SIGNATURE), open_bmp),
+    ("JPEG 2000", _starts(JP2_SIGNATURE, JPEG_2000_START), open_jpeg2000),
+    ("JPEG XL", is_jxl, open_jxl),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,8 @@ class Raster:
     pixels:
         uint8 ``[height, width, channels]``; 1 channel is gray, 3 RGB, 4 CMYK (255 is full ink).
     icc_profile:
-        The profile embedded in the image, for these channels; ``None`` where it has none.
+        The profile embedded in the image, for these channels; ``None`` where it has none, no bytes where
+        it has one that is incomplete or damaged.
     """
 
     pixels: UInt8Array
@@ -43,14 +60,21 @@ class Raster:
 
 
 class RasterFile:
-    """An encoded image whose header has been read and found acceptable.
+    """An encoded image whose header has been read, in plain Python, and found acceptable.
 
     Parameters
     ----------
     data:
         The whole encoded image.
     max_pixels:
-        Images of more pixels are refused.
+        Images of more pixels are refused, and those that would take as much memory as more pixels.
+
+    Attributes
+    ----------
+    width, height:
+        Pixels, as stored: orientations are not applied.
+    in_process:
+        Whether decoding is safe and bounded enough for a process that serves others, too.
 
     Raises
     ------
@@ -62,20 +86,21 @@ class RasterFile:
     def __init__(self, data: bytes, max_pixels: int) -> None:
         if not data:
             raise ServiceError(Code.IMAGE_ERROR, f"The image is empty; send a {_NAMES} image.")
-        if is_jxl(data):
-            _check_jxl(data, max_pixels)
-        try:
-            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
-        except Exception as error:  # readers raise anything at hostile bytes
+        found = next(((name, open_) for name, starts, open_ in _FORMATS if starts(data)), None)
+        if found is None:
             raise ServiceError(
                 Code.IMAGE_ERROR,
                 f"The bytes are no readable image; send a complete {_NAMES} image.",
-            ) from error
-        self.width, self.height = self._image.size
-        check_size(self.width, self.height, max_pixels)
-        _check_depth(self._image, data)
-        self._data = data
-        self.in_process = self._image.format in ("PNG", "JPEG")
+            )
+        self._format, open_image = found
+        try:
+            self._image = open_image(data, max_pixels)
+        except ServiceError:
+            raise
+        except Exception as error:  # readers raise anything at hostile bytes
+            raise self._unreadable(error) from error
+        self.width, self.height = self._image.width, self._image.height
+        self.in_process = self._image.in_process
 
     def decode(self) -> Raster:
         """Decode the pixels; of an animation or a multi-page TIFF the first image.
@@ -86,107 +111,14 @@ class RasterFile:
             IMAGE_ERROR when the image is cut off or damaged.
         """
         try:
-            with self._image as image:
-                pixels = decode_fast(image, self._data)
-                if pixels is None:
-                    image.load()
-                    pixels = _channels(image)
-                return Raster(pixels, _icc_profile(image, self._data))
+            return Raster(*self._image.decode())
         except ServiceError:
             raise
-        except Exception as error:  # decoders raise anything at hostile bytes
-            raise ServiceError(
-                Code.IMAGE_ERROR,
-                f"The {self._image.format} image is cut off or damaged; send it again, complete.",
-            ) from error
+        except Exception as error:  # so do decoders
+            raise self._unreadable(error) from error
 
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise IMAGE_DIMENSION_ERROR for an image that is empty or of more pixels than allowed."""
-    if width < 1 or height < 1 or width * height > max_pixels:
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
-            f"The image of {width}x{height} pixels is beyond this service's limit of "
-            f"{max_pixels} pixels. Send a smaller region.",
+    def _unreadable(self, error: Exception) -> ServiceError:
+        reason = error if isinstance(error, DamagedImage) else "it is cut off or damaged"
+        return ServiceError(
+            Code.IMAGE_ERROR, f"The {self._format} image cannot be read: {reason}. Send it again, complete."
         )
-
-
-def _check_jxl(data: bytes, max_pixels: int) -> None:
-    try:
-        header = read_jxl_header(data)
-    except (ValueError, struct.error) as error:
-        raise ServiceError(Code.IMAGE_ERROR, f"Unreadable JPEG XL image: {error}.") from error
-    check_size(header.width, header.height, max_pixels)
-    if header.is_float or header.bits_per_sample > 8:
-        raise _too_deep(header.bits_per_sample)
-
-
-def _check_depth(image: Image.Image, data: bytes) -> None:
-    """Refuse what Pillow would reduce to 8 bits without a word."""
-    depth = 8
-    if image.format == "PNG":
-        depth = data[24]  # IHDR (PNG specification, 11.2.2)
-    elif image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        depth = max(np.atleast_1d(tags.get(_TIFF_BITS_PER_SAMPLE, 1)).tolist())
-        if np.any(np.atleast_1d(tags.get(_TIFF_SAMPLE_FORMAT, 1)) != 1):
-            raise _too_deep(depth)
-    elif image.format == "JPEG2000":
-        depth = _jpeg2000_depth(data)
-    if depth > 8 or image.mode.startswith(("I", "F")):
-        raise _too_deep(max(depth, 16))
-
-
-def _too_deep(bits: int) -> ServiceError:
-    return ServiceError(
-        Code.IMAGE_ERROR,
-        f"The image has {bits}-bit, signed or floating-point samples; only unsigned 8-bit images are "
-        "supported (16-bit and float are not). Convert it to 8 bits first.",
-    )
-
-
-def _jpeg2000_depth(data: bytes) -> int:
-    """Return the deepest component's bits (ITU-T T.800, A.5.1); signed ones count as 16."""
-    start = data.find(b"\xff\x4f\xff\x51")
-    try:
-        (components,) = struct.unpack_from(">H", data, start + 40)
-        sizes = [data[start + 42 + 3 * i] for i in range(components)]
-    except (struct.error, IndexError) as error:
-        raise ServiceError(Code.IMAGE_ERROR, "The JPEG 2000 header is cut off.") from error
-    return max((16 if size & 0x80 else size + 1 for size in sizes), default=16)
-
-
-def _channels(image: Image.Image) -> UInt8Array:
-    """Return uint8 ``[h, w, 1 | 3 | 4]``; alpha is dropped, not blended."""
-    mode = image.mode
-    if mode == "CMYK":
-        return np.asarray(image)
-    if mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[:, :, np.newaxis]
-    if mode in ("LA", "La"):
-        return np.asarray(image.convert("LA"))[:, :, :1]
-    if mode in ("RGBA", "RGBa"):
-        return np.asarray(image.convert("RGBA"))[:, :, :3]
-    if mode in ("RGB", "RGBX", "P", "PA", "YCbCr"):
-        return np.asarray(image.convert("RGB"))
-    raise ServiceError(
-        Code.IMAGE_ERROR,
-        f"Images of mode {mode} are not supported; send 8-bit gray, RGB, palette or CMYK.",
-    )
-
-
-def _icc_profile(image: Image.Image, data: bytes) -> bytes | None:
-    profile = image.info.get("icc_profile")
-    if not profile and image.format == "JPEG2000":
-        profile = _jpeg2000_icc_profile(data)
-    return bytes(profile) if profile else None
-
-
-def _jpeg2000_icc_profile(data: bytes) -> bytes | None:
-    """Return the profile of a JP2 file's colour specification box (ITU-T T.800, I.5.3.3)."""
-    position = data[: data.find(b"\xff\x4f\xff\x51")].find(b"colr")
-    if position < 4:
-        return None
-    (size,) = struct.unpack_from(">I", data, position - 4)
-    body = data[position + 4 : position - 4 + size]
-    return body[3:] if body[:1] in (b"\x02", b"\x03") else None

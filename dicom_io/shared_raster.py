@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-from dicom_io.decode_pool import DecodePool, EncodedImage
+from dicom_io.decode_pool import DecodePool, ImageFile
 from dicom_io.dicom_file import DicomFile, is_dicom_file
 from dicom_io.raster import Raster, RasterFile
 from serving.errors import Fault, ServiceError
@@ -30,7 +30,7 @@ class SharedRaster:
         self._decoders = decoders
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
-        self._opened: tuple[EncodedImage, bytes] | None = None
+        self._opened: tuple[ImageFile, bytes] | None = None
         self._size: tuple[int, int] | None = None
         self._decodes_elsewhere = False
         self._raster: Raster | None = None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,3 +106,8 @@ def instances() -> tuple[dict[str, Any], ...]:
             "extensions": options | {"ez_wsi_state": state},
         },
     )
+
+
+if __name__ == "__main__":
+    for number, data in enumerate(images()):
+        (Path(sys.argv[1]) / f"image-{number}").write_bytes(data)

@@ -7,9 +7,9 @@ import io
 from functools import cache
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
-import pillow_jxl  # noqa: F401  (writes JPEG XL)
 from PIL import Image
 from skimage import data
 
@@ -29,7 +29,9 @@ def tissue(width: int = 512, height: int = 512) -> UInt8Array:
 
 
 def encode(pixels: UInt8Array | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return an image encoded by Pillow."""
+    """Return an image encoded by Pillow; JPEG XL by imagecodecs, with its options."""
+    if kind == "JXL":
+        return bytes(imagecodecs.jpegxl_encode(np.asarray(pixels), **options))
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, kind, **options)

@@ -119,11 +119,20 @@ def test_a_profile_that_cannot_be_used_is_an_icc_error(name: str) -> None:
 
 
 def test_transforms_are_shared_and_bounded() -> None:
-    transforms = ColourTransforms(max_entries=2)
+    transforms = ColourTransforms(max_bytes=2_500_000)
     first = transforms.to_rgb(SRGB_PROFILE, IccTarget.ADOBERGB, 3)
     assert transforms.to_rgb(SRGB_PROFILE, IccTarget.ADOBERGB, 3) is first
     transforms.to_rgb(SRGB_PROFILE, IccTarget.ROMMRGB, 3)
     transforms.to_rgb(SRGB_PROFILE, IccTarget.DISPLAYP3, 3)
+    assert transforms.to_rgb(SRGB_PROFILE, IccTarget.ADOBERGB, 3) is not first
+
+
+def test_a_large_profile_counts_with_its_transform() -> None:
+    transforms = ColourTransforms(max_bytes=4_000_000)
+    first = transforms.to_rgb(SRGB_PROFILE, IccTarget.ADOBERGB, 3)
+    large = bytearray(SRGB_PROFILE.ljust(1_200_000, b"\0"))
+    large[:4] = len(large).to_bytes(4, "big")  # bytes that no tag names are part of a profile, too
+    transforms.to_rgb(bytes(large), IccTarget.ADOBERGB, 3)
     assert transforms.to_rgb(SRGB_PROFILE, IccTarget.ADOBERGB, 3) is not first
 
 

@@ -1,0 +1,39 @@
+"""Little-endian bit fields, as the headers of JPEG XL are written (ISO/IEC 18181-1, annex B)."""
+
+from __future__ import annotations
+
+
+class Bits:
+    """Reads bit fields one after the other.
+
+    Raises
+    ------
+    ValueError
+        When the bytes end before a field does.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "little")
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        """Read an unsigned number of so many bits."""
+        if count > self._left:
+            raise ValueError("the JPEG XL header is cut off")
+        value = self._value & ((1 << count) - 1)
+        self._value >>= count
+        self._left -= count
+        return value
+
+    def flag(self) -> bool:
+        """Read one bit."""
+        return bool(self.take(1))
+
+    def u32(self, *choices: tuple[int, int]) -> int:
+        """Read a U32 field: two bits select (offset, number of bits)."""
+        offset, count = choices[self.take(2)]
+        return offset + self.take(count)
+
+    def enum(self) -> int:
+        """Read an Enum field."""
+        return self.u32((0, 0), (1, 0), (2, 4), (18, 6))
