@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.encoder import Encoder, ModelError
+from model.encoder import Encoder, ModelError, reason_of
 from model.weights import ModelFolder, default_cache, fetch_model
 
 BUILTIN = "builtin:vit-s16"
@@ -62,7 +62,7 @@ def load_encoder(
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"The model in {spec} does not run: {str(error)[:300]}") from error
+        raise ModelError(f"The model in {spec} does not run: {reason_of(error)}.") from error
 
 
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:

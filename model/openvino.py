@@ -13,9 +13,11 @@ import numpy as np
 import openvino as ov
 import openvino.preprocess
 
-from model.encoder import EncoderFacts, ModelError, Patches, Vectors
-from model.parity import finding, parity_patches
+from model.batcher import bucket_sizes
+from model.encoder import EncoderFacts, ModelError, Patches, Vectors, reason_of
+from model.parity import PARITY_PATCHES, finding, parity_patches
 from model.reference import Reference
+from model.warming import warm
 
 MAX_BATCH = 16
 """Default largest batch, in patches: a CPU gains nothing from more."""
@@ -46,12 +48,14 @@ class OpenVinoEncoder:
     Raises
     ------
     ModelError
-        When OpenVINO cannot read the model, or not even its float32 vectors agree.
+        When OpenVINO cannot read or run the model, or not even its float32 vectors agree.
     """
 
     def __init__(self, reference: Reference, precision: str, max_batch: int | None = None) -> None:
         self._core = ov.Core()
         self._reference = reference
+        max_batch = max_batch or MAX_BATCH
+        self._sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
         precision, parity = self._prepare(precision)
         self.facts = EncoderFacts(
             model=reference.name,
@@ -62,7 +66,7 @@ class OpenVinoEncoder:
             parity=parity,
             digest=reference.digest,
             runtime=f"OpenVINO {_VERSION}",
-            max_batch=max_batch or MAX_BATCH,
+            max_batch=max_batch,
         )
 
     def embed(self, patches: Patches) -> Vectors:
@@ -73,6 +77,7 @@ class OpenVinoEncoder:
         refused = ""
         for candidate in dict.fromkeys((precision, "float32")):
             self._compile(candidate)
+            warm(self.embed, self._sizes, self._reference.name, self._reference.vectors.shape[1])
             kept, found = finding(candidate, self._reference.vectors, self.embed(parity_patches()))
             if kept:
                 return candidate, refused or found
@@ -86,7 +91,11 @@ class OpenVinoEncoder:
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
         configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
-        compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        try:
+            compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        except RuntimeError as error:
+            name = self._reference.name
+            raise ModelError(f"The model {name} does not run in OpenVINO: {reason_of(error)}.") from error
         self._request = compiled.create_infer_request()
 
     def _int8(self) -> ov.Model:
@@ -101,8 +110,7 @@ def _read(core: ov.Core, folder: Path) -> ov.Model:
     try:
         return core.read_model(folder)
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {lines[-1][:200]}") from error
+        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {reason_of(error)}.") from error
 
 
 def _compress(model: ov.Model, file: Path) -> None:

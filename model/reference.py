@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.encoder import ModelError, Vectors
+from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
 from model.parity import parity_patches
 from model.weights import ModelFolder, folder_digest
 
@@ -92,25 +92,45 @@ def _make(model: ModelFolder | None, kept: Path) -> None:
         ) from error
     arguments = [str(temporary), *([] if model is None else [str(model.path), model.name])]
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "model.reference", *arguments],
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["no reason given"]
-            raise ModelError(lines[-1].removeprefix("model.encoder.ModelError: ")[:400])
+        _run_tensorflow(arguments)
         if not kept.exists():
             temporary.rename(kept)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _main(out: str, *where: str) -> None:
-    """Run in the process that has TensorFlow."""
+def _run_tensorflow(arguments: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "model.reference", *arguments],
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"TensorFlow did not run the model in {_PATIENCE_S:.0f} seconds.") from error
+    if done.returncode == EXIT_BAD_MODEL:
+        raise ModelError(done.stdout.strip())
+    if done.returncode != 0:
+        raise ModelError(f"TensorFlow died while it ran the model (exit status {done.returncode}).")
+
+
+def _main(*arguments: str) -> int:
+    """Run in the process that has TensorFlow; say on standard output what is wrong with the model."""
+    try:
+        _write(*arguments)
+    except Exception as error:  # TensorFlow raises many kinds
+        known = isinstance(error, ModelError)
+        sys.stdout.write(str(error) if known else f"TensorFlow does not run it: {reason_of(error)}.")
+        return EXIT_BAD_MODEL
+    return 0
+
+
+def _write(out: str, *where: str) -> None:
     from model import savedmodel, vit
 
     folder = Path(out)
@@ -126,4 +146,4 @@ def _main(out: str, *where: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    sys.exit(_main(*sys.argv[1:]))

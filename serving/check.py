@@ -7,9 +7,8 @@ import sys
 
 import numpy as np
 
-from model.encoder import PATCH_SIDE, ModelError, Patches
+from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, Patches
 from model.json_log import log_as_json
-from model.worker import EXIT_BAD_MODEL
 from serving.in_process import load_configured_encoder
 from serving.read_context import read_context
 from serving.settings import Settings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -256,3 +258,20 @@ def test_check_fails_when_the_precision_is_not_kept(model_folders: ModelFolders)
     status, output = check({"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_PRECISION": "bfloat16"})
     assert status != 0
     assert "bfloat16" in output
+
+
+def test_a_model_that_crashes_the_encoder_is_given_up_with_one_sentence(model_folders: ModelFolders) -> None:
+    with Service({"PATHSERVE_MODEL": model_folders["probe"]}) as service:
+        killed: set[int] = set()
+
+        def crashed() -> bool:
+            for pid in map(int, re.findall(r'"started encoder".*?"pid": ?(\d+)', service.log())):
+                if pid not in killed:
+                    killed.add(pid)
+                    os.kill(pid, signal.SIGSEGV)  # as TensorFlow does, at any time while it loads
+            return service.process.poll() is not None
+
+        wait_until(crashed, "the service's end")
+        assert service.process.returncode == 78
+        assert "pathserve: the model crashes the encoder (SIGSEGV)" in service.log()
+        assert len(killed) == 3

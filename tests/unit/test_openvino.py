@@ -11,7 +11,11 @@ import pytest
 
 from model.encoder import ModelError
 from model.loader import BUILTIN, load_encoder
+from model.openvino import OpenVinoEncoder
+from model.parity import parity_patches
+from model.reference import Reference
 from tests.conftest import ModelFolders
+from tests.support.broken_models import build_broken
 from tests.support.models import DIMENSION, TOLERANCE, probe
 from tests.unit.test_models import GOLDEN, golden_patch, patches
 
@@ -83,6 +87,25 @@ def test_auto_takes_openvino_only_where_its_vectors_agree(
 def test_what_tensorflow_refuses_is_refused_in_its_words(model_folders: ModelFolders, cache: Path) -> None:
     with pytest.raises(ModelError, match="no signature named serving_default"):
         load_encoder(model_folders["no_signature"], "float32", cache=cache, runtime="openvino")
+
+
+def test_a_model_that_openvino_runs_to_another_shape_is_refused(tmp_path: Path) -> None:
+    folder = build_broken(tmp_path) / "squeezed"
+    truth = probe(parity_patches())
+    reference = Reference(folder, tmp_path, "squeezed", untrained=False, digest="sha256:0", vectors=truth)
+    with pytest.raises(ModelError, match=r"squeezed (gives|does not run)"):
+        OpenVinoEncoder(reference, "float32")
+
+
+@pytest.mark.parametrize("folder", ["", "notes"])
+def test_what_is_no_model_is_refused_by_the_process_that_makes_the_reference(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "saved_model.pb").write_text("no protobuf")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ModelError, match=r"cannot be loaded as a SavedModel|no saved_model\.pb") as caught:
+        load_encoder(str(tmp_path / folder), "float32", cache=tmp_path / "cache", runtime="openvino")
+    assert str(caught.value).isprintable()
 
 
 def test_tensorflow_has_no_int8(model_folders: ModelFolders) -> None:
