@@ -83,6 +83,7 @@ class _Child:
     attempt: int = 0
     ever_died: bool = False
     proved: bool = False
+    crashes: int = 0
 
     def put_off(self, now: float) -> float:
         """Plan the next start; return in how many seconds that will be."""
@@ -123,7 +124,6 @@ class Launcher:
         } | self._environment
         self._metrics = metrics
         self._watch = EncoderWatch(address)
-        self._crashes = 0
         self._encoder = _Child("encoder", _encoder_arguments(settings, address))
         fd = self._listener.fileno()
         kept = str(self._folder / "connections.sock")
@@ -226,8 +226,8 @@ class Launcher:
                 log.error("the HTTP workers cannot start", extra={"exit_status": status})
             return _HOPELESS[status]
         if child is self._encoder and not child.proved and status in _CRASHES:
-            self._crashes += 1
-            if self._crashes == _CRASHING_STARTS:
+            child.crashes += 1
+            if child.crashes == _CRASHING_STARTS:
                 name = signal.Signals(-status).name
                 raise SettingsError(f"the model crashes the encoder ({name}) whenever it is loaded.")
         child.process, child.ever_died = None, True

@@ -26,6 +26,9 @@ _SECRET = ("PATHSERVE_API_KEYS",)
 EXIT_BAD_SETTING = 78
 """Exit status when a setting is wrong (EX_CONFIG)."""
 
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell's command (128 + SIGINT)."""
+
 
 class SettingsError(Exception):
     """The environment holds a value that the service cannot run with."""
