@@ -21,6 +21,8 @@ import numpy.typing as npt
 import requests
 from PIL import Image as PillowImage
 
+from serving.sessions import plain_session
+
 Vectors = npt.NDArray[np.float32]
 
 SIDE = 224
@@ -125,6 +127,8 @@ class PathserveClient:
         What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
     retry_for_s:
         How long to go on when the service is overloaded, draining or not reachable.
+    use_proxy:
+        Whether to go through HTTPS_PROXY or HTTP_PROXY, but for the hosts in NO_PROXY.
 
     Raises
     ------
@@ -141,6 +145,7 @@ class PathserveClient:
         max_patches: int = MAX_PATCHES,
         timeout_s: float = 300.0,
         retry_for_s: float = 120.0,
+        use_proxy: bool = False,
     ) -> None:
         _require_address(url)
         self._url = url if url.endswith(("predict", "Predict")) else url.rstrip("/") + "/predict"
@@ -148,7 +153,7 @@ class PathserveClient:
         self._max_patches = max_patches
         self._timeout_s = timeout_s
         self._retry_for_s = retry_for_s
-        self._session = requests.Session()
+        self._session = plain_session(follows_proxies=use_proxy)
         if api_key is not None:
             if not api_key.isascii() or not api_key.isprintable():
                 raise ValueError("the key has characters that no key has; it must be printable ASCII")

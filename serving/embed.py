@@ -166,6 +166,7 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
             options.service,
             api_key=os.environ.get(API_KEY) or None,
             max_request_bytes=settings.max_request_bytes,
+            use_proxy=settings.use_proxy,
         ) as client:
             yield client
     else:

@@ -173,6 +173,12 @@ class Settings(BaseSettings):
         description="Whether objects named without a token are read with the service's own rights; else "
         "anonymously.",
     )
+    use_proxy: bool = Field(
+        False,
+        alias="PATHSERVE_USE_PROXY",
+        description="Whether Cloud Storage, and by `pathserve embed` the service, are reached through "
+        "HTTPS_PROXY and HTTP_PROXY, but for hosts in NO_PROXY. Model downloads always are.",
+    )
     max_object_bytes: int = Field(
         256 * MEBIBYTE,
         alias="PATHSERVE_MAX_OBJECT_BYTES",
