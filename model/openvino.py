@@ -24,6 +24,7 @@ MAX_BATCH = 16
 
 _DEVICE = "CPU"
 _VERSION = ov.__version__.partition("-")[0]
+_INT8 = "int8.xml"
 _GROUP = "384"
 """Numbers of an activation that share a scale in int8: a whole token of ViT-S."""
 
@@ -100,10 +101,17 @@ class OpenVinoEncoder:
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once."""
-        file = self._reference.kept / f"int8-openvino-{_VERSION}.xml"
-        if not file.exists():
-            _compress(_read(self._core, self._reference.folder), file)
-        return self._core.read_model(file)
+        cache, entry = self._reference.cache, f"{self._reference.entry}-int8-openvino-{_VERSION}"
+        folder = cache.find(entry)
+        if folder is None:
+            model = _read(self._core, self._reference.folder)
+            try:
+                folder = cache.put(entry, lambda made: _compress(model, made / _INT8))
+            except OSError as error:
+                raise ModelError(
+                    f"{cache.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
+                ) from error
+        return self._core.read_model(folder / _INT8)
 
 
 def _read(core: ov.Core, folder: Path) -> ov.Model:
@@ -121,7 +129,4 @@ def _compress(model: ov.Model, file: Path) -> None:
         raise ModelError("int8 needs nncf: pip install 'pathserve[openvino]'.") from error
     nncf.set_log_level(logging.ERROR)
     compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-    temporary = file.with_name(f"writing-{file.name}")
-    ov.save_model(compressed, temporary)
-    temporary.with_suffix(".bin").rename(file.with_suffix(".bin"))
-    temporary.rename(file)
+    ov.save_model(compressed, file)

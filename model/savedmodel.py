@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.batcher import bucket_sizes
+from model.cache import folder_digest
 from model.encoder import (
     PATCH_SHAPE,
     PATCH_SIDE,
@@ -27,7 +28,6 @@ from model.encoder import (
 )
 from model.parity import PARITY_PATCHES, finding, parity_patches
 from model.warming import warm
-from model.weights import folder_digest
 
 CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
 """Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small

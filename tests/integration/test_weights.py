@@ -7,14 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.encoder import ModelError
-from model.weights import _progress, _require_space
+from model.weights_gcs import require_space
+from model.weights_hub import progress
 from tests.conftest import ModelFolders
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
@@ -45,11 +46,19 @@ def hub(model_folders: ModelFolders) -> Iterator[Hub]:
         yield server
 
 
-def check(environment: dict[str, str]) -> tuple[int, str]:
+def read_only(folder: Path) -> list[str]:
+    """Return a command that the service's is appended to, for which the folder is mounted read-only."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script, str(folder)]
+    mounted = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+    return command if mounted else []  # where nothing can be mounted, the rest is tested all the same
+
+
+def check(environment: dict[str, str], inside: Sequence[str] = ()) -> tuple[int, str]:
     """Run ``pathserve check``; return its exit status and all that it printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "HF_"))}
     run = subprocess.run(
-        [sys.executable, "-m", "serving", "check"],
+        [*inside, sys.executable, "-m", "serving", "check"],
         env=inherited | environment,
         capture_output=True,
         text=True,
@@ -73,8 +82,10 @@ def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
     environment = {
         "AIP_STORAGE_URI": MODEL,
         "STORAGE_EMULATOR_HOST": gcs.url,
-        "PATHSERVE_CACHE_DIR": str(tmp_path),
+        "PATHSERVE_CACHE_DIR": str(tmp_path / "cache"),
+        "NETRC": str(tmp_path / "netrc"),
     }
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login planted password planted\n")
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), "path-foundation")
         assert any("downloading model" in line["message"] for line in service.log_lines())
@@ -82,20 +93,32 @@ def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
     assert downloads > 0
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), "path-foundation")
+    status, output = check(environment, read_only(tmp_path / "cache"))
+    assert status == 0, output
     assert gcs.downloads() == downloads
-    status, output = check(environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"})
+    assert gcs.tokens == {None}  # and not what is in netrc
+    unreachable = environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}
+    status, output = check(unreachable, read_only(tmp_path / "cache"))
     assert status == 0, output
     assert "using the cached model" in output
+    (file,) = tmp_path.glob("cache/gcs/*/files/saved_model.pb")
+    file.write_bytes(file.read_bytes() + b"\0")
+    status, output = check(unreachable)
+    assert status == 78
+    assert "damaged in the cache" in output
+    status, output = check(environment)
+    assert status == 0, output
+    assert gcs.downloads() == 2 * downloads
 
 
 def test_a_model_that_no_disk_can_hold_is_refused_before_it_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"needs 1000000000000 MB, but the disk of .* has \d+ MB left"):
-        _require_space(tmp_path, 10**18, "gs://bucket/huge")
+        require_space(tmp_path, 10**18, "gs://bucket/huge")
 
 
-def test_a_long_download_shows_its_progress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_download_shows_itsprogress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with _progress(tmp_path, "hf://google/path-foundation", every_s=0.01):
+    with progress(tmp_path, "hf://google/path-foundation", every_s=0.01):
         (tmp_path / "variables").write_bytes(bytes(3_000_000))
         wait_until(lambda: "downloading model: 3 MB so far" in caplog.text, "progress in the log")
 
@@ -169,6 +192,15 @@ def test_the_service_starts_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_p
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), REPOSITORY)
     assert hub.downloads() == downloads
+    status, output = check(environment, read_only(tmp_path))
+    assert status == 0, output
+    unreachable = environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    status, output = check(unreachable | {"PATHSERVE_MODEL": f"hf://{REPOSITORY}@{COMMIT}"})
+    assert status == 0, output
+    assert hub.downloads() == downloads
+    status, output = check(unreachable, read_only(tmp_path))
+    assert status == 0, output
+    assert "using the cached model" in output
 
 
 def test_a_gated_repository_wants_a_token(hub: Hub, tmp_path: Path) -> None:
@@ -219,8 +251,6 @@ def test_half_a_download_is_never_used(hub: Hub, tmp_path: Path) -> None:
     assert "Traceback" not in output
     hub.broken = set()
     status, output = check(environment)
-    assert status == 0, output
-    status, output = check(environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert status == 0, output
 
 

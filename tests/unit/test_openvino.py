@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.cache import Cache, folder_digest
 from model.encoder import ModelError
 from model.loader import BUILTIN, load_encoder
 from model.openvino import OpenVinoEncoder
@@ -75,8 +76,9 @@ def test_auto_takes_openvino_only_where_its_vectors_agree(
 ) -> None:
     spec = model_folders["probe"]
     assert load_encoder(spec, "float32", cache=tmp_path, runtime="auto").facts.runtime.startswith("OpenVINO")
-    (vectors,) = tmp_path.glob("reference/*/vectors.npy")
+    (vectors,) = tmp_path.glob("reference/*/files/vectors.npy")
     np.save(vectors, -np.load(vectors))
+    (vectors.parents[1] / "digest").write_text(folder_digest(vectors.parent))
     encoder = load_encoder(spec, "float32", cache=tmp_path, runtime="auto")
     assert encoder.facts.runtime.startswith("TensorFlow")
     np.testing.assert_allclose(encoder.embed(patches(2)), probe(patches(2)), atol=TOLERANCE)
@@ -92,7 +94,8 @@ def test_what_tensorflow_refuses_is_refused_in_its_words(model_folders: ModelFol
 def test_a_model_that_openvino_runs_to_another_shape_is_refused(tmp_path: Path) -> None:
     folder = build_broken(tmp_path) / "squeezed"
     truth = probe(parity_patches())
-    reference = Reference(folder, tmp_path, "squeezed", untrained=False, digest="sha256:0", vectors=truth)
+    cache = Cache(tmp_path, "reference")
+    reference = Reference(folder, cache, "entry", "squeezed", untrained=False, digest="", vectors=truth)
     with pytest.raises(ModelError, match=r"squeezed (gives|does not run)"):
         OpenVinoEncoder(reference, "float32")
 
