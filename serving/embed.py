@@ -140,7 +140,7 @@ def _require_usable(options: EmbedOptions) -> None:
         try:
             PathserveClient(options.service, api_key=os.environ.get(API_KEY) or None)
         except ValueError as error:
-            raise TargetError(f"{error} (--service, {API_KEY})") from None
+            raise TargetError(f"{error}.") from None
 
 
 def _about(options: EmbedOptions, target: Target, patches: int) -> dict[str, Any]:

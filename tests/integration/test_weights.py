@@ -68,6 +68,25 @@ def check(environment: dict[str, str], inside: Sequence[str] = ()) -> tuple[int,
     return run.returncode, run.stdout + run.stderr
 
 
+def fetch(environment: dict[str, str], cache: Path, inside: Sequence[str] = ()) -> tuple[int, str]:
+    """Fetch the model as a start does, and nothing more; return the exit status and all that is said."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from model.encoder import ModelError; from model.weights import fetch_model\n"
+        "try: fetch_model(sys.argv[1], Path(sys.argv[2]))\n"
+        "except ModelError as error: sys.exit(str(error))\n"
+    )
+    run = subprocess.run(
+        [*inside, sys.executable, "-c", script, environment["PATHSERVE_MODEL"], str(cache)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
 def assert_probe(service: Service, name: str) -> None:
     answer = service.predict(instance(encode(tissue()), (3, 4))).json()
     assert answer["model"] == name
@@ -79,35 +98,34 @@ def assert_probe(service: Service, name: str) -> None:
 def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
     gcs: GcsEmulator, tmp_path: Path
 ) -> None:
+    cache = tmp_path / "cache"
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login planted password planted\n")
     environment = {
-        "AIP_STORAGE_URI": MODEL,
+        "PATHSERVE_MODEL": MODEL,
         "STORAGE_EMULATOR_HOST": gcs.url,
-        "PATHSERVE_CACHE_DIR": str(tmp_path / "cache"),
+        "PATHSERVE_CACHE_DIR": str(cache),
         "NETRC": str(tmp_path / "netrc"),
     }
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login planted password planted\n")
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), "path-foundation")
         assert any("downloading model" in line["message"] for line in service.log_lines())
     downloads = gcs.downloads()
     assert downloads > 0
-    with Service(environment) as service:
-        assert_probe(service.wait_healthy(), "path-foundation")
-    status, output = check(environment, read_only(tmp_path / "cache"))
+    status, output = check(environment, read_only(cache))
     assert status == 0, output
     assert gcs.downloads() == downloads
     assert gcs.tokens == {None}  # and not what is in netrc
     unreachable = environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}
-    status, output = check(unreachable, read_only(tmp_path / "cache"))
+    status, output = fetch(unreachable, cache, read_only(cache))
     assert status == 0, output
     assert "using the cached model" in output
-    (file,) = tmp_path.glob("cache/gcs/*/files/saved_model.pb")
+    (file,) = cache.glob("gcs/*/files/saved_model.pb")
     file.write_bytes(file.read_bytes() + b"\0")
-    status, output = check(unreachable)
-    assert status == 78
+    status, output = fetch(unreachable, cache)
+    assert status != 0
     assert "damaged in the cache" in output
-    status, output = check(environment)
-    assert status == 0, output
+    assert "Traceback" not in output
+    assert fetch(environment, cache)[0] == 0
     assert gcs.downloads() == 2 * downloads
 
 
@@ -130,6 +148,19 @@ def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
         assert status == 78
         assert "cannot be reached" in output
         assert "Traceback" not in output
+
+
+def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -> None:
+    """Nothing is kept, so nobody needs to know where; where something is, it is said what to set."""
+    nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "-u", "HOME"]
+    if subprocess.run([*nobody, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no user namespaces here")
+    status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody)
+    assert status == 0, output
+    status, output = check({"PATHSERVE_MODEL": MODEL}, nobody)
+    assert status == 78
+    assert "pathserve: This user has no home folder" in output
+    assert "PATHSERVE_CACHE_DIR" in output
 
 
 def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:
@@ -189,18 +220,15 @@ def test_the_service_starts_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_p
         assert_probe(service.wait_healthy(), REPOSITORY)
     downloads = hub.downloads()
     assert downloads > 0
-    with Service(environment) as service:
-        assert_probe(service.wait_healthy(), REPOSITORY)
-    assert hub.downloads() == downloads
     status, output = check(environment, read_only(tmp_path))
     assert status == 0, output
     unreachable = environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}
-    status, output = check(unreachable | {"PATHSERVE_MODEL": f"hf://{REPOSITORY}@{COMMIT}"})
+    status, output = fetch(unreachable | {"PATHSERVE_MODEL": f"hf://{REPOSITORY}@{COMMIT}"}, tmp_path)
     assert status == 0, output
-    assert hub.downloads() == downloads
-    status, output = check(unreachable, read_only(tmp_path))
+    status, output = fetch(unreachable, tmp_path, read_only(tmp_path))
     assert status == 0, output
     assert "using the cached model" in output
+    assert hub.downloads() == downloads
 
 
 def test_a_gated_repository_wants_a_token(hub: Hub, tmp_path: Path) -> None:

@@ -68,6 +68,6 @@ def test_what_is_no_model_is_said_to_be_none() -> None:
     ],
 )
 def test_an_address_that_is_none_is_refused_with_one_sentence(spec: str) -> None:
-    with pytest.raises(ModelError, match="address|folder|cannot be read") as caught:
+    with pytest.raises(ModelError, match=r"address|folder|cannot be read") as caught:
         fetch_model(spec, None)
     assert "\n" not in str(caught.value)
