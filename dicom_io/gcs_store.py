@@ -25,6 +25,7 @@ from google.oauth2.credentials import Credentials
 from dicom_io.caches import SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
 from serving.errors import Code, ServiceError
+from serving.google_session import google_session, plain_request
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest name of an object in UTF-8 (Cloud Storage, object naming)."""
@@ -130,12 +131,15 @@ class GcsPolicy:
         Larger objects are refused.
     timeout_s:
         Longest wait for each piece of an answer, in seconds.
+    use_proxy:
+        Whether the proxies that the environment names are gone through.
     """
 
     allowed: GcsAllowList
     service_identity: bool
     max_bytes: int
     timeout_s: float
+    use_proxy: bool = False
 
 
 class GcsStore:
@@ -189,16 +193,19 @@ class GcsStore:
             return file.getvalue()
 
     def _connect(self, token: BearerToken | None) -> storage.Client:
+        use_proxy = self._policy.use_proxy
         credentials: google.auth.credentials.Credentials
         if token is not None:
             credentials = Credentials(token.reveal())
         elif self._policy.service_identity:
             credentials, _ = google.auth.default(
-                scopes=["https://www.googleapis.com/auth/devstorage.read_only"]
+                scopes=["https://www.googleapis.com/auth/devstorage.read_only"],
+                request=plain_request(follows_proxies=use_proxy),
             )
         else:
             credentials = google.auth.credentials.AnonymousCredentials()
-        return storage.Client(project="pathserve", credentials=credentials)
+        session = google_session(credentials, follows_proxies=use_proxy)
+        return storage.Client(project="pathserve", credentials=credentials, _http=session)
 
 
 class _BoundedFile(io.BytesIO):

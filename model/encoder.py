@@ -21,8 +21,27 @@ Vectors = npt.NDArray[np.float32]
 """float32 ``[n, dimension]``."""
 
 
+EXIT_BAD_MODEL = 78
+"""Exit status of a process whose model cannot be loaded (EX_CONFIG): restarting would not help."""
+
+
 class ModelError(Exception):
     """The model cannot be loaded; the text is one sentence for the person who starts the service."""
+
+
+_NO_REASON = (
+    *("Graph execution error", "Detected at node", "<stack traces", "Traceback", "File ", "[["),
+    *("Exception from", "Check '"),
+)
+"""How lines of TensorFlow's and OpenVINO's messages begin that say where, not what."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what a runtime's exception says, in one line of at most 300 characters without a full stop."""
+    lines = (line.strip() for line in str(error).splitlines())
+    said = next((line for line in lines if line and not line.startswith(_NO_REASON)), "")
+    said = "".join(c if c.isprintable() else "?" for c in said.partition(" [[")[0])
+    return said[:300].rstrip(" .") or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.encoder import Encoder, ModelError
-from model.weights import ModelFolder, default_cache, fetch_model
+from model.cache import cache_folder
+from model.encoder import Encoder, ModelError, reason_of
+from model.weights import ModelFolder, fetch_model
 
 BUILTIN = "builtin:vit-s16"
 
@@ -36,7 +37,8 @@ def load_encoder(
     max_batch:
         Largest batch in patches; by the device when not given.
     cache:
-        Folder that keeps downloaded models; by default the user's cache folder.
+        Folder that keeps downloaded models; by default the user's cache folder, which only a model that is
+        downloaded, or run by OpenVINO, needs.
     runtime:
         ``tensorflow``, ``openvino``, or ``auto``: OpenVINO where it is installed, runs the model and gives
         TensorFlow's vectors, and there is no GPU; else TensorFlow.
@@ -48,7 +50,6 @@ def load_encoder(
     """
     if spec.startswith("builtin:") and spec != BUILTIN:
         raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
-    cache = cache or default_cache()
     folder = None if spec == BUILTIN else fetch_model(spec, cache)
     try:
         if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
@@ -62,7 +63,7 @@ def load_encoder(
     except ModelError:
         raise
     except Exception as error:
-        raise ModelError(f"The model in {spec} does not run: {str(error)[:300]}") from error
+        raise ModelError(f"The model in {spec} does not run: {reason_of(error)}.") from error
 
 
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
@@ -72,14 +73,16 @@ def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int 
     return savedmodel.TensorFlowEncoder(model, precision, max_batch)
 
 
-def _with_openvino(folder: ModelFolder | None, precision: str, max_batch: int | None, cache: Path) -> Encoder:
+def _with_openvino(
+    folder: ModelFolder | None, precision: str, max_batch: int | None, cache: Path | None
+) -> Encoder:
     try:
         from model.openvino import OpenVinoEncoder
     except ModuleNotFoundError as error:
         raise ModelError("OpenVINO is not installed: pip install 'pathserve[openvino]'.") from error
     from model.reference import reference_of
 
-    return OpenVinoEncoder(reference_of(folder, cache), precision, max_batch)
+    return OpenVinoEncoder(reference_of(folder, cache_folder(cache)), precision, max_batch)
 
 
 def _has_gpu() -> bool:

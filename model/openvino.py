@@ -13,15 +13,18 @@ import numpy as np
 import openvino as ov
 import openvino.preprocess
 
-from model.encoder import EncoderFacts, ModelError, Patches, Vectors
-from model.parity import finding, parity_patches
+from model.batcher import bucket_sizes
+from model.encoder import EncoderFacts, ModelError, Patches, Vectors, reason_of
+from model.parity import PARITY_PATCHES, finding, parity_patches
 from model.reference import Reference
+from model.warming import warm
 
 MAX_BATCH = 16
 """Default largest batch, in patches: a CPU gains nothing from more."""
 
 _DEVICE = "CPU"
 _VERSION = ov.__version__.partition("-")[0]
+_INT8 = "int8.xml"
 _GROUP = "384"
 """Numbers of an activation that share a scale in int8: a whole token of ViT-S."""
 
@@ -46,12 +49,14 @@ class OpenVinoEncoder:
     Raises
     ------
     ModelError
-        When OpenVINO cannot read the model, or not even its float32 vectors agree.
+        When OpenVINO cannot read or run the model, or not even its float32 vectors agree.
     """
 
     def __init__(self, reference: Reference, precision: str, max_batch: int | None = None) -> None:
         self._core = ov.Core()
         self._reference = reference
+        max_batch = max_batch or MAX_BATCH
+        self._sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
         precision, parity = self._prepare(precision)
         self.facts = EncoderFacts(
             model=reference.name,
@@ -62,7 +67,7 @@ class OpenVinoEncoder:
             parity=parity,
             digest=reference.digest,
             runtime=f"OpenVINO {_VERSION}",
-            max_batch=max_batch or MAX_BATCH,
+            max_batch=max_batch,
         )
 
     def embed(self, patches: Patches) -> Vectors:
@@ -73,6 +78,7 @@ class OpenVinoEncoder:
         refused = ""
         for candidate in dict.fromkeys((precision, "float32")):
             self._compile(candidate)
+            warm(self.embed, self._sizes, self._reference.name, self._reference.vectors.shape[1])
             kept, found = finding(candidate, self._reference.vectors, self.embed(parity_patches()))
             if kept:
                 return candidate, refused or found
@@ -86,23 +92,33 @@ class OpenVinoEncoder:
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
         configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
-        compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        try:
+            compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        except RuntimeError as error:
+            name = self._reference.name
+            raise ModelError(f"The model {name} does not run in OpenVINO: {reason_of(error)}.") from error
         self._request = compiled.create_infer_request()
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once."""
-        file = self._reference.kept / f"int8-openvino-{_VERSION}.xml"
-        if not file.exists():
-            _compress(_read(self._core, self._reference.folder), file)
-        return self._core.read_model(file)
+        cache, entry = self._reference.cache, f"{self._reference.entry}-int8-openvino-{_VERSION}"
+        folder = cache.find(entry)
+        if folder is None:
+            model = _read(self._core, self._reference.folder)
+            try:
+                folder = cache.put(entry, lambda made: _compress(model, made / _INT8))
+            except OSError as error:
+                raise ModelError(
+                    f"{cache.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
+                ) from error
+        return self._core.read_model(folder / _INT8)
 
 
 def _read(core: ov.Core, folder: Path) -> ov.Model:
     try:
         return core.read_model(folder)
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {lines[-1][:200]}") from error
+        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {reason_of(error)}.") from error
 
 
 def _compress(model: ov.Model, file: Path) -> None:
@@ -113,7 +129,4 @@ def _compress(model: ov.Model, file: Path) -> None:
         raise ModelError("int8 needs nncf: pip install 'pathserve[openvino]'.") from error
     nncf.set_log_level(logging.ERROR)
     compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
-    temporary = file.with_name(f"writing-{file.name}")
-    ov.save_model(compressed, temporary)
-    temporary.with_suffix(".bin").rename(file.with_suffix(".bin"))
-    temporary.rename(file)
+    ov.save_model(compressed, file)

@@ -6,22 +6,22 @@ it starts fast and stays small. The result is kept in the cache, by the model's 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from model.encoder import ModelError, Vectors
+from model.cache import Cache, folder_digest
+from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
 from model.parity import parity_patches
-from model.weights import ModelFolder, folder_digest
+from model.weights import ModelFolder
 
 _FACTS, _VECTORS, _MODEL = "facts.json", "vectors.npy", "model"
 _PATIENCE_S = 600.0
@@ -35,14 +35,15 @@ class Reference:
     ----------
     folder:
         The SavedModel.
-    kept:
-        Folder for what a runtime makes of the model and wants to find again.
+    cache, entry:
+        Where the reference is kept, and what a runtime makes of the model and wants to find again.
     vectors:
         float32 ``[patches, dimension]`` of the parity patches, by TensorFlow.
     """
 
     folder: Path
-    kept: Path
+    cache: Cache
+    entry: str
     name: str
     untrained: bool
     digest: str
@@ -56,6 +57,8 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
     ----------
     model:
         ``None`` for the built-in encoder.
+    cache:
+        Folder of the whole cache.
 
     Raises
     ------
@@ -63,13 +66,23 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
         When TensorFlow cannot load or run the model.
     """
     key = _builtin_key() if model is None else folder_digest(model.path).removeprefix("sha256:")[:32]
-    kept = cache / "reference" / f"{key}-tensorflow-{version('tensorflow')}"
-    if not (kept / _FACTS).exists():
-        _make(model, kept)
+    references = Cache(cache, "reference")
+    references.sweep()
+    entry = f"{key}-tensorflow-{_tensorflow_version()}"
+    kept = references.find(entry)
+    if kept is None:
+        arguments = [] if model is None else [str(model.path), model.name]
+        try:
+            kept = references.put(entry, lambda folder: _run_tensorflow([str(folder), *arguments]))
+        except OSError as error:
+            raise ModelError(
+                f"{references.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
+            ) from error
     facts = json.loads((kept / _FACTS).read_text())
     return Reference(
         folder=kept / _MODEL if model is None else model.path,
-        kept=kept,
+        cache=references,
+        entry=entry,
         name=facts["name"] if model is None else model.name,
         untrained=facts["untrained"],
         digest=facts["digest"],
@@ -82,35 +95,48 @@ def _builtin_key() -> str:
     return f"builtin-{hashlib.sha256(source).hexdigest()[:32]}"
 
 
-def _make(model: ModelFolder | None, kept: Path) -> None:
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=kept.parent))
-    except OSError as error:
-        raise ModelError(
-            f"{kept.parent} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
-        ) from error
-    arguments = [str(temporary), *([] if model is None else [str(model.path), model.name])]
+def _tensorflow_version() -> str:
+    """Return the version of whichever of its packages is installed, without importing it."""
+    for name in ("tensorflow", "tensorflow-cpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    raise ModelError(
+        "TensorFlow is not installed; OpenVINO's vectors are held to it: pip install tensorflow."
+    )
+
+
+def _run_tensorflow(arguments: list[str]) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "model.reference", *arguments],
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
+            errors="replace",
             timeout=_PATIENCE_S,
             check=False,
         )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["no reason given"]
-            raise ModelError(lines[-1].removeprefix("model.encoder.ModelError: ")[:400])
-        if not kept.exists():
-            temporary.rename(kept)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"TensorFlow did not run the model in {_PATIENCE_S:.0f} seconds.") from error
+    if done.returncode == EXIT_BAD_MODEL:
+        raise ModelError(done.stdout.strip())
+    if done.returncode != 0:
+        raise ModelError(f"TensorFlow died while it ran the model (exit status {done.returncode}).")
 
 
-def _main(out: str, *where: str) -> None:
-    """Run in the process that has TensorFlow."""
+def _main(*arguments: str) -> int:
+    """Run in the process that has TensorFlow; say on standard output what is wrong with the model."""
+    try:
+        _write(*arguments)
+    except Exception as error:  # TensorFlow raises many kinds
+        known = isinstance(error, ModelError)
+        sys.stdout.write(str(error) if known else f"TensorFlow does not run it: {reason_of(error)}.")
+        return EXIT_BAD_MODEL
+    return 0
+
+
+def _write(out: str, *where: str) -> None:
     from model import savedmodel, vit
 
     folder = Path(out)
@@ -126,4 +152,4 @@ def _main(out: str, *where: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    sys.exit(_main(*sys.argv[1:]))

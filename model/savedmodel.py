@@ -16,9 +16,18 @@ import numpy as np
 import tensorflow as tf
 
 from model.batcher import bucket_sizes
-from model.encoder import PATCH_SHAPE, PATCH_SIDE, EncoderFacts, ModelError, Patches, Vectors
-from model.parity import finding, parity_patches
-from model.weights import folder_digest
+from model.cache import folder_digest
+from model.encoder import (
+    PATCH_SHAPE,
+    PATCH_SIDE,
+    EncoderFacts,
+    ModelError,
+    Patches,
+    Vectors,
+    reason_of,
+)
+from model.parity import PARITY_PATCHES, finding, parity_patches
+from model.warming import warm
 
 CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
 """Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small
@@ -63,39 +72,45 @@ class TensorFlowEncoder:
     max_batch:
         Largest batch in patches; by the device when not given. Every batch size that will be used
         is run once before this returns.
+
+    Raises
+    ------
+    ModelError
+        When the model does not run, or gives no vector for each patch.
     """
 
     def __init__(self, model: LoadedModel, precision: str, max_batch: int | None = None) -> None:
         self._model = model
         device = _prepare_device()
         self._function = _compile(model.forward)
-        vectors = self.embed(parity_patches())
+        max_batch = max_batch or (CPU_MAX_BATCH if device == "CPU" else GPU_MAX_BATCH)
+        sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
+        dimension = warm(self.embed, sizes, model.name)
         parity = ""
         if precision != "float32":
-            precision, parity = self._try(precision, vectors)
+            precision, parity = self._try(precision)
+            warm(self.embed, sizes, model.name, dimension)
         self.facts = EncoderFacts(
             model=model.name,
             untrained=model.untrained,
-            dimension=vectors.shape[1],
+            dimension=dimension,
             device=device,
             precision=precision,
             parity=parity,
             digest=model.digest,
             runtime=f"TensorFlow {tf.__version__}",
-            max_batch=max_batch or (CPU_MAX_BATCH if device == "CPU" else GPU_MAX_BATCH),
+            max_batch=max_batch,
         )
-        for size in bucket_sizes(self.facts.max_batch):
-            self.embed(parity_patches(size))
 
     def embed(self, patches: Patches) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
         return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
 
-    def _try(self, precision: str, expected: Vectors) -> tuple[str, str]:
+    def _try(self, precision: str) -> tuple[str, str]:
         """Switch to a lower precision if that agrees with float32; return what runs and what was found."""
         if precision != "bfloat16":
             return self._refuse(f"{precision} refused: TensorFlow does not have it; use OpenVINO")
-        exact = self._function
+        exact, expected = self._function, self.embed(parity_patches())
         tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: True})
         self._function = _compile(self._model.forward)
         actual = self.embed(parity_patches())
@@ -132,7 +147,7 @@ def load_savedmodel(folder: Path, name: str) -> LoadedModel:
     try:
         loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises many kinds
-        raise ModelError(f"{folder} cannot be loaded as a SavedModel: {_first_line(error)}.") from error
+        raise ModelError(f"{folder} cannot be loaded as a SavedModel: {reason_of(error)}.") from error
     signature = loaded.signatures.get(_SIGNATURE)
     if signature is None:
         raise ModelError(f"The SavedModel in {folder} has no signature named {_SIGNATURE}.")
@@ -196,7 +211,3 @@ def _prepare_device() -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
     return f"GPU: {details.get('device_name', 'unknown')}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -3,10 +3,13 @@
 A slab is one anonymous memory file (``memfd_create``), so it needs no room in /dev/shm and
 vanishes with the last process that maps it. Slot ``i`` holds one patch and, once it has been
 embedded, its vector. Pages are taken from the system when a slot is first written.
+
+Its size is sealed: who reads a page that another process has cut off dies of a bus error (memfd_create(2)).
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import threading
@@ -18,6 +21,7 @@ import numpy as np
 from model.encoder import PATCH_BYTES, PATCH_SHAPE, Patches, Vectors
 
 _FLOAT32_BYTES = 4
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,10 @@ def slab_bytes(slots: int, dimension: int) -> int:
 
 def create_slab(slots: int, dimension: int) -> Slab:
     """Make a new slab of zeros for ``slots`` patches and vectors of ``dimension`` numbers."""
-    fd = os.memfd_create("pathserve-slab", os.MFD_CLOEXEC)
+    fd = os.memfd_create("pathserve-slab", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.ftruncate(fd, slab_bytes(slots, dimension))
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         return map_slab(fd, slots, dimension)
     except BaseException:
         os.close(fd)
@@ -70,9 +75,14 @@ def map_slab(fd: int, slots: int, dimension: int) -> Slab:
     Raises
     ------
     ValueError
-        When the memory file is smaller than the slab it is said to hold.
+        When the memory file is smaller than the slab it is said to hold, or could become so.
+    OSError
+        When it is no memory file.
     """
     size = slab_bytes(slots, dimension)
+    # Before its size is looked at: until then it may change.
+    if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+        raise ValueError("the memory file is not sealed against shrinking")
     if slots < 1 or os.fstat(fd).st_size < size:
         raise ValueError(f"the memory file is too small for {slots} slots")
     memory = mmap.mmap(fd, size)

@@ -13,14 +13,11 @@ from pathlib import Path
 
 from model.batcher import EncoderBroken
 from model.child import end_with_parent
-from model.encoder import Encoder, ModelError
+from model.encoder import EXIT_BAD_MODEL, Encoder, ModelError
 from model.json_log import log_as_json
 from model.loader import load_encoder
 from model.metrics import EncoderMetrics
 from model.server import EncoderServer
-
-EXIT_BAD_MODEL = 78
-"""Exit status when the model cannot be loaded (EX_CONFIG): restarting would not help."""
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
 from model.json_log import log_as_json
-from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError, load_settings
+from serving.settings import (
+    EXIT_BAD_SETTING,
+    EXIT_INTERRUPTED,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,12 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     _add_embed(commands)
+    # A path of this system may be no text; it is shown all the same.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options, load_settings()))
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_BAD_SETTING
+    except KeyboardInterrupt:
+        print("pathserve: stopped.", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:

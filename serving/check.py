@@ -7,9 +7,8 @@ import sys
 
 import numpy as np
 
-from model.encoder import PATCH_SIDE, ModelError, Patches
+from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, Patches, reason_of
 from model.json_log import log_as_json
-from model.worker import EXIT_BAD_MODEL
 from serving.in_process import load_configured_encoder
 from serving.read_context import read_context
 from serving.settings import Settings
@@ -46,7 +45,11 @@ def check(settings: Settings) -> int:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_BAD_MODEL
     facts = encoder.facts
-    vector = encoder.embed(golden_patch())[0]
+    try:
+        vector = encoder.embed(golden_patch())[0]
+    except Exception as error:  # TensorFlow raises many kinds
+        print(f"pathserve: the model does not embed the golden patch: {reason_of(error)}.", file=sys.stderr)
+        return EXIT_BAD_MODEL
     print("model")
     print(f"  name      {facts.model}{' (UNTRAINED: its vectors mean nothing)' if facts.untrained else ''}")
     print(f"  signature float32 [None, {PATCH_SIDE}, {PATCH_SIDE}, 3] in 0..1 -> [None, {facts.dimension}]")

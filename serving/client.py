@@ -22,6 +22,7 @@ import requests
 from PIL import Image as PillowImage
 
 from serving.errors import Fault
+from serving.sessions import plain_session
 
 __all__ = ["Fault", "Image", "PathserveClient", "ServiceFault", "Vectors"]
 
@@ -121,6 +122,13 @@ class PathserveClient:
         What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
     retry_for_s:
         How long to go on when the service is overloaded, draining or not reachable.
+    use_proxy:
+        Whether to go through HTTPS_PROXY or HTTP_PROXY, but for the hosts in NO_PROXY.
+
+    Raises
+    ------
+    ValueError
+        When the address or the key is none.
     """
 
     def __init__(
@@ -132,14 +140,18 @@ class PathserveClient:
         max_patches: int = MAX_PATCHES,
         timeout_s: float = 300.0,
         retry_for_s: float = 120.0,
+        use_proxy: bool = False,
     ) -> None:
+        _require_address(url)
         self._url = url if url.endswith(("predict", "Predict")) else url.rstrip("/") + "/predict"
         self._max_bytes = max_request_bytes
         self._max_patches = max_patches
         self._timeout_s = timeout_s
         self._retry_for_s = retry_for_s
-        self._session = requests.Session()
+        self._session = plain_session(follows_proxies=use_proxy)
         if api_key is not None:
+            if not api_key.isascii() or not api_key.isprintable():
+                raise ValueError("the key has characters that no key has; it must be printable ASCII")
             self._session.headers["Authorization"] = f"Bearer {api_key}"
         self.metadata: dict[str, Any] = {}
 
@@ -229,12 +241,12 @@ class PathserveClient:
                     headers={"Content-Type": "application/json"},
                     timeout=self._timeout_s,
                 )
-            except (requests.ConnectionError, requests.Timeout) as error:
+            except requests.RequestException as error:
                 fault, status = Fault("CONNECTION_ERROR", f"{type(error).__name__} at {self._url}"), 0
                 wait = pause
             else:
                 if response.status_code == HTTPStatus.OK:
-                    answer: dict[str, Any] = response.json()
+                    answer = _answer(response)
                     self.metadata = answer["metadata"]
                     return answer
                 fault, status = _fault(response), response.status_code
@@ -243,6 +255,16 @@ class PathserveClient:
                 raise ServiceFault(status, fault)
             time.sleep(wait)
             pause = min(2 * pause, _LONGEST_WAIT_S)
+
+
+def _require_address(url: str) -> None:
+    try:
+        requests.Request("POST", url).prepare()
+        known = url.lower().startswith(("http://", "https://"))
+    except ValueError:  # what requests raises for an address is a ValueError, too
+        known = False
+    if not known:
+        raise ValueError(f"{url} is no address of a service; it must be http://HOST:PORT or https://HOST")
 
 
 def _token(token: str | None) -> dict[str, object]:
@@ -262,6 +284,19 @@ def _vectors(prediction: dict[str, Any]) -> Vectors:
 
 def _joined(parts: list[Vectors]) -> Vectors:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _answer(response: requests.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+        if isinstance(answer["metadata"], dict) and isinstance(answer["predictions"], list):
+            return dict(answer)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ServiceFault(
+        response.status_code,
+        Fault("HTTP_ERROR", "the answer is no JSON of this API; is the service's address right?"),
+    )
 
 
 def _fault(response: requests.Response) -> Fault:

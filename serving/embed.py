@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from dicom_io.icc_profiles import IccTarget
 from dicom_io.source import ReadContext
 from model.json_log import log_as_json
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
@@ -20,7 +21,7 @@ from serving.embed_target import Target, TargetError, find_target
 from serving.errors import Code, ServiceError
 from serving.in_process import embedder_in_process
 from serving.read_context import read_context
-from serving.settings import Settings
+from serving.settings import EXIT_INTERRUPTED, Settings
 
 CHUNK = 512
 """Patches that are sent, and written, at once."""
@@ -28,7 +29,7 @@ CHUNK = 512
 STORE_TOKEN = "PATHSERVE_STORE_TOKEN"  # noqa: S105  (the name of a variable)
 API_KEY = "PATHSERVE_API_KEY"
 
-EXIT_FAULT, EXIT_INTERRUPTED = 1, 130
+EXIT_FAULT = 1
 
 OUTAGE = 20
 """Patches in a row for which the store or the service failed, before a run stops."""
@@ -91,6 +92,7 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
     """Run the command; return an exit status."""
     log_as_json("ERROR", process="embed")
     try:
+        _require_usable(options)
         context = read_context(settings)
         token = os.environ.get(STORE_TOKEN) or None
         target = find_target(
@@ -103,14 +105,20 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
                 "--all takes those without tissue, too."
             )
         output = Output(options.out, _about(options, target, len(origins)))
-        with _embedder(options, settings, context) as embedder:
-            chunks = _Run(target, options.icc, embedder, output).run(origins)
-        rows, errors = output.complete(chunks)
+        try:
+            with _embedder(options, settings, context) as embedder:
+                chunks = _Run(target, options.icc, embedder, output).run(origins)
+            rows, errors = output.complete(chunks)
+        finally:
+            output.leave()
     except (TargetError, OutputError, ServiceFault, _Stopped) as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_FAULT
     except ServiceError as error:
         print(f"pathserve: {error.code}: {error.description}", file=sys.stderr)
+        return EXIT_FAULT
+    except OSError as error:  # the system's folder for small files is full, for one
+        print(f"pathserve: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
         return EXIT_FAULT
     except KeyboardInterrupt:
         print("pathserve: stopped; the same command goes on from here.", file=sys.stderr)
@@ -119,6 +127,20 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
     if embedder.metadata.get("untrained"):
         print("The encoder is UNTRAINED: its vectors mean nothing.")
     return 0
+
+
+def _require_usable(options: EmbedOptions) -> None:
+    """Raise TargetError for what is mistyped, before anything is read or written."""
+    try:
+        IccTarget.named(options.icc)
+    except ValueError:
+        names = ", ".join(IccTarget)
+        raise TargetError(f"--icc {options.icc} is no colour space; there are {names}.") from None
+    if options.service is not None:
+        try:
+            PathserveClient(options.service, api_key=os.environ.get(API_KEY) or None)
+        except ValueError as error:
+            raise TargetError(f"{error}.") from None
 
 
 def _about(options: EmbedOptions, target: Target, patches: int) -> dict[str, Any]:
@@ -131,7 +153,7 @@ def _about(options: EmbedOptions, target: Target, patches: int) -> dict[str, Any
         "height": target.height,
         "stride": options.stride,
         "min_tissue": None if options.everything else options.min_tissue,
-        "icc": options.icc,
+        "icc": IccTarget.named(options.icc),
         "patches": patches,
         "chunk": CHUNK,
     }
@@ -144,6 +166,7 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
             options.service,
             api_key=os.environ.get(API_KEY) or None,
             max_request_bytes=settings.max_request_bytes,
+            use_proxy=settings.use_proxy,
         ) as client:
             yield client
     else:

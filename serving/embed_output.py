@@ -2,16 +2,19 @@
 
 While a run lasts its rows are in ``OUT.parts/``, a file for each chunk of patches, each written whole or not
 at all. What the run is about is in ``run.json`` beside them; another run does not go on with these parts.
+A run that has written none keeps nobody from writing there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +23,7 @@ import pyarrow.parquet as pq
 from model.encoder import Vectors
 
 _ABOUT = b"pathserve"
+_RUN, _MODEL, _PARTS = "run.json", "model", "*.parquet"
 
 
 class OutputError(Exception):
@@ -63,24 +67,32 @@ class Output:
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self._path = path
-        self._folder = path.with_name(path.name + ".parts")
         self._about = about
-        if path.exists():
-            raise OutputError(f"{path} is there already; name another file, or remove it.")
-        try:
+        with _said_of(path):
+            if path.exists():
+                raise OutputError(f"{path} is there already; name another file, or remove it.")
+            self._folder = path.with_name(path.name + ".parts")
+        with _said_of(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._check_about()
-        except OSError as error:
-            raise OutputError(f"{self._folder} cannot be written: {error.strerror}.") from error
 
     def _check_about(self) -> None:
-        run = self._folder / "run.json"
-        if not run.exists():
-            _write(run, json.dumps(self._about, indent=1).encode())
-        elif json.loads(run.read_bytes()) != self._about:
-            raise OutputError(
-                f"{self._folder} holds parts of another run; finish that one, or remove the folder."
-            )
+        run = self._folder / _RUN
+        if any(self._folder.glob(_PARTS)):
+            if _read_json(run) != self._about:
+                raise OutputError(
+                    f"{self._folder} holds parts of another run; finish that one, or remove the folder."
+                )
+            return
+        # A run that has written no part leaves nothing to go on with, whatever it was about.
+        (self._folder / _MODEL).unlink(missing_ok=True)
+        _write(run, json.dumps(self._about, indent=1).encode())
+
+    def leave(self) -> None:
+        """Remove the folder of parts if there is no part in it."""
+        with contextlib.suppress(OSError):
+            if not any(self._folder.glob(_PARTS)):
+                shutil.rmtree(self._folder)
 
     def has(self, chunk: int) -> bool:
         """Say whether a chunk has been written."""
@@ -99,9 +111,10 @@ class Output:
         Raises
         ------
         OutputError
-            When other parts are of another model.
+            When other parts are of another model, or the disk is full.
         """
-        self._require_model(model)
+        with _said_of(self._folder):
+            self._require_model(model)
         dimension = next((len(v) for v in rows.vectors if v is not None), 0)
         flat = [np.zeros(dimension, np.float32) if v is None else v for v in rows.vectors]
         values = pa.array(np.concatenate(flat) if flat else np.empty(0, np.float32))
@@ -125,30 +138,34 @@ class Output:
         }
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), sink)
-        _write(self._part(chunk), sink.getvalue().to_pybytes())
+        with _said_of(self._folder):
+            _write(self._part(chunk), sink.getvalue().to_pybytes())
 
     def complete(self, chunks: int) -> tuple[int, int]:
-        """Put the parts together and remove them; return the numbers of rows and of errors."""
-        tables = [pq.read_table(self._part(chunk)) for chunk in range(chunks)]
-        # A part without a single vector does not know their length.
-        schema = next(
-            (t.schema for t in tables if t.schema.field("vector").type != pa.null()), tables[0].schema
-        )
-        model = (self._folder / "model").read_text()
-        schema = schema.with_metadata({_ABOUT: json.dumps(self._about | {"model": model})})
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        rows = errors = 0
-        with pq.ParquetWriter(temporary, schema) as writer:
-            for table in tables:
-                writer.write_table(table.cast(schema))
-                rows += table.num_rows
-                errors += table.num_rows - table.column("error").null_count
-        temporary.replace(self._path)
-        shutil.rmtree(self._folder)
-        return rows, errors
+        """Put the parts together and remove them; return the numbers of rows and of errors.
+
+        Raises
+        ------
+        OutputError
+            When a part is damaged, or the disk is full; the parts that are whole stay.
+        """
+        with _said_of(self._path):
+            tables = [_read_part(self._part(chunk)) for chunk in range(chunks)]
+            # A part without a single vector does not know their length.
+            schema = next(
+                (t.schema for t in tables if t.schema.field("vector").type != pa.null()), tables[0].schema
+            )
+            model = (self._folder / _MODEL).read_text()
+            schema = schema.with_metadata({_ABOUT: json.dumps(self._about | {"model": model})})
+            with _whole(self._path) as file, pq.ParquetWriter(file, schema) as writer:
+                for table in tables:
+                    writer.write_table(table.cast(schema))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        errors = sum(table.num_rows - table.column("error").null_count for table in tables)
+        return sum(table.num_rows for table in tables), errors
 
     def _require_model(self, model: str) -> None:
-        file = self._folder / "model"
+        file = self._folder / _MODEL
         if not file.exists():
             _write(file, model.encode())
         elif file.read_text() != model:
@@ -160,8 +177,48 @@ class Output:
         return self._folder / f"{chunk:06}.parquet"
 
 
+def _read_json(path: Path) -> object:
+    """Return what a file holds; ``None`` where it is missing or cut off."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _read_part(path: Path) -> pa.Table:
+    try:
+        with path.open("rb") as file:
+            return pq.read_table(file)
+    except pa.ArrowException as error:
+        raise OutputError(f"{path} is damaged; remove it, and the same command makes it again.") from error
+
+
 def _write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
+    with _whole(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that comes to its place when all has been written to it, else vanishes."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _said_of(path: Path) -> Iterator[None]:
+    """Say of which file it is that the system refuses to write it, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        hint = " Make room; the same command goes on from there." if full else ""
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.{hint}") from error

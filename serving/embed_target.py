@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ def find_target(
     except OSError as error:
         raise TargetError(f"{where} cannot be read: {error.strerror}.") from error
     source = {"raw_image_bytes": base64.b64encode(data).decode("ascii")}
-    return _image(source, where, data, context, look_for_tissue)
+    # A table holds text; a file's name on this system may be any bytes.
+    name = os.fsencode(where).decode("utf-8", "replace")
+    return _image(source, name, data, context, look_for_tissue)
 
 
 def _image(

@@ -26,8 +26,8 @@ from pathlib import Path
 from prometheus_client import multiprocess
 
 from model.child import SIGNALS
-from model.worker import EXIT_BAD_MODEL
-from serving.settings import EXIT_BAD_SETTING, Settings
+from model.encoder import EXIT_BAD_MODEL
+from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError
 from serving.socket_keeper import SocketKeeper
 from serving.watchdog import EncoderWatch
 
@@ -51,6 +51,10 @@ _HOPELESS = {
     **dict.fromkeys(_GUNICORN_BOOT_ERRORS, 1),
 }
 """Exit status of the service by that of a child that could not start; but what has run may run again."""
+
+_CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL})
+_CRASHING_STARTS = 3
+"""Starts of the encoder, one after the other, that end in a crash before the model is given up."""
 
 _PROVED_S = 10.0
 """gunicorn that lives so long had workers that could start."""
@@ -79,6 +83,7 @@ class _Child:
     attempt: int = 0
     ever_died: bool = False
     proved: bool = False
+    crashes: int = 0
 
     def put_off(self, now: float) -> float:
         """Plan the next start; return in how many seconds that will be."""
@@ -220,6 +225,11 @@ class Launcher:
             if status in _GUNICORN_BOOT_ERRORS:
                 log.error("the HTTP workers cannot start", extra={"exit_status": status})
             return _HOPELESS[status]
+        if child is self._encoder and not child.proved and status in _CRASHES:
+            child.crashes += 1
+            if child.crashes == _CRASHING_STARTS:
+                name = signal.Signals(-status).name
+                raise SettingsError(f"the model crashes the encoder ({name}) whenever it is loaded.")
         child.process, child.ever_died = None, True
         delay = child.put_off(now)
         log.error("%s died", child.name, extra={"exit_status": status, "seconds": delay})

@@ -40,7 +40,11 @@ def read_context(settings: Settings) -> ReadContext:
     except ValueError as error:
         raise SettingsError(f"bad setting: APPROVED_GCS_SOURCE_LIST: {error}") from error
     gcs_policy = GcsPolicy(
-        buckets, settings.gcs_service_identity, settings.max_object_bytes, settings.store_timeout_s
+        buckets,
+        settings.gcs_service_identity,
+        settings.max_object_bytes,
+        settings.store_timeout_s,
+        settings.use_proxy,
     )
     shared = os.environ.get("PATHSERVE_TABLES_DIR")
     policy = StorePolicy(

@@ -26,6 +26,9 @@ _SECRET = ("PATHSERVE_API_KEYS",)
 EXIT_BAD_SETTING = 78
 """Exit status when a setting is wrong (EX_CONFIG)."""
 
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell's command (128 + SIGINT)."""
+
 
 class SettingsError(Exception):
     """The environment holds a value that the service cannot run with."""
@@ -169,6 +172,12 @@ class Settings(BaseSettings):
         alias="PATHSERVE_GCS_SERVICE_IDENTITY",
         description="Whether objects named without a token are read with the service's own rights; else "
         "anonymously.",
+    )
+    use_proxy: bool = Field(
+        False,
+        alias="PATHSERVE_USE_PROXY",
+        description="Whether Cloud Storage, and by `pathserve embed` the service, are reached through "
+        "HTTPS_PROXY and HTTP_PROXY, but for hosts in NO_PROXY. Model downloads always are.",
     )
     max_object_bytes: int = Field(
         256 * MEBIBYTE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,55 @@ def test_a_service_that_does_not_answer_is_said_to_be_so() -> None:
         client = PathserveClient(url, timeout_s=0.2, retry_for_s=0)
         with pytest.raises(ServiceFault, match="CONNECTION_ERROR: ReadTimeout"):
             client.embed([Image.of_bytes(b"x", [(0, 0)])])
+
+
+class Echo(Handler):
+    """Answers with what it was sent."""
+
+    def respond(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        said = f"{self.headers.get('Authorization')} {self.path}"
+        error = {"code": "IMAGE_ERROR", "description": said}
+        self.answer(200, [], json.dumps({"predictions": [{"error": error}], "metadata": {}}).encode())
+
+
+def test_nothing_but_the_clients_own_key_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login planted password planted\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    images = [Image.of_bytes(b"x", [(0, 0)])]
+    echo = Loopback(Echo)
+    try:
+        for key, sent in ((None, "None /predict"), ("key", "Bearer key /predict")):
+            assert PathserveClient(echo.origin, api_key=key).embed(images) == [Fault("IMAGE_ERROR", sent)]
+    finally:
+        echo.end()
+
+
+def test_a_proxy_is_gone_through_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Loopback(Echo)
+    monkeypatch.setenv("HTTP_PROXY", proxy.origin)
+    monkeypatch.setenv("NO_PROXY", "inside.invalid")
+    images = [Image.of_bytes(b"x", [(0, 0)])]
+    try:
+        (fault,) = PathserveClient("http://outside.invalid", use_proxy=True).embed(images)
+        assert fault == Fault("IMAGE_ERROR", "None http://outside.invalid/predict")
+        for url, use_proxy in (("http://outside.invalid", False), ("http://inside.invalid", True)):
+            with pytest.raises(ServiceFault, match="CONNECTION_ERROR"):
+                PathserveClient(url, use_proxy=use_proxy, retry_for_s=0).embed(images)
+    finally:
+        proxy.end()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "", "ftp://host", "http://", "http://h:x", "http://h:70000"]
+)
+def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="no address of a service"):
+        PathserveClient(url)
+
+
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown() -> None:
+    for key in ("schl\u00fcssel", "key\r\n"):
+        with pytest.raises(ValueError, match="printable ASCII") as caught:
+            PathserveClient("http://127.0.0.1:9", api_key=key)
+        assert key not in str(caught.value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 
 from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import cut
+from tests.support.loopback import Handler, Loopback
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.slides import CODINGS, TILE, Slide, stained
@@ -189,3 +192,134 @@ def test_an_image_without_tissue_says_how_to_embed_it_all_the_same(tmp_path: Pat
     assert done.returncode == 1
     assert "--all" in done.stderr
     assert tissue().mean() < 250
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(stained(700, 500)))
+    return path
+
+
+def assert_sentence(done: subprocess.CompletedProcess[str], said: str) -> None:
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("pathserve: ") and said in line]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--service", "127.0.0.1:8080"], "must be http://HOST:PORT"),
+        (["--service", "localhost"], "must be http://HOST:PORT"),
+        (["--service", "ftp://host/"], "must be http://HOST:PORT"),
+        (["--service", "http://"], "must be http://HOST:PORT"),
+        (["--service", "http://host:port"], "must be http://HOST:PORT"),
+        (["--icc", "SGRB"], "there are NONE, SRGB, ADOBERGB"),
+    ],
+)
+def test_what_is_mistyped_is_said_before_anything_is_written(
+    picture: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    assert_sentence(run(picture, "--out", tmp_path / "out.parquet", "--all", *arguments), said)
+    assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_what_is_no_service_is_said_to_be_none(picture: Path, tmp_path: Path) -> None:
+    class Page(Handler):
+        def respond(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(200, [("Content-Type", "text/html")], b"<p>welcome")
+
+    elsewhere = Loopback(Page)
+    try:
+        done = run(picture, "--out", tmp_path / "o.parquet", "--all", "--service", elsewhere.origin)
+    finally:
+        elsewhere.end()
+    assert_sentence(done, "is the service's address right?")
+    assert list(tmp_path.iterdir()) == [picture]
+
+
+def test_a_name_that_is_no_text_is_embedded_all_the_same(
+    service: Service, picture: Path, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    picture.rename(odd)
+    out = odd.with_suffix(".parquet")
+    done = run(odd, "--out", out, "--all", "--service", service.url)
+    assert done.returncode == 0, done.stderr
+    with out.open("rb") as file:
+        rows = pq.read_table(file).to_pylist()
+    assert len(rows) == 6
+    assert rows[0]["instance"].endswith("/caf\ufffd.png")
+
+
+def test_a_disk_that_is_full_stops_the_run_and_leaves_what_is_done(
+    service: Service, picture: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    arguments = (picture, "--out", out, "--all", "--stride", "14", "--service", service.url)
+    command = [sys.executable, "-m", "serving", "embed", *map(str, arguments)]
+    for kilobytes in (0, 8, 340):  # nothing, no part, and the parts but not the table can be written
+        limited = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command]
+        done = subprocess.run(limited, capture_output=True, text=True, timeout=100, check=False)
+        assert_sentence(done, "cannot be written: File too large. Make room")
+        assert not out.exists()
+        assert not list(tmp_path.rglob("*.tmp"))
+        assert any(tmp_path.glob("*.parts/0*")) == (kilobytes == 340)
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert_table(out, stained(700, 500), {(x, y) for y in range(0, 277, 14) for x in range(0, 477, 14)})
+
+
+def test_a_run_that_has_written_nothing_keeps_no_other_from_the_output(
+    service: Service, picture: Path, tmp_path: Path
+) -> None:
+    out, parts = tmp_path / "out.parquet", tmp_path / "out.parquet.parts"
+    parts.mkdir()
+    (parts / "run.json").write_text('{"where": "another')  # cut off when the disk was full
+    (parts / "model").write_text("another")
+    done = run(picture, "--out", out, "--all", "--service", service.url)
+    assert done.returncode == 0, done.stderr
+    assert not parts.exists()
+
+
+def test_a_damaged_part_is_named(service: Service, picture: Path, tmp_path: Path) -> None:
+    out, parts = tmp_path / "out.parquet", tmp_path / "out.parquet.parts"
+    arguments = (picture, "--out", out, "--all", "--stride", "14", "--service", service.url)
+    command = [sys.executable, "-m", "serving", "embed", *map(str, arguments)]
+    limited = ["bash", "-c", 'ulimit -f 340; exec "$@"', "bash", *command]
+    subprocess.run(limited, capture_output=True, timeout=100, check=False)
+    damaged = min(parts.glob("0*"))
+    damaged.write_bytes(b"")
+    done = run(*arguments)
+    assert_sentence(done, f"{damaged} is damaged; remove it")
+    damaged.unlink()
+    assert run(*arguments).returncode == 0
+
+
+@pytest.mark.parametrize("out", [".", "/", "/proc/out.parquet", "picture.png/out.parquet", "x" * 300])
+def test_an_output_that_cannot_be_written_is_named(picture: Path, tmp_path: Path, out: str) -> None:
+    done = run(picture, "--out", tmp_path / out, "--all", "--service", "http://127.0.0.1:9")
+    assert_sentence(done, "another file" if out in (".", "/") else "cannot be written")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    done = run(tmp_path, "--out", tmp_path / "out.parquet", "--all")
+    assert_sentence(done, f"{tmp_path} cannot be read: Is a directory")
+
+
+def test_ctrl_c_ends_a_run_with_a_sentence(picture: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        arguments = (picture, "--out", tmp_path / "out.parquet", "--all", "--service", where)
+        command = [sys.executable, "-m", "serving", "embed", *map(str, arguments)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            silent.settimeout(60)
+            silent.accept()[0].close()  # it is asked again
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "pathserve: stopped; the same command goes on from here." in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == [picture]

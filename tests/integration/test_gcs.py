@@ -33,8 +33,17 @@ def untouched(gcs: GcsEmulator) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def service(gcs: GcsEmulator, model_folders: ModelFolders) -> Iterator[Service]:
+def netrc(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of credentials for this machine, which are nobody's here."""
+    path = tmp_path_factory.mktemp("home") / "netrc"
+    path.write_text("machine 127.0.0.1 login planted password planted\n")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def service(gcs: GcsEmulator, model_folders: ModelFolders, netrc: str) -> Iterator[Service]:
     environment = {
+        "NETRC": netrc,
         "PATHSERVE_MODEL": model_folders["probe"],
         "STORAGE_EMULATOR_HOST": gcs.url,
         "PATHSERVE_MAX_OBJECT_BYTES": "3000000",
@@ -78,7 +87,7 @@ def test_extensions_work_alike(service: Service, gcs: GcsEmulator) -> None:
     assert_pixels(service, outside, cut(tissue(), (-50, 400)))
 
 
-def test_the_callers_token_is_what_reads(service: Service, gcs: GcsEmulator) -> None:
+def test_the_callers_token_is_what_reads_whatever_is_in_netrc(service: Service, gcs: GcsEmulator) -> None:
     uri = gcs.put("private.png", encode(tissue()), PRIVATE)
     assert_pixels(service, named(uri, token="good-token"), cut(tissue(), (0, 0)))
     assert gcs.tokens == {"Bearer good-token"}
@@ -88,7 +97,7 @@ def test_the_callers_token_is_what_reads(service: Service, gcs: GcsEmulator) -> 
         assert token not in service.log()
 
 
-def test_without_a_token_access_is_anonymous(service: Service, gcs: GcsEmulator) -> None:
+def test_without_a_token_access_is_anonymous_whatever_is_in_netrc(service: Service, gcs: GcsEmulator) -> None:
     uri = gcs.put("public.png", encode(tissue()))
     assert_pixels(service, named(uri), cut(tissue(), (0, 0)))
     assert gcs.tokens == {None}

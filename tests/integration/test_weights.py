@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.encoder import ModelError
-from model.weights import _progress, _require_space
+from model.weights_gcs import require_space
+from model.weights_hub import progress
 from tests.conftest import ModelFolders
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
@@ -43,12 +46,39 @@ def hub(model_folders: ModelFolders) -> Iterator[Hub]:
         yield server
 
 
-def check(environment: dict[str, str]) -> tuple[int, str]:
+def read_only(folder: Path) -> list[str]:
+    """Return a command that the service's is appended to, for which the folder is mounted read-only."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script, str(folder)]
+    mounted = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+    return command if mounted else []  # where nothing can be mounted, the rest is tested all the same
+
+
+def check(environment: dict[str, str], inside: Sequence[str] = ()) -> tuple[int, str]:
     """Run ``pathserve check``; return its exit status and all that it printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "HF_"))}
     run = subprocess.run(
-        [sys.executable, "-m", "serving", "check"],
+        [*inside, sys.executable, "-m", "serving", "check"],
         env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def fetch(environment: dict[str, str], cache: Path, inside: Sequence[str] = ()) -> tuple[int, str]:
+    """Fetch the model as a start does, and nothing more; return the exit status and all that is said."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from model.encoder import ModelError; from model.weights import fetch_model\n"
+        "try: fetch_model(sys.argv[1], Path(sys.argv[2]))\n"
+        "except ModelError as error: sys.exit(str(error))\n"
+    )
+    run = subprocess.run(
+        [*inside, sys.executable, "-c", script, environment["PATHSERVE_MODEL"], str(cache)],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -68,32 +98,45 @@ def assert_probe(service: Service, name: str) -> None:
 def test_the_service_starts_from_cloud_storage_and_then_from_its_cache(
     gcs: GcsEmulator, tmp_path: Path
 ) -> None:
+    cache = tmp_path / "cache"
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login planted password planted\n")
     environment = {
-        "AIP_STORAGE_URI": MODEL,
+        "PATHSERVE_MODEL": MODEL,
         "STORAGE_EMULATOR_HOST": gcs.url,
-        "PATHSERVE_CACHE_DIR": str(tmp_path),
+        "PATHSERVE_CACHE_DIR": str(cache),
+        "NETRC": str(tmp_path / "netrc"),
     }
     with Service(environment) as service:
         assert_probe(service.wait_healthy(), "path-foundation")
         assert any("downloading model" in line["message"] for line in service.log_lines())
     downloads = gcs.downloads()
     assert downloads > 0
-    with Service(environment) as service:
-        assert_probe(service.wait_healthy(), "path-foundation")
+    status, output = check(environment, read_only(cache))
+    assert status == 0, output
     assert gcs.downloads() == downloads
-    status, output = check(environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"})
+    assert gcs.tokens == {None}  # and not what is in netrc
+    unreachable = environment | {"STORAGE_EMULATOR_HOST": "http://127.0.0.1:9"}
+    status, output = fetch(unreachable, cache, read_only(cache))
     assert status == 0, output
     assert "using the cached model" in output
+    (file,) = cache.glob("gcs/*/files/saved_model.pb")
+    file.write_bytes(file.read_bytes() + b"\0")
+    status, output = fetch(unreachable, cache)
+    assert status != 0
+    assert "damaged in the cache" in output
+    assert "Traceback" not in output
+    assert fetch(environment, cache)[0] == 0
+    assert gcs.downloads() == 2 * downloads
 
 
 def test_a_model_that_no_disk_can_hold_is_refused_before_it_is_downloaded(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"needs 1000000000000 MB, but the disk of .* has \d+ MB left"):
-        _require_space(tmp_path, 10**18, "gs://bucket/huge")
+        require_space(tmp_path, 10**18, "gs://bucket/huge")
 
 
-def test_a_long_download_shows_its_progress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_download_shows_itsprogress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    with _progress(tmp_path, "hf://google/path-foundation", every_s=0.01):
+    with progress(tmp_path, "hf://google/path-foundation", every_s=0.01):
         (tmp_path / "variables").write_bytes(bytes(3_000_000))
         wait_until(lambda: "downloading model: 3 MB so far" in caplog.text, "progress in the log")
 
@@ -105,6 +148,19 @@ def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
         assert status == 78
         assert "cannot be reached" in output
         assert "Traceback" not in output
+
+
+def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -> None:
+    """Nothing is kept, so nobody needs to know where; where something is, it is said what to set."""
+    nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "-u", "HOME"]
+    if subprocess.run([*nobody, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no user namespaces here")
+    status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody)
+    assert status == 0, output
+    status, output = check({"PATHSERVE_MODEL": MODEL}, nobody)
+    assert status == 78
+    assert "pathserve: This user has no home folder" in output
+    assert "PATHSERVE_CACHE_DIR" in output
 
 
 def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:
@@ -164,8 +220,14 @@ def test_the_service_starts_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_p
         assert_probe(service.wait_healthy(), REPOSITORY)
     downloads = hub.downloads()
     assert downloads > 0
-    with Service(environment) as service:
-        assert_probe(service.wait_healthy(), REPOSITORY)
+    status, output = check(environment, read_only(tmp_path))
+    assert status == 0, output
+    unreachable = environment | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    status, output = fetch(unreachable | {"PATHSERVE_MODEL": f"hf://{REPOSITORY}@{COMMIT}"}, tmp_path)
+    assert status == 0, output
+    status, output = fetch(unreachable, tmp_path, read_only(tmp_path))
+    assert status == 0, output
+    assert "using the cached model" in output
     assert hub.downloads() == downloads
 
 
@@ -218,8 +280,6 @@ def test_half_a_download_is_never_used(hub: Hub, tmp_path: Path) -> None:
     hub.broken = set()
     status, output = check(environment)
     assert status == 0, output
-    status, output = check(environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
-    assert status == 0, output
 
 
 def test_check_prints_what_would_run(model_folders: ModelFolders) -> None:
@@ -256,3 +316,20 @@ def test_check_fails_when_the_precision_is_not_kept(model_folders: ModelFolders)
     status, output = check({"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_PRECISION": "bfloat16"})
     assert status != 0
     assert "bfloat16" in output
+
+
+def test_a_model_that_crashes_the_encoder_is_given_up_with_one_sentence(model_folders: ModelFolders) -> None:
+    with Service({"PATHSERVE_MODEL": model_folders["probe"]}) as service:
+        killed: set[int] = set()
+
+        def crashed() -> bool:
+            for pid in map(int, re.findall(r'"started encoder".*?"pid": ?(\d+)', service.log())):
+                if pid not in killed:
+                    killed.add(pid)
+                    os.kill(pid, signal.SIGSEGV)  # as TensorFlow does, at any time while it loads
+            return service.process.poll() is not None
+
+        wait_until(crashed, "the service's end")
+        assert service.process.returncode == 78
+        assert "pathserve: the model crashes the encoder (SIGSEGV)" in service.log()
+        assert len(killed) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import tempfile
@@ -22,6 +23,7 @@ from model.encoder import Encoder, ModelError
 from model.link import DeadlineExceeded, EncoderUnavailable, Stream
 from model.local import encoder_in_process
 from model.server import EncoderServer
+from model.slab import slab_bytes
 from model.worker import listen
 from tests.support.encoders import DIMENSION, CornerEncoder
 from tests.support.service import wait_until
@@ -286,6 +288,25 @@ def test_a_worker_that_talks_nonsense_is_cut_off_and_others_go_on(
             rogue.send(packet)
         while rogue.recv(wire.MAX_PACKET):
             pass
+    stream = client.open_stream(3)
+    send(stream, 1, 0, 3)
+    stream.wait(soon())
+    np.testing.assert_array_equal(stream.vectors, expected(1, 3))
+
+
+def test_a_worker_whose_memory_could_shrink_is_cut_off_and_others_go_on(client: EncoderClient) -> None:
+    fd = os.memfd_create("hostile", os.MFD_CLOEXEC)
+    os.ftruncate(fd, slab_bytes(8, DIMENSION))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rogue:
+        rogue.settimeout(10)
+        rogue.connect(client._address)
+        rogue.recv(wire.MAX_PACKET)
+        socket.send_fds(rogue, [wire.encode(wire.Attach(8))], [fd])
+        deadline = soon(5)
+        while rogue.recv(wire.MAX_PACKET):
+            assert time.monotonic() < deadline, "the memory was accepted"
+    os.ftruncate(fd, 0)  # would now end whoever has mapped it
+    os.close(fd)
     stream = client.open_stream(3)
     send(stream, 1, 0, 3)
     stream.wait(soon())

@@ -12,6 +12,7 @@ import pytest
 from model.encoder import ModelError
 from model.loader import load_encoder
 from tests.conftest import ModelFolders
+from tests.support.broken_models import build_broken
 from tests.support.models import DIMENSION, TOLERANCE, probe
 from tests.support.tissue import tissue
 
@@ -59,6 +60,35 @@ def test_another_signature_is_refused_with_one_clear_sentence(
     with pytest.raises(ModelError, match=sentence) as caught:
         load_encoder(model_folders[kind], "float32")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_broken(tmp_path_factory.mktemp("broken"))
+
+
+BROKEN = [
+    ("squeezed", r"gives \[384\] for a batch of 1; wanted is one vector for each patch, \[1, 384\]"),
+    ("column_of_one", r"gives \[384, 1\] for a batch of 1"),
+    ("one_row", r"gives \[1, 384\] for a batch of 4"),
+    ("rank_three", r"gives \[4, 384, 1\] for a batch of 4"),
+    ("scalar", r"gives \[\] for a batch of 4"),
+    ("empty", "empty or not finite"),
+    ("not_finite", "empty or not finite"),
+    ("never_runs", "does not run a batch of 4: .*never runs"),
+    ("fails_at_eight", "does not run a batch of 8: "),
+    ("out_of_memory", "does not run a batch of 4: "),
+]
+
+
+@pytest.mark.parametrize(("kind", "sentence"), BROKEN)
+def test_a_model_that_gives_no_vector_for_each_patch_is_refused_with_one_sentence(
+    broken: Path, kind: str, sentence: str
+) -> None:
+    with pytest.raises(ModelError, match=sentence) as caught:
+        load_encoder(str(broken / kind), "float32")
+    assert str(caught.value).isprintable()
+    assert kind in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["builtin:vit-l16", "ftp://host/model", "/nowhere/at/all"])

@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.cache import Cache, folder_digest
 from model.encoder import ModelError
 from model.loader import BUILTIN, load_encoder
+from model.openvino import OpenVinoEncoder
+from model.parity import parity_patches
+from model.reference import Reference
 from tests.conftest import ModelFolders
+from tests.support.broken_models import build_broken
 from tests.support.models import DIMENSION, TOLERANCE, probe
 from tests.unit.test_models import GOLDEN, golden_patch, patches
 
@@ -71,8 +76,9 @@ def test_auto_takes_openvino_only_where_its_vectors_agree(
 ) -> None:
     spec = model_folders["probe"]
     assert load_encoder(spec, "float32", cache=tmp_path, runtime="auto").facts.runtime.startswith("OpenVINO")
-    (vectors,) = tmp_path.glob("reference/*/vectors.npy")
+    (vectors,) = tmp_path.glob("reference/*/files/vectors.npy")
     np.save(vectors, -np.load(vectors))
+    (vectors.parents[1] / "digest").write_text(folder_digest(vectors.parent))
     encoder = load_encoder(spec, "float32", cache=tmp_path, runtime="auto")
     assert encoder.facts.runtime.startswith("TensorFlow")
     np.testing.assert_allclose(encoder.embed(patches(2)), probe(patches(2)), atol=TOLERANCE)
@@ -83,6 +89,26 @@ def test_auto_takes_openvino_only_where_its_vectors_agree(
 def test_what_tensorflow_refuses_is_refused_in_its_words(model_folders: ModelFolders, cache: Path) -> None:
     with pytest.raises(ModelError, match="no signature named serving_default"):
         load_encoder(model_folders["no_signature"], "float32", cache=cache, runtime="openvino")
+
+
+def test_a_model_that_openvino_runs_to_another_shape_is_refused(tmp_path: Path) -> None:
+    folder = build_broken(tmp_path) / "squeezed"
+    truth = probe(parity_patches())
+    cache = Cache(tmp_path, "reference")
+    reference = Reference(folder, cache, "entry", "squeezed", untrained=False, digest="", vectors=truth)
+    with pytest.raises(ModelError, match=r"squeezed (gives|does not run)"):
+        OpenVinoEncoder(reference, "float32")
+
+
+@pytest.mark.parametrize("folder", ["", "notes"])
+def test_what_is_no_model_is_refused_by_the_process_that_makes_the_reference(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "saved_model.pb").write_text("no protobuf")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ModelError, match=r"cannot be loaded as a SavedModel|no saved_model\.pb") as caught:
+        load_encoder(str(tmp_path / folder), "float32", cache=tmp_path / "cache", runtime="openvino")
+    assert str(caught.value).isprintable()
 
 
 def test_tensorflow_has_no_int8(model_folders: ModelFolders) -> None:

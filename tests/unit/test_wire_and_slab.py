@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from model import wire
 from model.encoder import EncoderFacts
-from model.slab import SlotPool, create_slab, map_slab
+from model.slab import SlotPool, create_slab, map_slab, slab_bytes
 
 FACTS = EncoderFacts("m", False, 384, "CPU", "float32", "", "sha256:0", "TensorFlow", 16)
 
@@ -66,6 +67,28 @@ def test_a_slab_larger_than_its_memory_is_refused() -> None:
                 map_slab(slab.fd, slots, dimension)
     finally:
         slab.close_fd()
+
+
+def test_a_slab_cannot_be_cut_off_under_who_maps_it() -> None:
+    slab = create_slab(2, 4)
+    try:
+        for size in (0, 1 << 30):
+            with pytest.raises(PermissionError):
+                os.ftruncate(slab.fd, size)
+    finally:
+        slab.close_fd()
+
+
+def test_memory_that_could_shrink_is_not_mapped(tmp_path: Path) -> None:
+    for flags in (os.MFD_CLOEXEC, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING):
+        fd = os.memfd_create("unsealed", flags)
+        os.ftruncate(fd, slab_bytes(2, 4))
+        with pytest.raises(ValueError, match="not sealed"):
+            map_slab(fd, 2, 4)
+        os.close(fd)
+    (tmp_path / "file").write_bytes(bytes(slab_bytes(2, 4)))
+    with (tmp_path / "file").open("r+b") as file, pytest.raises(OSError, match="Invalid argument"):
+        map_slab(file.fileno(), 2, 4)
 
 
 def test_a_slab_takes_memory_only_where_it_is_written() -> None:
