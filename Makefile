@@ -7,10 +7,10 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image test-image lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 $(LOCKED): requirements-dev.lock requirements-ez-wsi-6.0.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -70,8 +70,14 @@ sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with hashes and lic
 audit: $(INSTALLED) ## Look up known vulnerabilities of what is locked (needs the network)
 	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
 
+IMAGE_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v podman || command -v buildah)
 image: ## Build the container image (GPU=1 for CUDA, OPENVINO=1 for OpenVINO)
-	docker build --build-arg GPU=$(or $(GPU),0) --build-arg OPENVINO=$(or $(OPENVINO),0) -t pathserve .
+	@test -n "$(IMAGE_TOOL)" || { echo "No docker (running), podman or buildah was found; apt install buildah"; exit 1; }
+	$(IMAGE_TOOL) build --build-arg GPU=$(or $(GPU),0) --build-arg OPENVINO=$(or $(OPENVINO),0) $(IMAGE_OPTIONS) \
+	  -t $(or $(TAG),pathserve) .
+
+test-image: $(INSTALLED) ## Build and run the images for real, as root on a Debian
+	$(BIN)/python -m tests.image
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
   --custom-compile-command "make lock"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
         When TensorFlow cannot load or run the model.
     """
     key = _builtin_key() if model is None else folder_digest(model.path).removeprefix("sha256:")[:32]
-    kept = cache / "reference" / f"{key}-tensorflow-{version('tensorflow')}"
+    kept = cache / "reference" / f"{key}-tensorflow-{_tensorflow_version()}"
     if not (kept / _FACTS).exists():
         _make(model, kept)
     facts = json.loads((kept / _FACTS).read_text())
@@ -75,6 +75,11 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
         digest=facts["digest"],
         vectors=np.load(kept / _VECTORS),
     )
+
+
+def _tensorflow_version() -> str:
+    """Say it without an import of seconds; the package comes in distributions of several names."""
+    return version(packages_distributions()["tensorflow"][0])
 
 
 def _builtin_key() -> str:
