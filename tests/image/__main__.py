@@ -40,22 +40,16 @@ exec "$@"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """An image of the Dockerfile: what it is built and started with, and the lock that it holds."""
+    """An image of the Dockerfile, and what it is built and started with."""
 
     name: str
-    lock: str
     arguments: Mapping[str, str]
     settings: tuple[str, ...]
 
 
 KINDS = (
-    Kind("pathserve-cpu", "requirements.lock", {}, ()),
-    Kind(
-        "pathserve-openvino",
-        "requirements-openvino.lock",
-        {"OPENVINO": "1"},
-        ("PATHSERVE_RUNTIME=openvino",),
-    ),
+    Kind("pathserve-cpu", {}, ()),
+    Kind("pathserve-openvino", {"OPENVINO": "1"}, ("PATHSERVE_RUNTIME=openvino",)),
 )
 
 
@@ -119,10 +113,8 @@ def main() -> int:
         builder = Builder(folder)
         with step("a Debian as base"):
             builder.import_base(debian(folder / "base"))
-        with step("the wheels of the locks"):
-            (folder / "wheels").mkdir()
-            for kind in KINDS:
-                wheels(interpreter() or "", ROOT / kind.lock, folder / "wheels")
+        with step("the wheels of both, as OpenVINO comes beside all else"):
+            wheels(interpreter() or "", ROOT / "requirements-openvino.lock", folder / "wheels")
         for kind in KINDS:
             with step(f"{kind.name} is built"):
                 image = builder.make_image(kind.name, folder / "wheels", kind.arguments)

@@ -42,7 +42,7 @@ def wheels(python: str, lock: Path, folder: Path) -> Path:
     """Download what a lock names, each file held to its hash, with this machine's settings of pip."""
     subprocess.run(
         [
-            *(python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-cache-dir"),
+            *(python, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-cache-dir"),
             *("--no-deps", "--require-hashes", "--only-binary=:all:"),
             *("--requirement", str(lock), "--dest", str(folder)),
         ],
