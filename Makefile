@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image test-image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -78,6 +78,9 @@ image: ## Build the container image (GPU=1 for CUDA, OPENVINO=1 for OpenVINO)
 
 test-image: $(INSTALLED) ## Build and run the images for real, as root on a Debian
 	$(BIN)/python -m tests.image
+
+test-pythons: $(INSTALLED) ## Install and serve with each Python that is here
+	$(BIN)/python -m tests.pythons
 
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
   --custom-compile-command "make lock"
