@@ -27,7 +27,7 @@ _READ_ONLY = """
 set -e
 root=$1; shift
 mount --bind "$root" "$root" && mount -o remount,bind,ro "$root"
-mount -t proc proc "$root/proc"
+mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero full random urandom; do

@@ -19,8 +19,9 @@ KINDS = ("PNG", "JPEG", "TIFF", "WebP", "BMP", "JPEG2000")
 def interpreter(version: str) -> Path | None:
     """Return a Python of that version, from the PATH or among pyenv's."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
-    found = [shutil.which(f"python{version}"), *sorted(pyenv.glob(f"{version}.*/bin/python"))]
-    for candidate in filter(None, found):  # a shim of pyenv's may lead nowhere
+    on_path = shutil.which(f"python{version}")
+    found = [*([on_path] if on_path else []), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
+    for candidate in found:  # a shim of pyenv's may lead nowhere
         if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
             return Path(candidate)
     return None
