@@ -7,18 +7,17 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image lock clean
+.PHONY: help demo serve test orthanc check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): requirements-dev.lock requirements-ez-wsi-6.0.lock
+$(LOCKED): requirements-dev.lock requirements-ez-wsi-6.0.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
-	  --target $(VENV)/ez-wsi-6.0 -r requirements-ez-wsi-6.0.lock
+	.ci/install-lock $(BIN)/python requirements-dev.lock
+	.ci/install-lock $(BIN)/python requirements-ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -72,22 +71,28 @@ sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with hashes and lic
 audit: $(INSTALLED) ## Look up known vulnerabilities of what is locked (needs the network)
 	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
 
+IMAGE_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v podman || command -v buildah)
 image: ## Build the container image (GPU=1 for CUDA, OPENVINO=1 for OpenVINO)
-	docker build --build-arg GPU=$(or $(GPU),0) --build-arg OPENVINO=$(or $(OPENVINO),0) -t pathserve .
+	@test -n "$(IMAGE_TOOL)" || { echo "No docker (running), podman or buildah was found; apt install buildah"; exit 1; }
+	$(IMAGE_TOOL) build --build-arg GPU=$(or $(GPU),0) --build-arg OPENVINO=$(or $(OPENVINO),0) $(IMAGE_OPTIONS) \
+	  -t $(or $(TAG),pathserve) .
 
+test-image: $(INSTALLED) ## Build and run the images for real, as root on a Debian
+	$(BIN)/python -m tests.image
+
+test-pythons: $(INSTALLED) ## Install and serve with each Python that is here
+	$(BIN)/python -m tests.pythons
+
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+  --custom-compile-command "make lock"
 lock: ## Renew the lock files from pyproject.toml
 	@test -x $(BIN)/uv || $(MAKE) $(INSTALLED)
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" --quiet --extra dev -o requirements-dev.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" --quiet -c requirements-dev.lock -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" --quiet --extra gpu -c requirements-dev.lock -o requirements-gpu.lock
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" --quiet --extra openvino -c requirements-dev.lock \
-	  -o requirements-openvino.lock
-	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(BIN)/uv pip compile - --no-deps --generate-hashes \
-	  --custom-compile-command "make lock" --quiet -o requirements-ez-wsi-6.0.lock
+	$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
+	$(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(COMPILE) pyproject.toml --extra openvino -c requirements-dev.lock -o requirements-openvino.lock
+	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
+	$(COMPILE) build/gpu/pyproject.toml -c requirements-dev.lock -o requirements-gpu.lock
+	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o requirements-ez-wsi-6.0.lock
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -41,13 +41,24 @@ class Service:
         Settings by variable name; the port is always a free one.
     inside:
         A command that the service's is appended to, as ``unshare --fork`` with its options.
+    command:
+        The service's command, where it is not the one of this environment.
+    folder:
+        Its working folder, where it is not this process's.
     """
 
-    def __init__(self, environment: dict[str, str], inside: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str],
+        inside: Sequence[str] = (),
+        command: Sequence[str] = (sys.executable, "-m", "serving", "serve"),
+        folder: Path | None = None,
+    ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_"))}
         self._log = tempfile.NamedTemporaryFile("w+b", suffix=".log")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "serving", "serve"],
+            [*inside, *command],
+            cwd=folder,
             env=inherited | {"AIP_HTTP_PORT": "0"} | environment,
             stdout=self._log,
             stderr=self._log,

@@ -1,0 +1,1 @@
+"""Every Python that the project says it runs on."""
