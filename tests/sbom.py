@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "sbom.json"
 
 
-def licence_of(name: str) -> str:
-    """Return what a package's metadata say about its licence."""
+def licence_of(name: str) -> str | None:
+    """Return what a package's metadata say about its licence; ``None`` if it is of another platform."""
     try:
         found = metadata(name)
     except PackageNotFoundError:
-        return "not installed on this platform"
+        return None
     classifiers = [
         c.rpartition(" :: ")[2] for c in found.get_all("Classifier", []) if c.startswith("License")
     ]
@@ -38,10 +38,12 @@ def main() -> None:
         stderr=subprocess.DEVNULL,
     )
     document = json.loads(OUT.read_text())
-    for component in document["components"]:
-        licence = licence_of(component["name"])
-        component["licenses"] = [{"license": {"name": licence}}]
-        print(f"{component['name']:<34} {component['version']:<12} {licence}")
+    components = [(licence_of(component["name"]), component) for component in document["components"]]
+    document["components"] = [component for licence, component in components if licence]
+    for licence, component in components:
+        if licence:
+            component["licenses"] = [{"license": {"name": licence}}]
+            print(f"{component['name']:<34} {component['version']:<12} {licence}")
     OUT.write_text(json.dumps(document, indent=1))
 
 
