@@ -107,7 +107,7 @@ def broken_profiles() -> dict[str, tuple[bytes, int]]:
         "for another kind of image": (SRGB_PROFILE, 1),
         "for Lab": (lab, 3),
         "what stands for damage": (b"", 3),
-        "cut off": (SRGB_PROFILE[:-4], 3),
+        "a little cut off": (SRGB_PROFILE[:-4], 3),
         "empty table": (SRGB_PROFILE[:128] + bytes(400), 3),
     }
 
