@@ -14,11 +14,13 @@ from dicom_io.jpeg_markers import (
     read_jpeg_header,
     read_jpeg_icc_profile,
     rewritten,
+    with_usual_headers,
 )
 from dicom_io.patches import UInt8Array
 
 _COLOUR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _STRAY = re.compile(r"extraneous bytes before marker 0xd[0-7]")
+_ODD_HEADER = re.compile(r"unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters")
 _ZEROS_BEFORE_RESTART = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7])")
 
 
@@ -69,12 +71,11 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     try:
         pixels = _strict(data, space)
     except ValueError as error:
-        # Some scanners fill up with zeros before restart markers. Bytes that libjpeg then misses are
-        # an error of the second attempt, so nothing but filling is ever dropped.
-        if not _STRAY.search(str(error)):
+        mended = _mended(data, header, str(error))
+        if mended is None:
             raise DamagedImage(_reason(error)) from error
         try:
-            pixels = _strict(_ZEROS_BEFORE_RESTART.sub(b"", data), space)
+            pixels = _strict(mended, space)
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
     return 255 - pixels if space == "CMYK" else pixels  # Adobe's CMYK, the only one in use, is inverted
@@ -88,6 +89,19 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
     if header.colour is not JpegColour.UNSAID:
         return header.colour is JpegColour.YCBCR
     return header.is_subsampled or photometric != "RGB"
+
+
+def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
+    """Return an image without what libjpeg has warned of, where that may be no damage.
+
+    Some scanners fill up with zeros before restart markers. Bytes that libjpeg then misses are an error of
+    the second attempt, so nothing but filling is ever dropped.
+    """
+    if _STRAY.search(warning):
+        return _ZEROS_BEFORE_RESTART.sub(b"", data)
+    if _ODD_HEADER.search(warning) and header.is_sequential:
+        return with_usual_headers(data, header)
+    return None
 
 
 def _strict(data: bytes, space: str) -> UInt8Array:

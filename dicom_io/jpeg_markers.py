@@ -185,6 +185,25 @@ def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
             kept.append(data[start:position])
 
 
+def with_usual_headers(data: bytes, header: JpegHeader) -> bytes:
+    """Return a sequential JPEG image without the oddities of headers that decoders warn of and ignore.
+
+    These are an unknown revision of JFIF, an unknown transform of Adobe's marker, and the parameters of a
+    scan, which mean something in progressive images only (T.81, B.2.3).
+    """
+    found, position = bytearray(data), 2
+    while True:
+        start = position
+        marker, segment, position = _next_segment(data, position)
+        if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= 7:
+            found[start + 9] = 1
+        elif marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12 and segment[11]:
+            found[start + 15] = 2 if header.components == 4 else 1
+        elif marker == _SOS:
+            found[position - 3 : position] = b"\x00\x3f\x00"
+            return bytes(found)
+
+
 def _is_frame_header(marker: int) -> bool:
     return (0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES) or marker == _JPEG_LS
 

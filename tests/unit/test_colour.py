@@ -106,6 +106,8 @@ def broken_profiles() -> dict[str, tuple[bytes, int]]:
         "cut off": (SRGB_PROFILE[:200], 3),
         "for another kind of image": (SRGB_PROFILE, 1),
         "for Lab": (lab, 3),
+        "what stands for damage": (b"", 3),
+        "a little cut off": (SRGB_PROFILE[:-4], 3),
         "empty table": (SRGB_PROFILE[:128] + bytes(400), 3),
     }
 
@@ -116,6 +118,10 @@ def test_a_profile_that_cannot_be_used_is_an_icc_error(name: str) -> None:
     with pytest.raises(ServiceError) as caught:
         ColourTransforms().to_rgb(profile, IccTarget.SRGB, channels)
     assert caught.value.code is Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR
+
+
+def test_a_profile_that_cannot_be_used_is_no_matter_where_no_transform_is_asked_for() -> None:
+    assert ColourTransforms().to_rgb(b"", IccTarget.NONE, 3) is to_rgb
 
 
 def test_transforms_are_shared_and_bounded() -> None:

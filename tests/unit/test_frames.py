@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_io.frames import DECODERS, FrameError, FrameFormat, decode_frame, recognised_syntax
+from dicom_io.frames import (
+    DECODERS,
+    FrameError,
+    FrameFormat,
+    decode_frame,
+    decodes_in_process,
+    recognised_syntax,
+)
 from dicom_io.jpeg_markers import JpegColour, read_jpeg_header
-from tests.support.slides import CODINGS, stained
+from tests.support.slides import CODINGS, DEFLATED, EXPLICIT, IMPLICIT, JPEG, stained
 
 TILE = np.ascontiguousarray(stained(256, 256)[:, :, :])
 
@@ -45,6 +52,13 @@ def test_a_frame_is_recognised_by_its_first_bytes(name: str) -> None:
         decode_frame(CODINGS[name].encode(TILE), syntax, form_of(name)),
         decode_frame(CODINGS[name].encode(TILE), CODINGS[name].syntax, form_of(name)),
     )
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_only_what_is_safe_and_bounded_is_decoded_in_this_process(name: str) -> None:
+    coding = CODINGS[name]
+    own = coding.syntax in (IMPLICIT, EXPLICIT, DEFLATED, JPEG)
+    assert decodes_in_process(coding.encode(TILE), coding.syntax) == own
 
 
 @given(st.sampled_from(sorted(DECODERS)), st.binary(max_size=100))

@@ -83,6 +83,23 @@ def test_zeros_that_fill_up_before_restart_markers_are_no_damage() -> None:
         decode_frame(holed(filled), JPEG, form("YBR_FULL_422"))
 
 
+@pytest.mark.parametrize("oddity", ["scan parameters", "JFIF revision", "Adobe transform"])
+def test_headers_that_libjpeg_warns_of_and_ignores_are_no_damage(oddity: str) -> None:
+    data = bytearray(encode(TILE, "JPEG"))
+    truth = np.asarray(Image.open(io.BytesIO(bytes(data))))
+    scan = data.index(b"\xff\xda")
+    if oddity == "scan parameters":
+        data[scan + 12] = 0
+    elif oddity == "JFIF revision":
+        data[data.index(b"JFIF") + 5] = 7
+    else:
+        data[scan:scan] = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(4) + b"\x02"
+        jfif = data.index(b"\xff\xe0")
+        del data[jfif : jfif + 18]
+    np.testing.assert_array_equal(RasterFile(bytes(data), MAX).decode().pixels, truth)
+    assert file_error(holed(bytes(data))).code is Code.IMAGE_ERROR
+
+
 @pytest.mark.parametrize("subsampling", [1, 2])
 def test_subsampled_components_without_a_marker_are_ycbcr_whatever_the_label(subsampling: int) -> None:
     whole = encode(TILE, "JPEG", subsampling=subsampling)

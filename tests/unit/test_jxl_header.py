@@ -9,7 +9,7 @@ from dicom_io.bits import Bits
 from dicom_io.colour import ColourTransforms
 from dicom_io.icc_profiles import IccTarget, target_profile
 from dicom_io.jxl import open_jxl
-from dicom_io.jxl_colour import read_colour
+from dicom_io.jxl_colour import JxlColour, read_colour
 from dicom_io.jxl_header import JxlHeader, is_jxl, read_jxl_header
 from serving.errors import ServiceError
 from tests.support.codestreams import box
@@ -111,6 +111,13 @@ def test_an_embedded_profile_is_there_but_cannot_be_used() -> None:
     data = bytes(imagecodecs.jpegxl_encode_jpeg(jpeg))
     assert read_jxl_header(data).colour.embedded
     assert open_jxl(data, 10_000).decode()[1] == b""
+
+
+def test_colours_that_the_decoder_would_give_as_linear_light_are_refused() -> None:
+    embedded = JxlColour(False, True, None, None, None)
+    assert JxlHeader(1, 1, xyb=True, colour=embedded).is_linear
+    assert not JxlHeader(1, 1, xyb=False, colour=embedded).is_linear
+    assert not JxlHeader(1, 1, xyb=True).is_linear
 
 
 @pytest.mark.parametrize(
