@@ -124,10 +124,10 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document, content_type=_JSON))
     app.add_url_rule("/docs", "docs", docs)
     app.after_request(secured)
-    app.register_error_handler(ServiceError, _answer_error)
+    app.register_error_handler(ServiceError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
-    return HttpApplication(app, Gate(app, _PREDICTIONS, keys, settings.max_request_bytes), _refusal)
+    return HttpApplication(app, Gate(app, _PREDICTIONS, keys, settings.max_request_bytes), refusal)
 
 
 class _PredictEndpoint:
@@ -149,7 +149,7 @@ class _PredictEndpoint:
             response = self._answer(received, record)
             outcome = "ok"
         except ServiceError as error:
-            response, outcome = _answer_error(error), str(error.code)
+            response, outcome = answer_error(error), str(error.code)
         except Abandoned:
             response, outcome = Response(status=_CLIENT_GONE), "client gone"
         except Exception as error:
@@ -194,15 +194,16 @@ def _asks_for_json() -> bool:
     return request.args.get("$alt", "").startswith("json")
 
 
-def _refusal(error: ServiceError) -> Answer:
+def refusal(error: ServiceError) -> Answer:
     """Answer what never became a request; nothing of it is quoted."""
     log.info("refused", extra={"outcome": str(error.code)})
-    response = secured(_answer_error(error))
+    response = secured(answer_error(error))
     response.headers["X-Request-Id"] = uuid.uuid4().hex
     return Answer(response.status, list(response.headers), response.get_data())
 
 
-def _answer_error(error: ServiceError) -> Response:
+def answer_error(error: ServiceError) -> Response:
+    """Return the answer of a request that failed whole."""
     status = TABLE[error.code].status
     assert status is not None, f"{error.code} cannot fail a whole request"
     response = Response(error_body(error), status=status, content_type=_JSON)
@@ -225,7 +226,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
     if error.code is not None and error.code >= 500:
         return _answer_unexpected(error)
     code = _http_exception_code(error)
-    response = _answer_error(ServiceError(code, TABLE[code].meaning))
+    response = answer_error(ServiceError(code, TABLE[code].meaning))
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -234,4 +235,4 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     log.error("unexpected fault", exc_info=error, extra={"request_id": g.get("request_id", "")})
-    return _answer_error(ServiceError(Code.INTERNAL_ERROR, TABLE[Code.INTERNAL_ERROR].meaning))
+    return answer_error(ServiceError(Code.INTERNAL_ERROR, TABLE[Code.INTERNAL_ERROR].meaning))

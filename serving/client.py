@@ -28,6 +28,9 @@ MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
 
 _LONGEST_WAIT_S = 30.0
+_LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+"""What becomes of a request whose connection is lost before, or in the middle of, its answer."""
+
 _JSON_OF_A_PATCH = 80
 """Bytes, at most, that one patch's coordinates take in a request."""
 
@@ -124,7 +127,8 @@ class PathserveClient:
     max_request_bytes, max_patches:
         What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
     retry_for_s:
-        How long to go on when the service is overloaded, draining or not reachable.
+        How long to go on when the service is overloaded, draining or not reachable, or when a connection
+        is lost, as with a worker that was killed: asking again gives the same vectors.
     """
 
     def __init__(
@@ -233,7 +237,7 @@ class PathserveClient:
                     headers={"Content-Type": "application/json"},
                     timeout=self._timeout_s,
                 )
-            except (requests.ConnectionError, requests.Timeout) as error:
+            except _LOST as error:
                 fault, status = Fault("CONNECTION_ERROR", f"{type(error).__name__} at {self._url}"), 0
                 wait = pause
             else:

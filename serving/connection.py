@@ -11,6 +11,7 @@ import asyncio
 import enum
 import fcntl
 import select
+import socket
 import struct
 import termios
 import time
@@ -51,6 +52,7 @@ FAREWELL_S = 0.5
 
 PIECE = 1 << 18
 _AHEAD_BYTES = 1 << 16
+_RESET = struct.pack("ii", 1, 0)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -101,7 +103,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=PIECE)
+        transport.set_write_buffer_limits(high=1, low=0)  # an answer is done when the kernel has all of it
         self._transport = transport
         self._enter(Phase.SILENT, FAREWELL_S if self._front.is_draining else SILENCE_S)
 
@@ -308,8 +310,11 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         if self._transport is None:
             self.close()
-        else:
-            self._transport.abort()
+            return
+        if self.phase in (Phase.ANSWERING, Phase.CLOSING):
+            # Else the kernel would go on keeping for minutes what is not read.
+            self._open.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._transport.abort()
 
     def look(self, now: float) -> None:
         """End what has lasted too long."""

@@ -23,7 +23,7 @@ REFUSALS = {
     "ok",
     "503 with Retry-After",
     "hung up",
-    "connection lost",  # the answer had been begun, or the connection was idle
+    "connection lost",  # with a worker that was killed
     "HTTP_ERROR of a lost store",
     "DICOM_ERROR of a lost store",
 }
