@@ -8,6 +8,7 @@ only when all of it is here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import fcntl
 import select
@@ -78,10 +79,10 @@ class Connection(asyncio.Protocol):
         When the phase began, or bytes moved in it last.
     """
 
-    def __init__(self, front: HttpFront) -> None:
+    def __init__(self, front: HttpFront, sock: socket.socket) -> None:
         self._front = front
+        self._sock = sock
         self._transport: asyncio.Transport | None = None
-        self.handshake: asyncio.Task[object] | None = None
         now = time.monotonic()
         self.phase, self.since, self._until = Phase.SILENT, now, now + HANDSHAKE_S
         self._pace = Pace(1, HANDSHAKE_S, now)
@@ -92,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._ahead = bytearray()
         self._received: Received | None = None
         self._lingers = self._half_closed = self._version_sent = False
-        self._keeps = False
+        self._keeps = self._goes_on = False
         self._linger_s = LINGER_S
         self._paused = False
         self._pending = memoryview(b"")
@@ -111,7 +112,7 @@ class Connection(asyncio.Protocol):
         """Take in bytes, wherever they belong."""
         if self.phase is Phase.LINGERING:
             self._pace.note(len(data), time.monotonic())
-        elif self.phase in (Phase.WORKING, Phase.ANSWERING):
+        elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
             if len(self._ahead) > _AHEAD_BYTES:
                 self._open.pause_reading()
@@ -122,7 +123,9 @@ class Connection(asyncio.Protocol):
         """Hear that the client sends no more; say whether it may still read."""
         tls = self._open.get_extra_info("sslcontext") is not None
         self._half_closed = True
-        if self.phase is Phase.BODY:
+        if self._goes_on:
+            pass
+        elif self.phase is Phase.BODY:
             self._refuse(incomplete())
         elif self.phase is Phase.WORKING and not tls:
             # Has it hung up, or only finished sending? Both look the same until something is sent. The first
@@ -247,7 +250,8 @@ class Connection(asyncio.Protocol):
             return
         self._front.bodies.release(self)
         self._received = None
-        self._keeps = self._keeps and not (self._lingers or self._half_closed or self._front.is_draining)
+        ended = self._half_closed and not self._ahead
+        self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
         head = answer.head(keep_alive=self._keeps)
         head = head[len(VERSION) :] if self._version_sent else head
         small = len(answer.body) < PIECE
@@ -278,11 +282,10 @@ class Connection(asyncio.Protocol):
         self._version_sent = False
         if self._keeps:
             self._enter(Phase.IDLE, self._front.keep_alive_s)
-            data = bytes(self._ahead)
-            self._ahead.clear()
             self._open.resume_reading()
-            if data:  # not at once: a thousand requests in one packet are not a thousand calls deep
-                asyncio.get_running_loop().call_soon(self.data_received, data)
+            if self._ahead:  # not at once: a thousand requests in one packet are not a thousand calls deep
+                self._goes_on = True
+                asyncio.get_running_loop().call_soon(self._go_on_with_next)
         elif self._lingers and not self._half_closed:
             self._enter(Phase.LINGERING, self._linger_s)
             self._pace = Pace(1, LINGER_PACE_S, self.since)
@@ -293,13 +296,23 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
+    def _go_on_with_next(self) -> None:
+        """Read the request that has come ahead of its time."""
+        self._goes_on = False
+        data = bytes(self._ahead)
+        self._ahead.clear()
+        if self._transport is not None:
+            self._read(data)
+            if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY):
+                self._refuse(incomplete())
+
     # Ending.
 
     def close(self) -> None:
         """Close when what was written has been sent."""
-        if self._transport is None:
-            if self.handshake is not None:
-                self.handshake.cancel()
+        if self._transport is None:  # asyncio holds the socket, and closes it when it hears of this
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
             return
         self._enter(Phase.CLOSING, 0)
         self._pace = Pace(1, READING_PACE_S, self.since)
@@ -313,7 +326,7 @@ class Connection(asyncio.Protocol):
             return
         if self.phase in (Phase.ANSWERING, Phase.CLOSING):
             # Else the kernel would go on keeping for minutes what is not read.
-            self._open.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     def look(self, now: float) -> None:
@@ -368,16 +381,15 @@ class Connection(asyncio.Protocol):
         return len(self._pending) + self._open.get_write_buffer_size() + self._ioctl(termios.TIOCOUTQ)
 
     def _ioctl(self, request: int) -> int:
-        sock = self._open.get_extra_info("socket")
         try:
-            (amount,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), request, b"\0" * 4))
+            (amount,) = struct.unpack("i", fcntl.ioctl(self._sock.fileno(), request, b"\0" * 4))
         except (OSError, ValueError):
             return 0
         return int(amount)
 
     def _is_reset(self) -> bool:
         poll = select.poll()
-        poll.register(self._open.get_extra_info("socket").fileno(), 0)
+        poll.register(self._sock.fileno(), 0)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
     def _enter(self, phase: Phase, seconds: float) -> None:

@@ -50,6 +50,7 @@ class HttpFront:
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._connections: dict[Connection, None] = {}
+        self._beginning: set[asyncio.Task[None]] = set()
         self._most = _most_connections(settings.max_connections)
         self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
         self._predictions = ThreadPoolExecutor(settings.predict_slots, thread_name_prefix="predict")
@@ -174,9 +175,11 @@ class HttpFront:
         sock.setblocking(False)
         if len(self._connections) >= self._most:
             self._close_some()
-        connection = Connection(self)
+        connection = Connection(self, sock)
         self._connections[connection] = None
-        connection.handshake = self._loop.create_task(self._begin(connection, sock))
+        beginning = self._loop.create_task(self._begin(connection, sock))
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
         return True
 
     async def _begin(self, connection: Connection, sock: socket.socket) -> None:
@@ -186,14 +189,7 @@ class HttpFront:
                 lambda: connection, sock, ssl=self._tls, ssl_handshake_timeout=timeout
             )
         except OSError:  # it hung up, spoke no TLS, or was too slow
-            sock.close()
             self.leave(connection)
-        except asyncio.CancelledError:
-            sock.close()
-            self.leave(connection)
-            raise
-        finally:
-            connection.handshake = None
 
     def _close_some(self) -> None:
         """Close the connections that have been silent for longest; never one that is worked for."""

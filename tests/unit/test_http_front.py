@@ -391,3 +391,17 @@ def test_an_idle_connection_is_kept_as_long_as_set() -> None:
         began = time.monotonic()
         assert sock.recv(1) == b""
         assert 0.5 < time.monotonic() - began < 5
+
+
+def test_pipelined_requests_of_a_half_closed_connection_are_all_answered(echo: Front) -> None:
+    with echo.connect(b"".join(post(b"%d" % i, "Connection: keep-alive") for i in range(5))) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        answers = read_all(sock)
+    assert [answers.count(b"\r\n\r\n%d" % i) for i in range(5)] == [1] * 5
+
+
+def test_a_request_that_is_cut_off_by_its_sender_is_refused(echo: Front) -> None:
+    for body in (post(b"hello")[:-1], post(b"", "Connection: keep-alive") + post(b"hello")[:-1]):
+        with echo.connect(body) as sock:
+            sock.shutdown(socket.SHUT_WR)
+            assert b"did not arrive completely" in read_all(sock)
