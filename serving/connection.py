@@ -10,50 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import fcntl
-import select
 import socket
-import struct
 import termios
 import time
 from typing import TYPE_CHECKING
 
+from serving import client_limits as limits
 from serving.body import Body, incomplete, is_gzip
 from serving.errors import Code, ServiceError, unavailable
 from serving.http_head import Head, RequestReader
+from serving.outgoing import Outgoing
 from serving.pace import Pace
+from serving.socket_state import is_reset, reset_on_close, waiting_bytes
 from serving.wsgi_bridge import VERSION, Answer, Received
 
 if TYPE_CHECKING:
     from serving.http_front import HttpFront
 
-SILENCE_S = 60.0
-"""A new connection may be silent for so long, as those that browsers and proxies open in advance are."""
-
-HEAD_S = 15.0
-"""From a head's first byte to its last."""
-
-HANDSHAKE_S = 10.0
-BODY_PACE = (100_000, 10.0)
-"""Bytes that must arrive in so many seconds, unless the body ends before."""
-
-READING_PACE_S = 30.0
-"""A client that has taken nothing of its answer for so long is cut; however long the whole takes."""
-
-LINGER_PACE_S = 5.0
-LINGER_S = 120.0
-"""What a refused client still sends is read and dropped, so that it gets to read the answer."""
-
-SHORT_LINGER_S = 2.0
-"""For who was refused for being slow."""
-
-DRAIN_HEAD_S = 2.0
-FAREWELL_S = 0.5
-"""A drain closes a silent connection only after so long: a request may be on its way."""
-
-PIECE = 1 << 18
-_AHEAD_BYTES = 1 << 16
-_RESET = struct.pack("ii", 1, 0)
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -83,9 +56,10 @@ class Connection(asyncio.Protocol):
         self._front = front
         self._sock = sock
         self._transport: asyncio.Transport | None = None
+        self._out: Outgoing | None = None
         now = time.monotonic()
-        self.phase, self.since, self._until = Phase.SILENT, now, now + HANDSHAKE_S
-        self._pace = Pace(1, HANDSHAKE_S, now)
+        self.phase, self.since, self._until = Phase.SILENT, now, now + limits.HANDSHAKE_S
+        self._pace = Pace(1, limits.HANDSHAKE_S, now)
         self._reader: RequestReader | None = None
         self._started = 0.0
         self._body: Body | None = None
@@ -94,19 +68,15 @@ class Connection(asyncio.Protocol):
         self._received: Received | None = None
         self._lingers = self._half_closed = self._version_sent = False
         self._keeps = self._goes_on = False
-        self._linger_s = LINGER_S
-        self._paused = False
-        self._pending = memoryview(b"")
-        self._least_unread = 0
+        self._linger_s = limits.LINGER_S
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=1, low=0)  # an answer is done when the kernel has all of it
-        self._transport = transport
-        self._enter(Phase.SILENT, FAREWELL_S if self._front.is_draining else SILENCE_S)
+        self._transport, self._out = transport, Outgoing(transport, self._sock, time.monotonic())
+        self._enter(Phase.SILENT, self._patience(limits.SILENCE_S))
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, wherever they belong."""
@@ -114,7 +84,7 @@ class Connection(asyncio.Protocol):
             self._pace.note(len(data), time.monotonic())
         elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
-            if len(self._ahead) > _AHEAD_BYTES:
+            if len(self._ahead) > limits.AHEAD_BYTES:
                 self._open.pause_reading()
         elif self.phase is not Phase.CLOSING:
             self._read(data)
@@ -141,28 +111,28 @@ class Connection(asyncio.Protocol):
         if self._received is not None and self.phase is Phase.WORKING:
             self._received.hang_up.happen()
         self.phase = Phase.CLOSING
-        self._transport = self._body = None
-        self._pending = memoryview(b"")
+        self._transport = self._body = self._out = None
         self._ahead.clear()
         self._front.bodies.release(self)
         self._front.leave(self)
 
     def pause_writing(self) -> None:
         """Hear that the client reads more slowly than is written."""
-        self._paused = True
+        if self._out is not None:
+            self._out.pause()
 
     def resume_writing(self) -> None:
         """Write on."""
-        self._paused = False
-        if self.phase is Phase.ANSWERING:
-            self._pump()
+        if self._out is not None:
+            self._out.resume()
+            self._send_on(self._out)
 
     # Reading.
 
     def _read(self, data: bytes) -> None:
         if self._reader is None:
             self._reader, self._started = RequestReader(), time.perf_counter()
-            self._enter(Phase.HEAD, DRAIN_HEAD_S if self._front.is_draining else HEAD_S)
+            self._enter(Phase.HEAD, self._patience(limits.HEAD_S))
         try:
             self._reader.feed(data)
             if self.phase is Phase.HEAD and self._reader.head is not None:
@@ -184,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._body = Body(self._front.gate.limit, gzip=is_gzip(head.header("content-encoding")))
         now = time.monotonic()
         self._enter(Phase.BODY, 0)
-        self._pace = Pace(*BODY_PACE, now)
+        self._pace = Pace(*limits.BODY_PACE, now)
         self._front.bodies.hold(self, 0)
         if head.expects_continue and not reader.is_complete:
             self._open.write(_CONTINUE)
@@ -223,7 +193,7 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be served; what the client still sends is not read as a request."""
         self._lingers = True
         if refusal.code is Code.REQUEST_TIMEOUT_ERROR:
-            self._linger_s = SHORT_LINGER_S
+            self._linger_s = limits.SHORT_LINGER_S
         admitted, self._body = self._body is not None, None
         self._front.bodies.release(self)
         if self._waits_for_room is not None:
@@ -254,26 +224,24 @@ class Connection(asyncio.Protocol):
         self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
         head = answer.head(keep_alive=self._keeps)
         head = head[len(VERSION) :] if self._version_sent else head
-        small = len(answer.body) < PIECE
-        self._pending = memoryview(b"" if small else answer.body)
         self._enter(Phase.ANSWERING, 0)
-        self._pace, self._least_unread = Pace(1, READING_PACE_S, self.since), len(answer.body) + len(head)
-        self._open.write(head + answer.body if small else head)
-        self._front.make_room_for_answers(self)
-        if self._transport is not None:
-            self._pump()
+        if self._out is not None:
+            self._out.begin(head, answer.body, self.since)
+            self._front.make_room_for_answers(self)
+            self._send_on(self._out)
 
     @property
-    def unsent(self) -> int:
-        """Bytes of the answer that are held here."""
-        return len(self._pending)
+    def held(self) -> int:
+        """Bytes of the answer that wait for the client."""
+        return 0 if self._out is None else self._out.held
 
-    def _pump(self) -> None:
-        while self._pending and not self._paused:
-            piece, self._pending = self._pending[:PIECE], self._pending[PIECE:]
-            self._open.write(piece)
-        if not self._paused and not self._pending:
-            self._pending = memoryview(b"")
+    @property
+    def quiet_since(self) -> float:
+        """When the client took something of its answer last."""
+        return self.since if self._out is None else self._out.since
+
+    def _send_on(self, out: Outgoing) -> None:
+        if self.phase is Phase.ANSWERING and out.pump():
             self._finish()
 
     def _finish(self) -> None:
@@ -281,14 +249,14 @@ class Connection(asyncio.Protocol):
         self._reader = None
         self._version_sent = False
         if self._keeps:
-            self._enter(Phase.IDLE, self._front.keep_alive_s)
+            self._enter(Phase.IDLE, self._patience(self._front.keep_alive_s))
             self._open.resume_reading()
             if self._ahead:  # not at once: a thousand requests in one packet are not a thousand calls deep
                 self._goes_on = True
                 asyncio.get_running_loop().call_soon(self._go_on_with_next)
         elif self._lingers and not self._half_closed:
-            self._enter(Phase.LINGERING, self._linger_s)
-            self._pace = Pace(1, LINGER_PACE_S, self.since)
+            self._enter(Phase.LINGERING, self._patience(self._linger_s))
+            self._pace = Pace(1, limits.LINGER_PACE_S, self.since)
             self._ahead.clear()
             self._open.resume_reading()
             if self._open.can_write_eof():
@@ -315,8 +283,6 @@ class Connection(asyncio.Protocol):
                 self._sock.shutdown(socket.SHUT_RDWR)
             return
         self._enter(Phase.CLOSING, 0)
-        self._pace = Pace(1, READING_PACE_S, self.since)
-        self._least_unread = self._unread()
         self._transport.close()
 
     def abort(self) -> None:
@@ -325,8 +291,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         if self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            # Else the kernel would go on keeping for minutes what is not read.
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            reset_on_close(self._sock)
         self._transport.abort()
 
     def look(self, now: float) -> None:
@@ -337,10 +302,11 @@ class Connection(asyncio.Protocol):
         elif self.phase is Phase.BODY:
             self._look_at_body(now)
         elif self.phase is Phase.WORKING:
-            if self._half_closed and self._is_reset():
+            if self._half_closed and is_reset(self._sock):
                 self.abort()
         elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            self._look_at_reader(now)
+            if self._out is not None and self._out.is_stuck(now):
+                self.abort()
         elif self.phase is Phase.LINGERING:
             if self._pace.is_lost(now) or now > self._until:
                 self.abort()
@@ -349,10 +315,7 @@ class Connection(asyncio.Protocol):
 
     def hurry(self, now: float) -> None:
         """Hear that the service ends: wait no longer than needed for what has not been sent."""
-        if self._transport is None or self.phase is Phase.HEAD:
-            self._until = min(self._until, now + DRAIN_HEAD_S)
-        elif self.phase in (Phase.SILENT, Phase.IDLE):
-            self._until = min(self._until, now + FAREWELL_S)
+        self._until = min(self._until, now + limits.FAREWELL_S)
 
     def _look_at_body(self, now: float) -> None:
         if self._waits_for_room is not None:
@@ -361,36 +324,15 @@ class Connection(asyncio.Protocol):
         elif self._pace.is_lost(now):
             self._refuse(_too_slow("The request's body came too slowly; send it again."))
 
-    def _look_at_reader(self, now: float) -> None:
-        unread = self._unread()
-        if unread < self._least_unread:
-            self._least_unread = unread
-            self._pace.restart(now)
-            self.since = now
-        if self._pace.is_lost(now):
-            self.abort()
-
     def _give_up_waiting(self) -> None:
         if self.phase is Phase.HEAD:
             self._refuse(_too_slow("The request's head did not arrive in time."))
-        elif not self._ioctl(termios.FIONREAD):  # else a request has just come
+        elif not waiting_bytes(self._sock, termios.FIONREAD):  # else a request has just come
             self.close()
 
-    def _unread(self) -> int:
-        """Return how many bytes the client's machine has not taken yet, the kernel's among them."""
-        return len(self._pending) + self._open.get_write_buffer_size() + self._ioctl(termios.TIOCOUTQ)
-
-    def _ioctl(self, request: int) -> int:
-        try:
-            (amount,) = struct.unpack("i", fcntl.ioctl(self._sock.fileno(), request, b"\0" * 4))
-        except (OSError, ValueError):
-            return 0
-        return int(amount)
-
-    def _is_reset(self) -> bool:
-        poll = select.poll()
-        poll.register(self._sock.fileno(), 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+    def _patience(self, seconds: float) -> float:
+        """Return how long to wait for a client that owes something: less, when the service ends."""
+        return min(seconds, limits.FAREWELL_S) if self._front.is_draining else seconds
 
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase, self.since = phase, time.monotonic()

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from serving import client_limits as limits
 from serving.admission import BodyBudget, Turns
 from serving.app import HttpApplication
-from serving.connection import HANDSHAKE_S, PIECE, Connection, Phase
+from serving.connection import Connection, Phase
 from serving.errors import ServiceError
 from serving.http_head import Head
 from serving.settings import Settings
@@ -26,9 +27,6 @@ LOOK_S = 0.25
 """How often deadlines are looked at."""
 
 _CONTROL_THREADS = 4
-_ANSWER_BYTES = 256 << 20
-"""Bytes of answers that may wait for clients to read them; beyond, who stands still for longest is cut."""
-
 _DESCRIPTORS_OF_OTHERS = 256
 _PAUSE_S = 0.2
 
@@ -131,14 +129,14 @@ class HttpFront:
 
     def make_room_for_answers(self, newest: Connection) -> None:
         """Cut clients that do not read, when there are too many answers for them."""
-        if newest.unsent < PIECE:
+        if not newest.held:
             return
-        holders = [c for c in self._connections if c.unsent and c is not newest]
-        over = newest.unsent + sum(c.unsent for c in holders) - _ANSWER_BYTES
-        for connection in sorted(holders, key=lambda c: c.since):
+        holders = [c for c in self._connections if c.held and c is not newest]
+        over = newest.held + sum(c.held for c in holders) - limits.ANSWER_BYTES
+        for connection in sorted(holders, key=lambda c: c.quiet_since):
             if over <= 0:
                 break
-            over -= connection.unsent
+            over -= connection.held
             connection.abort()
 
     def _finish(self, connection: Connection, future: Future[Answer], done: Callable[[], None]) -> None:
@@ -183,7 +181,7 @@ class HttpFront:
         return True
 
     async def _begin(self, connection: Connection, sock: socket.socket) -> None:
-        timeout = None if self._tls is None else HANDSHAKE_S
+        timeout = None if self._tls is None else limits.HANDSHAKE_S
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._tls, ssl_handshake_timeout=timeout

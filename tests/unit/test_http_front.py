@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from serving import connection as rules
+from serving import client_limits as rules
 from serving.wsgi_bridge import Received
 from tests.support.front import KEY, Front, post, read_all
 from tests.support.service import wait_until
