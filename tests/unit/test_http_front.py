@@ -358,11 +358,11 @@ def test_a_drain_answers_what_has_begun_and_what_still_arrives() -> None:
         idle = stack.enter_context(front.connect())
         time.sleep(0.3)
         front.end()
+        half.sendall(b"\r\n")
+        assert status(half.recv(4096)) == 200
         assert idle.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
             front.connect()
-        half.sendall(b"\r\n")
-        assert status(half.recv(4096)) == 200
         arriving.sendall(b"wo")
         stop.set()
         assert read_all(arriving).endswith(b"two")
