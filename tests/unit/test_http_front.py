@@ -405,3 +405,24 @@ def test_a_request_that_is_cut_off_by_its_sender_is_refused(echo: Front) -> None
         with echo.connect(body) as sock:
             sock.shutdown(socket.SHUT_WR)
             assert b"did not arrive completely" in read_all(sock)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"GET http://elsewhere:80/health?a=b HTTP/1.1", 200),
+        (b"GET http://[/health HTTP/1.1", 400),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"CONNECT elsewhere:443 HTTP/1.1", 404),
+        (b"GET /%ff%00%0d%0a HTTP/1.1", 404),
+        (b"GET /health/../health HTTP/1.1", 404),
+        (b"HEAD /health HTTP/1.1", 200),
+        (b"DELETE /health HTTP/1.1", 405),
+        (b"GET /health HTTP/1.0", 200),
+    ],
+)
+def test_odd_request_lines_are_answered(echo: Front, line: bytes, expected: int) -> None:
+    answer = echo.ask(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert status(answer) == expected
+    assert b"elsewhere" not in answer
+    assert answer.endswith(b"\r\n\r\n") == line.startswith(b"HEAD")
