@@ -105,10 +105,11 @@ class BodyBudget:
         self.used += size - self._held.get(owner, 0)
         self._held[owner] = size
 
-    def has_room(self, owner: object) -> bool:
-        """Say whether an arriving body may go on."""
+    def has_room(self, owner: object, promised: int = 0) -> bool:
+        """Say whether an arriving body may go on, when so many bytes are promised to others."""
         reserve = self._RESERVE if self._held.get(owner, 0) <= self._SMALL else 0
-        return self.used < self._total + reserve or next(iter(self._arriving), None) is owner
+        has = self.used + promised < self._total + reserve
+        return has or next(iter(self._arriving), None) is owner
 
     def complete(self, owner: object) -> None:
         """Hear that a body has arrived: its bytes go on being counted."""

@@ -106,8 +106,8 @@ class Settings(BaseSettings):
         alias="PATHSERVE_MAX_CONNECTIONS",
         ge=16,
         le=50_000,
-        description="Connections per worker; beyond them, those that have been silent for longest "
-        "are closed.",
+        description="Connections per worker (a quarter of them with TLS); beyond them, those that have "
+        "been silent for longest are closed.",
     )
     keep_alive_s: float = Field(
         620.0,
