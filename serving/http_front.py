@@ -32,6 +32,9 @@ _TLS_SHARE = 4
 """With TLS there may be only one connection where there may be so many without."""
 
 _DESCRIPTORS_OF_OTHERS = 256
+_QUEUE = 2048
+"""Connections that the kernel may have accepted for us."""
+
 _PAUSE_S = 0.2
 
 log = logging.getLogger(__name__)
@@ -88,8 +91,9 @@ class HttpFront:
         """Stop accepting, finish what has been begun; say whether that was done within the grace."""
         self.is_draining = True
         if self._listener is not None:
-            while self._accept():
-                pass  # those have been told that they are connected
+            for _ in range(_QUEUE):  # those have been told that they are connected
+                if not self._accept():
+                    break
             self._loop.remove_reader(self._listener)
             self._listener.close()
         end = time.monotonic() + self._grace_s
