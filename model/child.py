@@ -11,16 +11,25 @@ _PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 """Signals that the launcher waits for, and its children therefore begin with blocked."""
 
+END = signal.SIGUSR1
+"""The launcher's own signal to a child that must outlive a SIGTERM which all processes get at once."""
 
-def end_with_parent(parent: int) -> None:
-    """Take signals again, and get SIGTERM when the launcher ends.
+
+def end_with_parent(parent: int, by: signal.Signals = signal.SIGTERM) -> None:
+    """Take signals again, and get one when the launcher ends.
 
     Parameters
     ----------
     parent:
         Process id of the launcher.
+    by:
+        The signal. With END, the others that ask a process to end are left to the launcher: it says when
+        nobody needs this process any more.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
+    if by is END:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if os.getppid() != parent:
         sys.exit(0)

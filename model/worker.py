@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from model.batcher import EncoderBroken
-from model.child import end_with_parent
+from model.child import END, end_with_parent
 from model.encoder import EXIT_BAD_MODEL, Encoder, ModelError
 from model.json_log import log_as_json
 from model.loader import load_encoder
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve one encoder on a Unix socket until SIGTERM."""
+    """Serve one encoder on a Unix socket until END."""
     options = _parse(arguments)
-    end_with_parent(options.parent)
+    end_with_parent(options.parent, END)
     log_as_json(options.log_level, process="encoder")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -55,8 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         max_wait_s=options.max_wait_ms / 1000,
         observer=EncoderMetrics(restarted=options.restarted),
     )
-    signal.signal(signal.SIGTERM, lambda *_: server.stop())
-    signal.signal(signal.SIGINT, lambda *_: server.stop())
+    signal.signal(END, lambda *_: server.stop())
     try:
         server.run()
     except ModelError as error:

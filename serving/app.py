@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import time
+import uuid
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from http import HTTPStatus
+from dataclasses import dataclass
 
 import orjson
 from flask import Flask, Response, g, request
@@ -18,19 +16,18 @@ from model.client import EncoderClient
 from model.encoder import EncoderFacts
 from model.link import Abandoned
 from serving.access import ApiKeys, secured
-from serving.admission import ByteBudget, Turns
-from serving.body import discard_body, read_body
 from serving.docs_page import docs_page
 from serving.errors import TABLE, Code, Fault, ServiceError
-from serving.hang_up import HangUpWatch
+from serving.gate import Gate
+from serving.http_body import unwrapped, wrap
 from serving.openapi import openapi_document
 from serving.predict import Predictor
 from serving.read_context import read_context
 from serving.request import parse_request
 from serving.response import error_body, metadata, model_version, prediction_body
 from serving.settings import Settings
-from serving.stall import StallWatch
 from serving.telemetry import RequestRecord, Telemetry, multiprocess_folder, request_id
+from serving.wsgi_bridge import RECEIVED, Answer, Application, Received
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
 """Where Google's client library finds an endpoint when it is pointed at this service."""
@@ -42,13 +39,34 @@ _JSON = "application/json"
 _CLIENT_GONE = 499
 """What the log calls a request whose client hung up; nobody reads it."""
 
-_FREE_BODY_BYTES = 1_000_000
+_RAW_PREDICT = "vertex_rawPredict"
+_PREDICTIONS = ("predict", "vertex_predict", _RAW_PREDICT)
+"""Endpoints whose requests have a body."""
 
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, encoder: EncoderClient, threads: int | None = None) -> Flask:
-    """Return the WSGI application.
+@dataclass(frozen=True, slots=True)
+class HttpApplication:
+    """What the HTTP front serves.
+
+    Attributes
+    ----------
+    wsgi:
+        Answers requests that have arrived completely.
+    gate:
+        Says by the head which requests come in.
+    refusal:
+        Answers what is not even a request.
+    """
+
+    wsgi: Application
+    gate: Gate
+    refusal: Callable[[ServiceError], Answer]
+
+
+def create_app(settings: Settings, encoder: EncoderClient, threads: int | None = None) -> HttpApplication:
+    """Return the application.
 
     Parameters
     ----------
@@ -66,12 +84,16 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         max_reads=settings.max_patches_per_request,
     )
     keys = ApiKeys(settings.api_keys)
-    endpoint = _PredictEndpoint(settings, keys, predictor, telemetry)
+    endpoint = _PredictEndpoint(settings, predictor, telemetry)
 
     def health() -> Response:
         facts = encoder.facts
         if facts is None or not encoder.healthy:
             raise ServiceError(Code.SERVICE_UNAVAILABLE_ERROR, "The encoder is not ready.", retry_after_s=1)
+        if not predictor.decodes:
+            raise ServiceError(
+                Code.SERVICE_UNAVAILABLE_ERROR, "Images are not being decoded any more.", retry_after_s=1
+            )
         body = orjson.dumps({"status": "ok", "model": facts.model, **metadata(facts)})
         return Response(body, content_type=_JSON)
 
@@ -105,73 +127,61 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document, content_type=_JSON))
     app.add_url_rule("/docs", "docs", docs)
     app.after_request(secured)
-    app.register_error_handler(ServiceError, _answer_error)
+    app.register_error_handler(ServiceError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
-    return app
+    return HttpApplication(app, Gate(app, _PREDICTIONS, keys, settings.max_request_bytes), refusal)
 
 
 class _PredictEndpoint:
-    """``POST /predict``."""
+    """``POST /predict``: by the thread that calls it, a request is worked on from its parsing to its answer.
 
-    def __init__(self, settings: Settings, keys: ApiKeys, predictor: Predictor, telemetry: Telemetry) -> None:
+    The front has let it in, has all of its body, and has given it its turn.
+    """
+
+    def __init__(self, settings: Settings, predictor: Predictor, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._keys = keys
         self._predictor = predictor
         self._telemetry = telemetry
-        self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
-        self._stall_watch = StallWatch()
-        self._hang_up_watch = HangUpWatch()
-        self._bodies = ByteBudget(2 * settings.max_request_bytes, free_below=_FREE_BODY_BYTES)
 
     def __call__(self, **_: str) -> Response:
-        record = RequestRecord(request_id(request.headers))
+        received: Received = request.environ[RECEIVED]
+        record = RequestRecord(request_id(request.headers), received.started)
         g.request_id = record.request_id
         try:
-            response = self._answer(record)
+            response = self._answer(received, record)
             outcome = "ok"
         except ServiceError as error:
-            response, outcome = _answer_error(error), str(error.code)
+            response, outcome = answer_error(error), str(error.code)
         except Abandoned:
             response, outcome = Response(status=_CLIENT_GONE), "client gone"
-        except HTTPException as error:
-            response = _answer_http_exception(error)
-            outcome = str(_http_exception_code(error))
         except Exception as error:
             response, outcome = _answer_unexpected(error), str(Code.INTERNAL_ERROR)
-        if response.status_code != HTTPStatus.OK:
-            discard_body(request.environ, self._stall_watch)
         response.headers["X-Request-Id"] = record.request_id
         self._telemetry.finish(record, response.status_code, outcome)
         return response
 
-    def _answer(self, record: RequestRecord) -> Response:
-        self._keys.require(request.headers.get("Authorization"))
-        deadline = time.monotonic() + self._settings.request_timeout_s
-        limit = self._settings.max_request_bytes
-        expected = limit if request.content_length is None else min(request.content_length, limit)
-        with self._turns.turn(), self._bodies.holding(expected, deadline):
-            body = read_body(request.environ, limit, deadline, self._stall_watch)
-            record.request_bytes = len(body)
-            with record.stages.measure("parse"):
-                parsed = parse_request(body, self._settings.max_patches_per_request)
-            del body
-            record.instances, record.patches = len(parsed.items), parsed.patch_count
-            predictions = self._predictor.predict(parsed, deadline, record.stages, self._watching)
-            failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
-            record.codes.update(str(fault.code) for fault in failed)
-            record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
-            with record.stages.measure("serialise"):
-                answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
+    def _answer(self, received: Received, record: RequestRecord) -> Response:
+        body: bytes | bytearray = received.take_body()
+        record.request_bytes = len(body)
+        inner = unwrapped(body) if request.endpoint == _RAW_PREDICT else None
+        with record.stages.measure("parse"):
+            parsed = parse_request(body if inner is None else inner, self._settings.max_patches_per_request)
+        wrapped = inner is not None
+        del body, inner
+        deadline = received.arrived + self._settings.request_timeout_s
+        record.instances, record.patches = len(parsed.items), parsed.patch_count
+        predictions = self._predictor.predict(parsed, deadline, record.stages, received.hang_up.during)
+        failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
+        record.codes.update(str(fault.code) for fault in failed)
+        record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
+        with record.stages.measure("serialise"):
+            answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
+        if wrapped and _asks_for_json():
+            answer = wrap(answer)
         response = Response(answer, content_type=_JSON)
         response.headers.update(self._vertex_headers(predictions.facts))
         return response
-
-    def _watching(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
-        connection = request.environ.get("gunicorn.socket")
-        if not isinstance(connection, socket.socket):
-            return nullcontext()
-        return self._hang_up_watch.during(connection, gone)
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
@@ -182,12 +192,28 @@ class _PredictEndpoint:
         }
 
 
-def _answer_error(error: ServiceError) -> Response:
+def _asks_for_json() -> bool:
+    """Say whether Google's REST transport asks, which expects what it sends: an answer in an HttpBody."""
+    return request.args.get("$alt", "").startswith("json")
+
+
+def refusal(error: ServiceError) -> Answer:
+    """Answer what never became a request; nothing of it is quoted."""
+    log.info("refused", extra={"outcome": str(error.code)})
+    response = secured(answer_error(error))
+    response.headers["X-Request-Id"] = uuid.uuid4().hex
+    return Answer(response.status, list(response.headers), response.get_data())
+
+
+def answer_error(error: ServiceError) -> Response:
+    """Return the answer of a request that failed whole."""
     status = TABLE[error.code].status
     assert status is not None, f"{error.code} cannot fail a whole request"
     response = Response(error_body(error.fault), status=status, content_type=_JSON)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
+    if error.code is Code.CONTENT_ENCODING_ERROR:
+        response.headers["Accept-Encoding"] = "gzip"
     return response
 
 
@@ -203,7 +229,7 @@ def _answer_http_exception(error: HTTPException) -> Response:
     if error.code is not None and error.code >= 500:
         return _answer_unexpected(error)
     code = _http_exception_code(error)
-    response = _answer_error(ServiceError(code, TABLE[code].meaning))
+    response = answer_error(ServiceError(code, TABLE[code].meaning))
     allowed = getattr(error, "valid_methods", None)
     if allowed:
         response.headers["Allow"] = ", ".join(sorted(allowed))
@@ -212,4 +238,4 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 def _answer_unexpected(error: Exception) -> Response:
     log.error("unexpected fault", exc_info=error, extra={"request_id": g.get("request_id", "")})
-    return _answer_error(ServiceError(Code.INTERNAL_ERROR, TABLE[Code.INTERNAL_ERROR].meaning))
+    return answer_error(ServiceError(Code.INTERNAL_ERROR, TABLE[Code.INTERNAL_ERROR].meaning))

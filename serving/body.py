@@ -1,100 +1,122 @@
-"""Reading a request's body: bounded in bytes and in time, whatever the client does."""
+"""A request's body as it arrives: bounded in bytes, and unfolded where it is compressed."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import time
-from typing import Any, Protocol
+import zlib
 
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import RequestEntityTooLarge
+from serving.errors import TABLE, Code, ServiceError
 
-from serving.errors import Code, ServiceError
-from serving.stall import StallWatch
+_GZIP = 31
+"""zlib's number for a gzip header and trailer (RFC 1952)."""
 
-_PIECE = 1 << 18
-_IDLE_S = 10.0
-_SLOWEST = 20_000
-"""Bytes a second that each piece must come with, after ``_IDLE_S``: a turn is not for dripping."""
-
-_DISCARD_S = 5.0
-_DISCARD_BYTES = 64 << 20
+_RATIO = 50
+_FREE_BYTES = 1 << 20
+"""Below this many bytes nobody asks how well they were compressed."""
 
 
-class _Input(Protocol):
-    def read(self, size: int) -> bytes: ...
-
-
-def read_body(environ: dict[str, Any], limit: int, deadline: float, watch: StallWatch) -> bytearray:
-    """Read the whole body.
-
-    Parameters
-    ----------
-    environ:
-        The WSGI environment.
-    limit:
-        Most bytes to accept.
-    deadline:
-        ``time.monotonic()`` seconds.
-    watch:
-        Ends the reading when a piece does not come in time.
+def is_gzip(content_encoding: str | None) -> bool:
+    """Say whether a body is compressed.
 
     Raises
     ------
-    RequestEntityTooLarge
-        When there are more bytes, as declared or as sent.
     ServiceError
-        INVALID_REQUEST_FIELD_ERROR when the client stops sending, or drips.
+        CONTENT_ENCODING_ERROR when it is so in a way that is not read here.
     """
-    declared = _declared(environ)
-    if declared is not None and declared > limit:
-        raise RequestEntityTooLarge
-    body = bytearray()
-    try:
-        while piece := _read_piece(environ, deadline, watch):
-            body += piece
-            if len(body) > limit:
-                raise RequestEntityTooLarge
-    except (OSError, ParseException) as error:
-        raise _incomplete() from error
-    if declared is not None and len(body) < declared:
-        raise _incomplete()
-    return body
+    coding = (content_encoding or "identity").strip().lower()
+    if coding not in ("identity", "gzip", "x-gzip"):
+        raise ServiceError(
+            Code.CONTENT_ENCODING_ERROR,
+            f"Content-Encoding: {coding[:40]} is not read here; send the body plain or as gzip.",
+        )
+    return coding != "identity"
 
 
-def _read_piece(environ: dict[str, Any], deadline: float, watch: StallWatch) -> bytes:
-    stream: _Input = environ["wsgi.input"]
-    connection = environ.get("gunicorn.socket")
-    if not isinstance(connection, socket.socket):
-        return stream.read(_PIECE)
-    connection.settimeout(_IDLE_S)
-    seconds = min(_IDLE_S + _PIECE / _SLOWEST, deadline - time.monotonic())
-    with watch.within(connection, seconds):
-        return stream.read(_PIECE)
+class Body:
+    """Bytes of one body.
+
+    Parameters
+    ----------
+    limit:
+        Most bytes to accept, unfolded.
+    """
+
+    def __init__(self, limit: int, *, gzip: bool) -> None:
+        self._limit = limit
+        self._bytes = bytearray()
+        self._inflater = zlib.decompressobj(_GZIP) if gzip else None
+        self._folded = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self._bytes)
+
+    def add(self, piece: bytes) -> None:
+        """Take in what arrived.
+
+        Raises
+        ------
+        ServiceError
+            REQUEST_TOO_LARGE_ERROR beyond the limit, or when few bytes unfold into very many;
+            INVALID_REQUEST_FIELD_ERROR when they are no gzip.
+        """
+        if self._inflater is None:
+            self._bytes += piece
+        else:
+            self._folded += len(piece)
+            self._unfold(piece)
+        if len(self._bytes) > self._limit:
+            raise too_large()
+
+    def end(self) -> bytearray:
+        """Return the whole body.
+
+        Raises
+        ------
+        ServiceError
+            INVALID_REQUEST_FIELD_ERROR when the compressed bytes do not come to their end.
+        """
+        if self._inflater is not None and not self._inflater.eof:
+            raise _no_gzip()
+        return self._bytes
+
+    def _unfold(self, piece: bytes) -> None:
+        # One byte more than is allowed shows that there is more, and is all that gets unfolded.
+        room = min(self._limit, max(_FREE_BYTES, _RATIO * self._folded)) + 1
+        while piece:
+            assert self._inflater is not None
+            if self._inflater.eof:  # gzip files may follow each other
+                self._inflater = zlib.decompressobj(_GZIP)
+            try:
+                self._bytes += self._inflater.decompress(piece, room - len(self._bytes))
+            except zlib.error as error:
+                raise _no_gzip() from error
+            if len(self._bytes) >= room:
+                raise too_large() if room > self._limit else _bomb()
+            piece = self._inflater.unconsumed_tail or self._inflater.unused_data
 
 
-def discard_body(environ: dict[str, Any], watch: StallWatch) -> None:
-    """Read what is left of a body that was refused, so that the client gets to read the answer."""
-    stream: _Input = environ["wsgi.input"]
-    connection = environ.get("gunicorn.socket")
-    if not isinstance(connection, socket.socket):
-        return
-    left = _DISCARD_BYTES
-    connection.settimeout(_DISCARD_S)
-    # What goes wrong here is the client's loss.
-    with contextlib.suppress(OSError, ParseException), watch.within(connection, _DISCARD_S):
-        while left > 0 and (piece := stream.read(_PIECE)):
-            left -= len(piece)
-    connection.settimeout(_IDLE_S)
+def too_large() -> ServiceError:
+    """Return the refusal of a body beyond the limit."""
+    return ServiceError(Code.REQUEST_TOO_LARGE_ERROR, TABLE[Code.REQUEST_TOO_LARGE_ERROR].meaning)
 
 
-def _declared(environ: dict[str, Any]) -> int | None:
-    text = environ.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isdecimal() else None
-
-
-def _incomplete() -> ServiceError:
+def incomplete() -> ServiceError:
+    """Return the refusal of a body whose sender stopped."""
     return ServiceError(
         Code.INVALID_REQUEST_FIELD_ERROR, "The request's body did not arrive completely; send it again."
+    )
+
+
+def _no_gzip() -> ServiceError:
+    return ServiceError(
+        Code.INVALID_REQUEST_FIELD_ERROR,
+        "The body is not the gzip that Content-Encoding says, or is cut off.",
+    )
+
+
+def _bomb() -> ServiceError:
+    return ServiceError(
+        Code.REQUEST_TOO_LARGE_ERROR,
+        f"The body unfolds into more than {_RATIO} times its size; send it without Content-Encoding.",
     )

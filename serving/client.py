@@ -33,6 +33,9 @@ MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
 
 _LONGEST_WAIT_S = 30.0
+_LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+"""What becomes of a request whose connection is lost before, or in the middle of, its answer."""
+
 _JSON_OF_A_PATCH = 80
 """Bytes, at most, that one patch's coordinates take in a request."""
 
@@ -121,7 +124,8 @@ class PathserveClient:
     max_request_bytes, max_patches:
         What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
     retry_for_s:
-        How long to go on when the service is overloaded, draining or not reachable.
+        How long to go on when the service is overloaded, draining or not reachable, or when a connection
+        is lost, as with a worker that was killed: asking again gives the same vectors.
     use_proxy:
         Whether to go through HTTPS_PROXY or HTTP_PROXY, but for the hosts in NO_PROXY.
 
@@ -244,6 +248,8 @@ class PathserveClient:
             except requests.RequestException as error:
                 fault, status = Fault("CONNECTION_ERROR", f"{type(error).__name__} at {self._url}"), 0
                 wait = pause
+                if not isinstance(error, _LOST):
+                    raise ServiceFault(status, fault) from error
             else:
                 if response.status_code == HTTPStatus.OK:
                     answer = _answer(response)

@@ -41,7 +41,11 @@ class Code(StrEnum):
     EZ_WSI_STATE_ERROR = "EZ_WSI_STATE_ERROR"
     TOO_MANY_PATCHES_ERROR = "TOO_MANY_PATCHES_ERROR"
     API_KEY_ERROR = "API_KEY_ERROR"
+    REQUEST_TIMEOUT_ERROR = "REQUEST_TIMEOUT_ERROR"
     REQUEST_TOO_LARGE_ERROR = "REQUEST_TOO_LARGE_ERROR"
+    URI_TOO_LONG_ERROR = "URI_TOO_LONG_ERROR"
+    CONTENT_ENCODING_ERROR = "CONTENT_ENCODING_ERROR"
+    HEADERS_TOO_LARGE_ERROR = "HEADERS_TOO_LARGE_ERROR"
     NOT_FOUND_ERROR = "NOT_FOUND_ERROR"
     METHOD_NOT_ALLOWED_ERROR = "METHOD_NOT_ALLOWED_ERROR"
     SERVICE_UNAVAILABLE_ERROR = "SERVICE_UNAVAILABLE_ERROR"
@@ -106,10 +110,28 @@ TABLE: Mapping[Code, Row] = {
         in_instance=False,
         status=HTTPStatus.UNAUTHORIZED,
     ),
+    Code.REQUEST_TIMEOUT_ERROR: Row(
+        "The request did not arrive in time, or came too slowly.",
+        in_instance=False,
+        status=HTTPStatus.REQUEST_TIMEOUT,
+    ),
     Code.REQUEST_TOO_LARGE_ERROR: Row(
         "The body is larger than this service accepts.",
         in_instance=False,
         status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    ),
+    Code.URI_TOO_LONG_ERROR: Row(
+        "The request line is too long.", in_instance=False, status=HTTPStatus.REQUEST_URI_TOO_LONG
+    ),
+    Code.CONTENT_ENCODING_ERROR: Row(
+        "The body's Content-Encoding is none that is read here: plain or gzip.",
+        in_instance=False,
+        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ),
+    Code.HEADERS_TOO_LARGE_ERROR: Row(
+        "The request's headers are too many or too long.",
+        in_instance=False,
+        status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     ),
     Code.NOT_FOUND_ERROR: Row(
         "No such path on this service.", in_instance=False, status=HTTPStatus.NOT_FOUND

@@ -1,9 +1,8 @@
 """Starts and supervises the two kinds of processes: one encoder, and gunicorn with its workers.
 
 The launcher owns the listening socket, so a gunicorn that died is replaced without a refused
-connection. Its main thread waits for signals and for its children, and listens to the encoder,
-which it ends when that is stuck; another one keeps clients' connections when their worker is killed.
-It works as PID 1 of a container: children of dead children are reaped.
+connection. It waits for signals and for its children, and listens to the encoder, which it ends when
+that is stuck. It works as PID 1 of a container: children of dead children are reaped.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import multiprocess
 
-from model.child import SIGNALS
+from model.child import END, SIGNALS
 from model.encoder import EXIT_BAD_MODEL
+from serving.child_environment import encoder_environment, http_environment
 from serving.settings import EXIT_BAD_SETTING, Settings, SettingsError
-from serving.socket_keeper import SocketKeeper
 from serving.watchdog import EncoderWatch
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,13 @@ _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
 
 _DESCRIPTORS = 1 << 16
-"""Descriptors that a process may have open, where the system lets it: clients' connections are kept."""
+"""Descriptors that a process may have open, where the system lets it: each connection is one."""
 
 _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
+
+# Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
+_ALLOCATION = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 _GUNICORN_BOOT_ERRORS = (3, 4)
 _HOPELESS = {
@@ -66,6 +69,8 @@ class _Child:
 
     Attributes
     ----------
+    end:
+        The signal that ends it when it has finished what it has begun.
     attempt:
         Deaths since it last ran as it should.
     start_at:
@@ -76,6 +81,8 @@ class _Child:
 
     name: str
     arguments: list[str]
+    environment: dict[str, str]
+    end: signal.Signals = signal.SIGTERM
     passed_fds: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
@@ -104,35 +111,8 @@ class Launcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._folder = Path(tempfile.mkdtemp(prefix="pathserve-", dir=_memory_folder()))
-        self._tables = Path(tempfile.mkdtemp(prefix="pathserve-"))
         self._listener = _listen(settings.host, settings.port)
         self.port: int = self._listener.getsockname()[1]
-        address = str(self._folder / "encoder.sock")
-        metrics = self._folder / "metrics"
-        metrics.mkdir()
-        self._environment = os.environ | {
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics),
-            "PATHSERVE_TABLES_DIR": str(self._tables),
-            "TMPDIR": str(self._folder),
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
-        }
-        # Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
-        self._http_environment = {
-            "MALLOC_ARENA_MAX": "2",
-            "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
-        } | self._environment
-        self._metrics = metrics
-        self._watch = EncoderWatch(address)
-        self._encoder = _Child("encoder", _encoder_arguments(settings, address))
-        fd = self._listener.fileno()
-        kept = str(self._folder / "connections.sock")
-        self._keeper = SocketKeeper(kept)
-        http = [
-            sys.executable, "-P", "-m", "serving.http_server",
-            "--listener", str(fd), "--encoder", address, "--keeper", kept, "--parent", str(os.getpid()),
-        ]  # fmt: skip
-        self._http = _Child("http", http, passed_fds=(fd,))
 
     def run(self) -> int:
         """Supervise until asked to stop; return the process' exit status."""
@@ -142,15 +122,41 @@ class Launcher:
         wanted = _DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _DESCRIPTORS)
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
         log.info("starting", extra={"port": self.port, "workers": self._settings.workers})
-        self._keeper.start()
-        try:
-            return self._supervise()
-        finally:
-            for child in (self._http, self._encoder):
-                self._kill(child)
-            self._keeper.stop()
-            for folder in (self._folder, self._tables):
-                shutil.rmtree(folder, ignore_errors=True)
+        # Nothing is left behind, whatever comes: signals wait until there is somebody to clean up.
+        with _folder(_memory_folder()) as small_files, _folder(None) as tables:
+            self._plan(small_files, tables)
+            try:
+                return self._supervise()
+            finally:
+                for child in (self._http, self._encoder):
+                    self._kill(child)
+
+    def _plan(self, small_files: Path, tables: Path) -> None:
+        """Say what the children are."""
+        address = str(small_files / "encoder.sock")
+        self._metrics = small_files / "metrics"
+        self._metrics.mkdir()
+        self._watch = EncoderWatch(address)
+        added = {
+            "PROMETHEUS_MULTIPROC_DIR": str(self._metrics),
+            "PATHSERVE_TABLES_DIR": str(tables),
+            "TMPDIR": str(small_files),
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        }
+        self._encoder = _Child(
+            "encoder",
+            _encoder_arguments(self._settings, address),
+            encoder_environment(os.environ) | added,
+            end=END,
+        )
+        fd = self._listener.fileno()
+        http = [
+            sys.executable, "-P", "-m", "serving.http_server",
+            "--listener", str(fd), "--encoder", address, "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        self._http = _Child(
+            "http", http, _ALLOCATION | http_environment(os.environ) | added, passed_fds=(fd,)
+        )
 
     def _supervise(self) -> int:
         while True:
@@ -184,7 +190,7 @@ class Launcher:
         try:
             child.process = subprocess.Popen(
                 arguments,
-                env=self._http_environment if child is self._http else self._environment,
+                env=child.environment,
                 pass_fds=child.passed_fds,
                 start_new_session=True,  # Ctrl-C reaches the launcher alone
             )
@@ -245,7 +251,7 @@ class Launcher:
         return 0
 
     def _end(self, child: _Child, seconds: float) -> None:
-        _signal(child, signal.SIGTERM)
+        _signal(child, child.end)
         deadline = time.monotonic() + seconds
         while child.process is not None and child.process.returncode is None:
             self._reap()
@@ -270,6 +276,16 @@ def _signal(child: _Child, number: signal.Signals) -> None:
     if child.process is not None and child.process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.process.pid, number)
+
+
+@contextlib.contextmanager
+def _folder(parent: str | None) -> Iterator[Path]:
+    """Make a folder, and remove it at the end."""
+    path = Path(tempfile.mkdtemp(prefix="pathserve-", dir=parent))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _memory_folder() -> str | None:

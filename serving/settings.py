@@ -101,8 +101,23 @@ class Settings(BaseSettings):
         alias="PATHSERVE_THREADS",
         ge=4,
         le=256,
-        description="Threads per worker. A quarter run predictions, a half may wait for their "
-        "turn, a quarter is kept for health and metrics.",
+        description="Predictions per worker: a quarter of so many run at once, a half may wait for "
+        "their turn.",
+    )
+    max_connections: int = Field(
+        2000,
+        alias="PATHSERVE_MAX_CONNECTIONS",
+        ge=16,
+        le=50_000,
+        description="Connections per worker (a quarter of them with TLS); beyond them, those that have "
+        "been silent for longest are closed.",
+    )
+    keep_alive_s: float = Field(
+        620.0,
+        alias="PATHSERVE_KEEP_ALIVE_S",
+        ge=0,
+        description="How long a connection may be idle between requests: longer than a load balancer "
+        "before the service keeps its own (Google's: 600 s).",
     )
     max_batch: int | None = Field(
         None,

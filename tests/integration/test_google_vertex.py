@@ -51,7 +51,7 @@ def answers(probe_service: Service) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("way", ["endpoint", "service", "endpoint, raw", "raw"])
+@pytest.mark.parametrize("way", ["endpoint", "service", "endpoint, raw", "raw", "service, raw"])
 def test_vertexs_client_predicts(answers: dict[str, Any], way: str) -> None:
     good, failed = answers[way]["predictions"]
     np.testing.assert_allclose(vectors(good), TRUTH, atol=TOLERANCE)
@@ -81,6 +81,14 @@ def test_vectors_as_base64_are_the_same_float32(probe_service: Service) -> None:
     assert plain_answer["metadata"]["encoding"] == "json"
     assert packed["predictions"][1]["error"]["code"] == "IMAGE_ERROR"
     validate(packed, api_schema.predict_response())
+
+
+def test_a_wrapped_body_that_does_not_ask_for_a_wrapped_answer_gets_it_plain(probe_service: Service) -> None:
+    data = base64_text(json.dumps({"instances": [GOOD]}).encode())
+    wrapped = {"httpBody": {"contentType": "application/json", "data": data}}
+    url = f"{probe_service.url}/v1/projects/1/locations/us-central1/endpoints/7:rawPredict"
+    answer = probe_service.session.post(url, json=wrapped, timeout=60).json()
+    np.testing.assert_allclose(vectors(answer["predictions"][0]), TRUTH, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("parameters", [{"encoding": "zip"}, {"encoding": 7}, [], "json", 1])

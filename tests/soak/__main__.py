@@ -16,6 +16,7 @@ import psutil
 
 from tests.soak.clients import Client, Control, Sample, Tally, samples
 from tests.soak.faults import Surroundings
+from tests.soak.slow import KINDS
 from tests.support import models
 from tests.support.service import Service, wait_until
 
@@ -23,7 +24,7 @@ REFUSALS = {
     "ok",
     "503 with Retry-After",
     "hung up",
-    "connection lost",  # the answer had been begun, or the connection was idle
+    "connection lost",  # with a worker that was killed
     "HTTP_ERROR of a lost store",
     "DICOM_ERROR of a lost store",
 }
@@ -34,13 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of each load and of the faults")
     parser.add_argument("--drains", type=int, default=10)
-    parser.add_argument("--only", choices=("load", "faults", "drain"))
+    parser.add_argument("--only", choices=("load", "slow", "faults", "drain"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         probe = str(models.build("probe", Path(folder) / "probe"))
         if options.only in (None, "load"):
             for clients in (8, 64):
                 load(probe, clients, 60 * options.minutes)
+        if options.only in (None, "slow"):
+            slow(probe, 60 * options.minutes / len(KINDS))
         if options.only in (None, "faults"):
             faults(probe, 60 * options.minutes)
         if options.only in (None, "drain"):
@@ -66,6 +69,20 @@ def load(probe: str, clients: int, seconds: float) -> None:
         )
         assert set(_outcomes(tally)) <= {"ok", "503 with Retry-After"}, tally.outcomes
         assert late < early + 150, "memory grew"
+
+
+def slow(probe: str, seconds: float) -> None:
+    """Serve eight clients beside hundreds that are slow, each kind for so long."""
+    with Service({"PATHSERVE_MODEL": probe}) as service:
+        service.wait_healthy()
+        for name, kind in KINDS.items():
+            with kind.around(service):
+                tally, running = _start(service, 8)
+                threading.Event().wait(seconds)
+                _stop(running)
+            _report(f"8 clients for {seconds:.0f} s beside: {name}", tally)
+            print(f"  memory without files {_memory(service):.0f} MB")
+            assert set(_outcomes(tally)) <= {"ok", "503 with Retry-After"}, tally.outcomes
 
 
 def faults(probe: str, seconds: float) -> None:

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import requests
+from google.api.httpbody_pb2 import HttpBody
 from google.auth.credentials import AnonymousCredentials
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import aiplatform
@@ -50,6 +51,7 @@ def main() -> None:
     answer = client.predict(
         endpoint=ENDPOINT, instances=values, parameters=json_format.ParseDict(parameters, struct_pb2.Value())
     )
+    told = client.raw_predict(endpoint=ENDPOINT, http_body=HttpBody(data=json.dumps(asked).encode()))
     endpoint.authorized_session = AuthorizedSession(AnonymousCredentials())
     endpoint.authorized_session.mount("https://", ToThisService(address))
     raw = endpoint.raw_predict(body=json.dumps(asked).encode(), headers={"Content-Type": "application/json"})
@@ -66,6 +68,7 @@ def main() -> None:
             "metadata": json_format.MessageToDict(answer._pb.metadata),
         },
         "raw": raw.json(),
+        "service, raw": json.loads(told.data),
     }
     json.dump(answers, sys.stdout)
 

@@ -1,0 +1,35 @@
+"""What the kernel knows about a connection."""
+
+from __future__ import annotations
+
+import fcntl
+import select
+import socket
+import struct
+
+
+def waiting_bytes(sock: socket.socket, queue: int) -> int:
+    """Return how many bytes wait in one of a socket's queues.
+
+    Parameters
+    ----------
+    queue:
+        ``termios.TIOCOUTQ``: sent, but not acknowledged by the other end; ``termios.FIONREAD``: not read.
+    """
+    try:
+        (amount,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), queue, b"\0" * 4))
+    except (OSError, ValueError):
+        return 0
+    return int(amount)
+
+
+def is_reset(sock: socket.socket) -> bool:
+    """Say whether the other end has broken the connection off."""
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Have what is still to be sent thrown away: the kernel would keep it for minutes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
