@@ -1,7 +1,7 @@
 # CPU by default; `docker build --build-arg GPU=1 .` for a CUDA build (the host brings the driver),
 # `--build-arg OPENVINO=1` for OpenVINO beside TensorFlow. It runs with a read-only root file system:
-# `docker run --read-only --tmpfs /tmp …`. Any image with Python 3.11 to 3.13 and its venv can be the base, by digest
-# too: `--build-arg PYTHON=3.12-slim-bookworm@sha256:…`, or `--build-arg BASE=image`.
+# `docker run --read-only --tmpfs /tmp …`. Any image with Python 3.11 to 3.13 and its venv can be the base:
+# `--build-arg BASE=…`. Pin the usual one by digest: `--build-arg PYTHON=3.12-slim-bookworm@sha256:…`.
 ARG PYTHON=3.12-slim-bookworm
 ARG BASE=python:${PYTHON}
 
