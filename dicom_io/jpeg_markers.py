@@ -56,9 +56,7 @@ class JpegHeader:
     sampling:
         Horizontal and vertical factor of each component.
     scans:
-        How many scans the components come in.
-    interleaved:
-        Whether the first scan is of all components.
+        How many scans the components come in; two at least, where a sequential image's first is not of all.
     icc_parts:
         Number, total and bytes of each part of an ICC profile, in the order of the file.
     """
@@ -71,7 +69,6 @@ class JpegHeader:
     process: int
     sampling: tuple[tuple[int, int], ...]
     scans: int
-    interleaved: bool
     icc_parts: tuple[tuple[int, int, bytes], ...]
 
     @property
@@ -82,7 +79,7 @@ class JpegHeader:
     @property
     def is_sequential(self) -> bool:
         """Whether it is Huffman-coded and in one scan: decoded in one pass, and row by row."""
-        return self.process in (_BASELINE, _EXTENDED) and self.scans == 1 and self.interleaved
+        return self.process in (_BASELINE, _EXTENDED) and self.scans == 1
 
     @property
     def is_subsampled(self) -> bool:
@@ -139,8 +136,12 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         raise DamagedImage("its header never ends")
     if frame is None:
         raise DamagedImage("it has no frame header")
-    interleaved = segment[:1] == frame[1][5:6]
-    return _header(*frame, colour, _count_scans(data, position), interleaved, tuple(parts))
+    sequential, whole = frame[0] in (_BASELINE, _EXTENDED), segment[:1] == frame[1][5:6]
+    if sequential and whole:
+        scans = 1  # decoders end with it
+    else:
+        scans = max(2 if sequential else 1, _count_scans(data, position))
+    return _header(*frame, colour, scans, tuple(parts))
 
 
 def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
@@ -213,7 +214,6 @@ def _header(
     segment: bytes,
     colour: JpegColour,
     scans: int,
-    interleaved: bool,
     icc_parts: tuple[tuple[int, int, bytes], ...],
 ) -> JpegHeader:
     try:
@@ -225,15 +225,11 @@ def _header(
     if names == b"RGB" and colour is JpegColour.UNSAID:
         colour = JpegColour.RGB
     sampling = tuple((factor >> 4, factor & 15) for factor in factors)
-    return JpegHeader(
-        width, height, components, colour, precision, process, sampling, scans, interleaved, icc_parts
-    )
+    return JpegHeader(width, height, components, colour, precision, process, sampling, scans, icc_parts)
 
 
 def _count_scans(data: bytes, position: int) -> int:
     """Count the scans from within the first one; further images behind the end do not count."""
-    if data.find(b"\xff\xda", position) < 0:
-        return 1
     for scans in range(1, _MAX_SCANS + 2):
         while True:
             # Within a scan FF is followed by 00 or a restart's number, else it is a marker.
