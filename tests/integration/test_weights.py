@@ -21,6 +21,7 @@ from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
 from tests.support.hub import COMMIT, REPOSITORY, TOKEN, Hub
 from tests.support.models import TOLERANCE, probe
+from tests.support.read_only import read_only
 from tests.support.service import Service, wait_until
 from tests.support.tissue import encode, instance, tissue
 
@@ -44,14 +45,6 @@ def gcs(model_folders: ModelFolders) -> Iterator[GcsEmulator]:
 def hub(model_folders: ModelFolders) -> Iterator[Hub]:
     with Hub(Path(model_folders["probe"])) as server:
         yield server
-
-
-def read_only(folder: Path) -> list[str]:
-    """Return a command that the service's is appended to, for which the folder is mounted read-only."""
-    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
-    command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", script, str(folder)]
-    mounted = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
-    return command if mounted else []  # where nothing can be mounted, the rest is tested all the same
 
 
 def check(environment: dict[str, str], inside: Sequence[str] = ()) -> tuple[int, str]:

@@ -18,6 +18,7 @@ from model.reference import Reference
 from tests.conftest import ModelFolders
 from tests.support.broken_models import build_broken
 from tests.support.models import DIMENSION, TOLERANCE, probe
+from tests.support.read_only import read_only
 from tests.unit.test_models import GOLDEN, golden_patch, patches
 
 
@@ -58,16 +59,15 @@ def test_the_builtin_encoder_in_every_precision(cache: Path, precision: str, lea
     np.testing.assert_allclose(encoder.embed(golden_patch())[0, :5], GOLDEN, atol=tolerance)
 
 
-def test_a_second_start_does_without_tensorflow(cache: Path) -> None:
-    load_encoder(BUILTIN, "float32", cache=cache, runtime="openvino")
+def test_a_second_start_does_without_tensorflow_and_without_writing(cache: Path) -> None:
+    load_encoder(BUILTIN, "int8", cache=cache, runtime="openvino")
     script = (
         "import sys; from pathlib import Path; from model.loader import load_encoder; "
-        "load_encoder('builtin:vit-s16', 'float32', 1, Path(sys.argv[1]), 'openvino'); "
+        "load_encoder('builtin:vit-s16', 'int8', 1, Path(sys.argv[1]), 'openvino'); "
         "print('tensorflow' in sys.modules)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(cache)], capture_output=True, text=True, check=True
-    )
+    command = [*read_only(cache), sys.executable, "-c", script, str(cache)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
 
