@@ -41,6 +41,11 @@ class ClientImageSource:
         return False
 
     @property
+    def origin(self) -> None:
+        """Nobody is waited for."""
+        return
+
+    @property
     def shared_key(self) -> None:
         """Each instance has its own bytes."""
         return

@@ -6,8 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
 
+from dicom_io.bounded_connection import Stop
 from dicom_io.caches import FrameCache, SharedFrame
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.dicomweb_store import DicomWebStore
@@ -19,6 +21,9 @@ from serving.errors import Code, ServiceError
 
 FRAMES_PER_GET = 64
 """Most frames asked for in one request to the store."""
+
+_Entry = tuple[int, int, SharedFrame]
+"""A frame of the level from 0, its number in its SOP instance from 1, and where it is awaited."""
 
 _BYTES_PER_GET = 16 << 20
 _GETS_AHEAD = 4
@@ -52,13 +57,15 @@ class FrameFetcher:
         self._level = level
         self._form = form
         self._deadline = deadline
-        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntax)
+        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntaxes)
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
-        self._closed = threading.Event()
+        self._mine: set[int] = set()
+        self._asking: list[Future[None]] = []
+        self._stop = Stop()
 
     @property
     def bytes_ahead(self) -> int:
@@ -125,8 +132,10 @@ class FrameFetcher:
                     self._frames.pop(frame, None)
 
     def close(self) -> None:
-        """Stop fetching."""
-        self._closed.set()
+        """Stop fetching: also what is on its way, for others who share it ask in their own name."""
+        self._stop.set()
+        for asked in self._asking:
+            asked.cancel()
         self._frames.clear()
 
     def _key(self, frame: int) -> Hashable:
@@ -137,7 +146,7 @@ class FrameFetcher:
         return (*self._shared_by, self._level.address(frame))
 
     def _wait_for(self, frame: int, deadline: float) -> None:
-        for own in (False, True):
+        while True:
             shared = self._frames[frame]
             try:
                 shared.fetched.result(max(0.0, deadline - time.monotonic()))
@@ -145,10 +154,10 @@ class FrameFetcher:
             except TimeoutError as error:
                 raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
             except (CancelledError, ServiceError):
-                # Another request's failure is not ours: ask once in our own name.
                 self._cache.forget(self._key(frame), shared)
-                if own:
+                if frame in self._mine:
                     raise
+                # Another request's failure is not ours: ask in our own name.
                 self._claim([frame])
 
     def _fetch_ahead(self) -> None:
@@ -170,30 +179,33 @@ class FrameFetcher:
         shared, mine = self._cache.claim(keys, self._form.decoded_bytes)
         with self._lock:
             self._frames.update(zip(batch, shared, strict=True))
-        by_part: dict[str, list[tuple[int, int, SharedFrame]]] = {}
+            self._mine.update(batch[position] for position in mine)
+        by_part: dict[str, list[_Entry]] = {}
         for position in mine:
             where = self._level.address(batch[position])
             entry = (batch[position], where.number, shared[position])
             by_part.setdefault(where.sop_uid, []).append(entry)
+        self._asking = [asked for asked in self._asking if not asked.done()]
         for sop_uid, entries in by_part.items():
-            self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked = self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked.add_done_callback(partial(self._end, entries))
+            self._asking.append(asked)
 
-    def _get(self, sop_uid: str, entries: list[tuple[int, int, SharedFrame]]) -> None:
+    def _get(self, sop_uid: str, entries: list[_Entry]) -> None:
         """Run in an I/O thread: one request, its frames handed on as they arrive."""
-        waiting = iter(entries)
-        failure: BaseException = CancelledError()
-        try:
-            part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
-            numbers = [number for _, number, _ in entries]
-            if not self._closed.is_set():
-                for encoded in self._store.frames(
-                    self._path, part, numbers, self._form, self._token, self._deadline
-                ):
-                    next(waiting)[2].fetched.set_result(encoded)
-                    if self._closed.is_set():
-                        break
-        except Exception as error:
-            failure = error
-        for frame, _, shared in waiting:
-            self._cache.forget(self._key(frame), shared)
-            shared.fetched.set_exception(failure)
+        if self._stop.is_set():
+            return
+        part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
+        waiting = {number: shared for _, number, shared in entries}
+        for number, encoded in self._store.frames(
+            self._path, part, list(waiting), self._form, self._token, self._deadline, self._stop
+        ):
+            waiting[number].fetched.set_result(encoded)
+
+    def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
+        """Tell who waits for frames that did not come why that is."""
+        failure = CancelledError() if asked.cancelled() else asked.exception() or CancelledError()
+        for frame, _, shared in entries:
+            if not shared.fetched.done():
+                self._cache.forget(self._key(frame), shared)
+                shared.fetched.set_exception(failure)

@@ -158,7 +158,8 @@ class Run:
 
     def _open(self, instance: Instance) -> Future[OpenedImage]:
         if instance.source.remote:
-            return self._session.context.io.submit(_open, instance, self._session)
+            io = self._session.context.io.at(instance.source.origin)
+            return io.submit(_open, instance, self._session)
         return _run_now(_open, instance, self._session)
 
     def _start(self, image: _Image) -> bool:
