@@ -96,6 +96,7 @@ class Endless:
                 self.end_headers()
                 while not endless.stop.wait(pause_s):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.close_connection = True
 
         self.server = Loopback(EndlessHandler)
 
