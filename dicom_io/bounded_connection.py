@@ -120,6 +120,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
         self._raw, self._sock, self._bounds = raw, sock, bounds
+        self.at_end = False
         bounds.stop.watch(sock)
 
     def readable(self) -> bool:
@@ -127,7 +128,9 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._bounds.left())
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self.at_end = count == 0
+        return count
 
     def close(self) -> None:
         if not self.closed:
@@ -140,7 +143,13 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         raw = self.fp.detach()
-        self.fp = io.BufferedReader(_Reader(raw, sock, _CURRENT.get()))
+        self._reader = _Reader(raw, sock, _CURRENT.get())
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reader.at_end:  # the standard library takes a head that is cut off for a whole one
+            raise http.client.RemoteDisconnected("the head of the answer is cut off")
 
 
 class _Bounded(HTTPConnection):

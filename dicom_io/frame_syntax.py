@@ -147,7 +147,14 @@ def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Want
         # The store has it in several codings: what the bytes look like tells them apart.
         alike = [syntax for syntax in possible if _alike(syntax, seen)]
         possible = alike or possible
+    if not possible and seen is None and _is_decompressed(part.body, form):
+        return EXPLICIT_LE
     return next(iter(possible), seen or said or instance.transfer_syntax or "unknown")
+
+
+def _is_decompressed(data: bytes, form: FrameFormat) -> bool:
+    """Say whether a frame has all samples of all pixels, though its image's chroma is said to be subsampled."""
+    return form.decoded_bytes <= len(data) <= form.decoded_bytes + 1
 
 
 def _alike(syntax: str, other: str) -> bool:
