@@ -157,8 +157,17 @@ class FrameFetcher:
                 self._cache.forget(self._key(frame), shared)
                 if frame in self._mine:
                     raise
-                # Another request's failure is not ours: ask in our own name.
-                self._claim([frame])
+                # Another request's failure is not ours: ask in our own name, for all that failed with it.
+                self._claim([frame, *self._failed_elsewhere(frame)])
+
+    def _failed_elsewhere(self, but: int) -> list[int]:
+        failed = []
+        for frame, shared in list(self._frames.items()):
+            if frame != but and frame not in self._mine and shared.fetched.done():
+                if shared.fetched.exception() is not None:
+                    self._cache.forget(self._key(frame), shared)
+                    failed.append(frame)
+        return failed
 
     def _fetch_ahead(self) -> None:
         """Keep a few requests' worth of frames on their way."""
@@ -205,7 +214,7 @@ class FrameFetcher:
     def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
         """Tell who waits for frames that did not come why that is."""
         failure = CancelledError() if asked.cancelled() else asked.exception() or CancelledError()
-        for frame, _, shared in entries:
+        for frame, _, shared in reversed(entries):  # who waits for the first one then sees all of them
             if not shared.fetched.done():
                 self._cache.forget(self._key(frame), shared)
                 shared.fetched.set_exception(failure)

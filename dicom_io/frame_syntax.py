@@ -153,7 +153,7 @@ def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Want
 
 
 def _is_decompressed(data: bytes, form: FrameFormat) -> bool:
-    """Say whether a frame has all samples of all pixels, though its image's chroma is said to be subsampled."""
+    """Say whether a frame has all samples of all pixels, though its chroma is said to be subsampled."""
     return form.decoded_bytes <= len(data) <= form.decoded_bytes + 1
 
 

@@ -87,14 +87,10 @@ class SeriesMetadata:
         concatenations = {i.concatenation_uid for i in found if i.concatenation_uid}
         if concatenations and len(found) < max(i.concatenation_parts or sys.maxsize for i in found):
             listed = known if known is not None else self._search(path, token, deadline)
-            # A summary that does not say which concatenation an instance is of may be of this one.
-            more = [
-                uid
-                for i in listed
-                if (uid := i.sop_uid)
-                and uid not in uids
-                and (i.concatenation_uid or None) in {None, *concatenations}
-            ]
+            told = [i for i in listed if i.concatenation_uid in concatenations]
+            # A summary that never says which concatenation an instance is of leaves but to ask each.
+            perhaps = told or [i for i in listed if i.concatenation_uid is None]
+            more = [uid for i in perhaps if (uid := i.sop_uid) and uid not in uids]
             found += self._one_by_one(path, more, token, deadline)
         whole = {i.sop_uid for i in found}
         return found + tuple(i for i in known or () if i.sop_uid not in whole)
