@@ -167,6 +167,11 @@ class SharedFrame:
             return self._pixels
 
     @property
+    def failed(self) -> bool:
+        """Whether fetching it came to nothing."""
+        return self.fetched.done() and self.fetched.exception() is not None
+
+    @property
     def encoded_bytes(self) -> int:
         """Bytes of the frame as it was sent, while they are held."""
         fetched = self.fetched

@@ -40,6 +40,11 @@ class ClientImageSource:
         return False
 
     @property
+    def origin(self) -> None:
+        """Nobody is waited for."""
+        return
+
+    @property
     def shared_key(self) -> None:
         """Each instance has its own bytes."""
         return
@@ -104,7 +109,7 @@ class ClientPatches:
     def load(self) -> None:
         """Do nothing: nothing is shared by the patches."""
 
-    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+    def fetch(self, patches: Sequence[Patch]) -> None:
         """Do nothing: the bytes are here."""
 
     def read(self, patch: Patch) -> UInt8Array:

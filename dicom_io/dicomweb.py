@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +14,13 @@ from dicom_io.ez_wsi_state import SlideState
 from dicom_io.frame_fetcher import FrameFetcher
 from dicom_io.frames import JPEG_BASELINE, NATIVE, FrameFormat
 from dicom_io.icc_profiles import IccTarget
+from dicom_io.io_threads import run_together
 from dicom_io.patches import Patch, UInt8Array
 from dicom_io.pyramid import Level, Region, pyramid_images, select_level
 from dicom_io.resample import Taps, resample, taps
 from dicom_io.resize import resize
 from dicom_io.series_path import SeriesPath
-from dicom_io.sop_instance import SopInstance
+from dicom_io.sop_instance import IccReference, SopInstance
 from dicom_io.source import Measure, ReadOptions, ReadSession
 from serving.errors import Code, ServiceError
 
@@ -54,6 +55,11 @@ class DicomWebSource:
         """Frames are shared by the frame cache."""
         return
 
+    @property
+    def origin(self) -> Hashable:
+        """Who is waited for."""
+        return self.path.store.origin
+
     def open(self, options: ReadOptions, session: ReadSession) -> DicomWebImage:
         """Read the series' metadata, select the level and check it against the API's requirements."""
         context = session.context
@@ -82,12 +88,12 @@ class DicomWebSource:
             FrameFetcher(
                 context.dicomweb,
                 context.frames,
-                context.io,
+                context.io.at(self.origin),
                 self.path,
                 self.token,
                 level,
                 form,
-                session.deadline,
+                session.waits,
             ),
             form,
             session.measure,
@@ -106,18 +112,34 @@ class DicomWebSource:
 
     def _told_by_store(self, target: IccTarget, session: ReadSession) -> tuple[Level, bytes | None]:
         context = session.context
-        instances = context.dicomweb.instances(self.path, self.token, session.deadline)
+        instances = context.dicomweb.instances_for(
+            self.path, self.instance_uids, self.token, session.deadline
+        )
         level = select_level(instances, self.instance_uids, strict=context.strict_dicom)
         return level, self._icc_profile(instances, level, target, session)
 
     def _icc_profile(
         self, instances: Sequence[SopInstance], level: Level, target: IccTarget, session: ReadSession
     ) -> bytes | None:
-        """Return the level's profile where it is wanted, having seen that all levels have the same."""
+        """Return the level's profile where it is wanted, having seen that all levels have the same.
+
+        A thumbnail without a profile says nothing against the others'.
+        """
         if target is IccTarget.NONE:
             return None
-        levels = pyramid_images(instances) if level.instance.is_whole_slide else level.parts
-        profiles = {self._profile_of(instance, session) for instance in levels}
+        images = pyramid_images(instances) if level.instance.is_whole_slide else level.parts
+        siblings = {i.icc for i in images if i.icc is not None or not i.is_thumbnail} | {level.instance.icc}
+
+        def fetch(reference: IccReference | None) -> bytes | None:
+            if reference is None or reference.uri is None:
+                return None if reference is None else reference.inline
+            return session.context.dicomweb.icc_profile(
+                self.path, reference.uri, self.token, session.deadline
+            )
+
+        # This is one of the executor's threads already; it fetches, too, and others help where they are free.
+        found = run_together(session.context.io.at(self.origin), fetch, siblings)
+        profiles = {None if profile is None else without_padding(profile) for profile in found}
         if len(profiles) > 1:
             raise ServiceError(
                 Code.DICOM_ERROR,
@@ -126,14 +148,11 @@ class DicomWebSource:
             )
         return profiles.pop()
 
-    def _profile_of(self, instance: SopInstance, session: ReadSession) -> bytes | None:
-        reference = instance.icc
-        if reference is None:
-            return None
-        if reference.uri is None:
-            return reference.inline
-        store = session.context.dicomweb
-        return store.icc_profile(self.path, reference.uri, self.token, session.deadline)
+
+def without_padding(profile: bytes) -> bytes:
+    """Return an ICC profile as long as it says it is (ICC.1:2010, 7.2.2), where only zeros follow."""
+    size = int.from_bytes(profile[:4], "big")
+    return profile[:size] if 128 <= size < len(profile) and not any(profile[size:]) else profile
 
 
 class DicomWebImage:
@@ -201,10 +220,10 @@ class DicomWebImage:
     def load(self) -> None:
         """Do nothing: frames are decoded as they come."""
 
-    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+    def fetch(self, patches: Sequence[Patch]) -> None:
         """Wait for the frames of these patches."""
         for patch in patches:
-            self._fetcher.wait(self._frames(self._region(patch)), deadline)
+            self._fetcher.wait(self._frames(self._region(patch)))
 
     def read(self, patch: Patch) -> UInt8Array:
         """Put a patch together, transform its colours, then bring it to its size."""

@@ -198,9 +198,10 @@ def _require_sizes(level: Mapping[str, object], instance: SopInstance) -> None:
 
 def _says_enough(instance: SopInstance, tags: JsonDataset) -> bool:
     """Say whether pixels can be read rightly by this alone; the client leaves some attributes out."""
-    if instance.transfer_syntax is None:
+    if not instance.transfer_syntaxes:
         return False
-    return instance.transfer_syntax not in NATIVE or instance.samples == 1 or _PLANAR_CONFIGURATION in tags
+    encoded = NATIVE.isdisjoint(instance.transfer_syntaxes)
+    return encoded or instance.samples == 1 or _PLANAR_CONFIGURATION in tags
 
 
 def _icc(icc: Mapping[str, object]) -> tuple[bool, bytes | None]:

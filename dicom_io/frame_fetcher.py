@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
 
+from dicom_io.bounded_connection import Stop
 from dicom_io.caches import FrameCache, SharedFrame
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.dicomweb_store import DicomWebStore
@@ -15,10 +16,14 @@ from dicom_io.frames import FrameError, FrameFormat
 from dicom_io.patches import UInt8Array
 from dicom_io.pyramid import Level
 from dicom_io.series_path import SeriesPath
+from dicom_io.waiting import Cancellation
 from serving.errors import Code, ServiceError
 
 FRAMES_PER_GET = 64
 """Most frames asked for in one request to the store."""
+
+_Entry = tuple[int, int, SharedFrame]
+"""A frame of the level from 0, its number in its SOP instance from 1, and where it is awaited."""
 
 _BYTES_PER_GET = 16 << 20
 _GETS_AHEAD = 4
@@ -42,7 +47,7 @@ class FrameFetcher:
         token: BearerToken | None,
         level: Level,
         form: FrameFormat,
-        deadline: float,
+        waits: Cancellation,
     ) -> None:
         self._store = store
         self._cache = cache
@@ -51,14 +56,16 @@ class FrameFetcher:
         self._token = token
         self._level = level
         self._form = form
-        self._deadline = deadline
-        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntax)
+        self._waits = waits
+        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntaxes)
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
-        self._closed = threading.Event()
+        self._mine: set[int] = set()
+        self._asking: list[Future[None]] = []
+        self._stop = Stop()
 
     @property
     def bytes_ahead(self) -> int:
@@ -81,20 +88,21 @@ class FrameFetcher:
         self._queue = list(dict.fromkeys(frame for frames in needs for frame in frames))
         self._fetch_ahead()
 
-    def wait(self, frames: Iterable[int], deadline: float) -> None:
+    def wait(self, frames: Iterable[int]) -> None:
         """Wait until frames have been fetched, and keep the next ones coming.
 
         Raises
         ------
         ServiceError
             What fetching them raised; HTTP_ERROR when the deadline passes.
+        Cancelled
         """
         for frame in frames:
             while frame not in self._frames and self._next < len(self._queue):
                 self._fetch_more()
             if frame not in self._frames:
                 self._claim([frame])
-            self._wait_for(frame, deadline)
+            self._wait_for(frame)
         self._fetch_ahead()
 
     def pixels(self, frame: int) -> UInt8Array:
@@ -125,8 +133,10 @@ class FrameFetcher:
                     self._frames.pop(frame, None)
 
     def close(self) -> None:
-        """Stop fetching."""
-        self._closed.set()
+        """Stop fetching: also what is on its way, for others who share it ask in their own name."""
+        self._stop.set()
+        for asked in self._asking:
+            asked.cancel()
         self._frames.clear()
 
     def _key(self, frame: int) -> Hashable:
@@ -136,20 +146,30 @@ class FrameFetcher:
         """
         return (*self._shared_by, self._level.address(frame))
 
-    def _wait_for(self, frame: int, deadline: float) -> None:
-        for own in (False, True):
+    def _wait_for(self, frame: int) -> None:
+        while True:
             shared = self._frames[frame]
             try:
-                shared.fetched.result(max(0.0, deadline - time.monotonic()))
+                self._waits.result(shared.fetched)
                 return
             except TimeoutError as error:
                 raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
             except (CancelledError, ServiceError):
-                # Another request's failure is not ours: ask once in our own name.
                 self._cache.forget(self._key(frame), shared)
-                if own:
+                if frame in self._mine:
                     raise
-                self._claim([frame])
+                # Another request's failure is not ours: ask in our own name, for all that failed with it.
+                self._claim([frame, *self._failed_elsewhere(frame)])
+
+    def _failed_elsewhere(self, but: int) -> list[int]:
+        failed = [
+            (frame, shared)
+            for frame, shared in list(self._frames.items())
+            if frame != but and frame not in self._mine and shared.failed
+        ]
+        for frame, shared in failed:
+            self._cache.forget(self._key(frame), shared)
+        return [frame for frame, _ in failed]
 
     def _fetch_ahead(self) -> None:
         """Keep a few requests' worth of frames on their way."""
@@ -170,30 +190,35 @@ class FrameFetcher:
         shared, mine = self._cache.claim(keys, self._form.decoded_bytes)
         with self._lock:
             self._frames.update(zip(batch, shared, strict=True))
-        by_part: dict[str, list[tuple[int, int, SharedFrame]]] = {}
+            self._mine.update(batch[position] for position in mine)
+        by_part: dict[str, list[_Entry]] = {}
         for position in mine:
             where = self._level.address(batch[position])
             entry = (batch[position], where.number, shared[position])
             by_part.setdefault(where.sop_uid, []).append(entry)
+        self._asking = [asked for asked in self._asking if not asked.done()]
         for sop_uid, entries in by_part.items():
-            self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked = self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked.add_done_callback(partial(self._end, entries))
+            self._asking.append(asked)
 
-    def _get(self, sop_uid: str, entries: list[tuple[int, int, SharedFrame]]) -> None:
+    def _get(self, sop_uid: str, entries: list[_Entry]) -> None:
         """Run in an I/O thread: one request, its frames handed on as they arrive."""
-        waiting = iter(entries)
-        failure: BaseException = CancelledError()
-        try:
-            part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
-            numbers = [number for _, number, _ in entries]
-            if not self._closed.is_set():
-                for encoded in self._store.frames(
-                    self._path, part, numbers, self._form, self._token, self._deadline
-                ):
-                    next(waiting)[2].fetched.set_result(encoded)
-                    if self._closed.is_set():
-                        break
-        except Exception as error:
-            failure = error
-        for frame, _, shared in waiting:
-            self._cache.forget(self._key(frame), shared)
-            shared.fetched.set_exception(failure)
+        if self._stop.is_set():
+            return
+        part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
+        waiting = {number: shared for _, number, shared in entries}
+        for number, encoded in self._store.frames(
+            self._path, part, list(waiting), self._form, self._token, self._waits.deadline, self._stop
+        ):
+            waiting[number].fetched.set_result(encoded)
+
+    def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
+        """Tell who waits for frames that did not come why that is."""
+        failure = None if asked.cancelled() else asked.exception()
+        if isinstance(failure, ServiceError):
+            failure = ServiceError.of(failure.fault)  # without its frames, and what they hold
+        for frame, _, shared in reversed(entries):  # who waits for the first one then sees all of them
+            if not shared.fetched.done():
+                self._cache.forget(self._key(frame), shared)
+                shared.fetched.set_exception(failure or CancelledError())

@@ -25,6 +25,11 @@ class GcsSource:
         return True
 
     @property
+    def origin(self) -> Hashable:
+        """Cloud Storage as a whole."""
+        return "gs"
+
+    @property
     def shared_key(self) -> Hashable:
         """Instances that name the same object with the same token share it."""
         return self.uri, fingerprint(self.token)

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import google.auth
 import google.auth.credentials
@@ -21,7 +22,9 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2.credentials import Credentials
+from requests.adapters import HTTPAdapter
 
+from dicom_io.bounded_connection import Bounds, bounded, bounded_pool
 from dicom_io.caches import SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
 from serving.errors import Code, ServiceError
@@ -172,7 +175,7 @@ class GcsStore:
             INVALID_CREDENTIALS_ERROR, or HTTP_ERROR for any other fault of the store.
         """
         self.check(uri)
-        with _translated(uri):
+        with _translated(uri), bounded(Bounds(deadline, self._policy.timeout_s)):
             key = fingerprint(token)
             client = self._clients.get(key, lambda: (self._connect(token), 1), _left(deadline))
             blob = client.bucket(uri.bucket).blob(uri.name)
@@ -205,7 +208,16 @@ class GcsStore:
         else:
             credentials = google.auth.credentials.AnonymousCredentials()
         session = google_session(credentials, follows_proxies=use_proxy)
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, _BoundedAdapter())
         return storage.Client(project="pathserve", credentials=credentials, _http=session)
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Holds what a session sends to the deadline of ``bounded``."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        self.poolmanager = bounded_pool(num_pools=connections, maxsize=maxsize, block=block, **options)
 
 
 class _BoundedFile(io.BytesIO):

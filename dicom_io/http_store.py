@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from urllib.parse import urljoin
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError, SSLError
+from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 from dicom_io.allowlist import StoreAllowList
+from dicom_io.bounded_connection import Bounds, Stop, bounded, bounded_pool
 from dicom_io.credentials import BearerToken
-from dicom_io.public_connection import PrivateAddress, public_pool
-from dicom_io.urls import StoreUrl, UrlError, parse_url
+from dicom_io.public_connection import PrivateAddress, is_metadata_service, is_public, is_this_machine
+from dicom_io.urls import StoreUrl, UrlError, resolve_reference
 from serving.errors import Code, ServiceError
 
-_RETRIED = frozenset({429, 502, 503, 504})
+_BUSY = frozenset({429, 502, 503, 504})
+_SUCCESS = frozenset({200, 204, 206})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
-_MAX_RETRIES = 5
+_RETRIES_WHEN_BUSY = 5
+_RETRIES_WHEN_LOST = 3
 _BACK_OFF_S = 0.1
 _CHUNK = 1 << 16
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}
+
+T = TypeVar("T")
 
 
 class StoreStatusError(ServiceError):
@@ -33,6 +39,47 @@ class StoreStatusError(ServiceError):
     def __init__(self, code: Code, description: str, status: int) -> None:
         super().__init__(code, description)
         self.status = status
+
+
+class LostConnection(ServiceError):
+    """A read that failed on its way and may be tried again: what is read is only ever read."""
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long one read may take, and how often it has been tried.
+
+    Attributes
+    ----------
+    deadline:
+        ``time.monotonic()`` seconds for everything, retries included.
+    stop:
+        Ends it before that.
+    """
+
+    deadline: float
+    stop: Stop = field(default_factory=Stop)
+    _tried: int = 0
+
+    def again(self, most: int = _RETRIES_WHEN_LOST, asked_s: float = 0.0) -> bool:
+        """Pause before another attempt; say no, at once, where there is to be none.
+
+        Parameters
+        ----------
+        most:
+            Attempts after the first.
+        asked_s:
+            How long the store asked to be left alone.
+        """
+        pause = max(asked_s, _BACK_OFF_S * 2.0**self._tried)
+        if self._tried >= most or time.monotonic() + pause >= self.deadline:
+            return False
+        self._tried += 1
+        return not self.stop.wait(pause)
+
+    def made_progress(self) -> None:
+        """Count attempts anew."""
+        self._tried = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +101,14 @@ class StorePolicy:
     timeout_s: float
     public_only: bool = False
 
+    def refuses(self, address: str) -> bool:
+        """Say whether an IP address may not be reached though a caller named it."""
+        return is_metadata_service(address) or (self.public_only and not is_public(address))
+
+    def refuses_redirect(self, address: str) -> bool:
+        """Say whether an IP address may not be reached because a store named it."""
+        return is_this_machine(address) or self.refuses(address)
+
 
 class HttpStore:
     """GET requests to stores over kept-alive connections; safe to use from many threads.
@@ -66,8 +121,10 @@ class HttpStore:
 
     def __init__(self, policy: StorePolicy, connections: int = 16) -> None:
         self._policy = policy
-        make = public_pool if policy.public_only else urllib3.PoolManager
-        self._pool = make(num_pools=32, maxsize=connections, block=False, retries=False)
+        # Kept apart: a connection that a caller may use is not one that a redirect may.
+        self._named, self._redirected = (
+            bounded_pool(num_pools=32, maxsize=connections, block=False, retries=False) for _ in range(2)
+        )
 
     def check(self, url: StoreUrl) -> None:
         """Raise unless the policy lets this address be reached; nothing is sent before that."""
@@ -83,29 +140,53 @@ class HttpStore:
                 "The store's address must begin with https://; plain http is for this machine alone unless "
                 "PATHSERVE_ALLOW_HTTP_STORES is set.",
             )
+        if is_metadata_service(url.host):
+            raise ServiceError(
+                Code.UNAPPROVED_DICOM_STORE_ERROR,
+                f"{url.host} is kept for the metadata services of clouds, which are never read.",
+            )
+
+    def read(
+        self,
+        url: StoreUrl,
+        accept: str,
+        token: BearerToken | None,
+        patience: Patience,
+        consume: Callable[[BaseHTTPResponse], T],
+    ) -> T:
+        """Return what is made of a successful answer; a lost connection is tried again.
+
+        Raises
+        ------
+        ServiceError
+            As ``get``, and whatever ``consume`` raises.
+        """
+        while True:
+            try:
+                with self.get(url, accept, token, patience) as response:
+                    return consume(response)
+            except LostConnection:
+                if not patience.again():
+                    raise
 
     @contextlib.contextmanager
     def get(
-        self, url: StoreUrl, query: str, accept: str, token: BearerToken | None, deadline: float
+        self, url: StoreUrl, accept: str, token: BearerToken | None, patience: Patience
     ) -> Iterator[BaseHTTPResponse]:
         """Send a GET request and yield its successful answer, body unread.
-
-        Parameters
-        ----------
-        query:
-            Query string without the question mark; may be empty.
-        deadline:
-            ``time.monotonic()`` seconds for everything, retries included.
 
         Raises
         ------
         StoreStatusError
             INVALID_CREDENTIALS_ERROR for 401 and 403, HTTP_ERROR for any other fault.
+        LostConnection
+            HTTP_ERROR when the connection broke, here or while the body was read.
         ServiceError
             HTTP_ERROR when the store cannot be reached in time.
         """
-        with _translated(url):
-            response = self._follow(url, query, accept, token, deadline)
+        bounds = Bounds(patience.deadline, self._policy.timeout_s, stop=patience.stop)
+        with _translated(url, bounds):
+            response = self._follow(url, accept, token, patience, bounds)
             try:
                 yield response
             finally:
@@ -116,104 +197,109 @@ class HttpStore:
                     response.close()
 
     def _follow(
-        self, url: StoreUrl, query: str, accept: str, token: BearerToken | None, deadline: float
+        self, url: StoreUrl, accept: str, token: BearerToken | None, patience: Patience, bounds: Bounds
     ) -> BaseHTTPResponse:
-        here, target = url, str(url) + (f"?{query}" if query else "")
+        here, at_home = url, True
         for _ in range(_MAX_REDIRECTS + 1):
             self.check(here)
             headers = {"Accept": accept, "Accept-Encoding": "identity"}
-            if token is not None and here.origin == url.origin:
+            # Who has led away once may have chosen the path back, too: the token stays behind for good.
+            at_home = at_home and here.origin == url.origin
+            if token is not None and at_home:
                 headers["Authorization"] = token.authorization()
-            response = self._send(here, target, headers, deadline)
+            # This machine's own stores may lead to one another; nobody else leads to this machine.
+            named = at_home or (url.is_loopback and here.is_loopback)
+            response = self._send(here, named, headers, patience, bounds)
             if response.status not in _REDIRECTS:
                 return response
             location = response.headers.get("Location", "")
             response.close()
-            here, target = _redirected(target, location)
+            try:
+                here = resolve_reference(here, location)
+            except UrlError as error:
+                raise ServiceError(
+                    Code.HTTP_ERROR, "The store redirects to an address that is not plain."
+                ) from error
         raise ServiceError(Code.HTTP_ERROR, f"The store at {url.host} redirects without end.")
 
     def _send(
-        self, url: StoreUrl, target: str, headers: Mapping[str, str], deadline: float
+        self, url: StoreUrl, named: bool, headers: Mapping[str, str], patience: Patience, bounds: Bounds
     ) -> BaseHTTPResponse:
-        for attempt in range(_MAX_RETRIES + 1):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise ServiceError(Code.HTTP_ERROR, f"The store at {url.host} did not answer in time.")
-            response = self._pool.request(
-                "GET",
-                target,
-                headers=dict(headers),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=min(left, self._policy.timeout_s),
-            )
-            if response.status in _RETRIED and attempt < _MAX_RETRIES:
-                pause = _pause(response, attempt)
-                response.close()
-                if time.monotonic() + pause < deadline:
-                    time.sleep(pause)
-                    continue
-            if response.status in (200, 206) or response.status in _REDIRECTS:
+        pool = self._named if named else self._redirected
+        bounds.refuses = self._policy.refuses if named else self._policy.refuses_redirect
+        while True:
+            with bounded(bounds):
+                response = pool.request(
+                    "GET",
+                    str(url),
+                    headers=dict(headers),
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=bounds.left(),
+                )
+            if response.status in _SUCCESS or response.status in _REDIRECTS:
                 return response
+            asked = _retry_after(response)
             response.close()
-            raise _status_error(url, response.status)
-        raise AssertionError("unreachable")
+            if response.status not in _BUSY or not patience.again(_RETRIES_WHEN_BUSY, asked):
+                raise _status_error(url, response.status)
 
 
-def read_limited(response: BaseHTTPResponse, limit: int, deadline: float) -> bytes:
+def read_limited(response: BaseHTTPResponse, limit: int) -> bytes:
     """Read a whole body of at most ``limit`` bytes."""
     body = bytearray()
-    for chunk in iter_body(response, deadline):
+    for chunk in iter_body(response):
         body += chunk
         if len(body) > limit:
             raise ServiceError(Code.HTTP_ERROR, f"The store's answer is larger than {limit} bytes.")
     return bytes(body)
 
 
-def iter_body(response: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
-    """Yield a body in pieces until the deadline."""
+def iter_body(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """Yield a body in pieces, until its request's deadline."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ServiceError(Code.HTTP_ERROR, "The store compressed its answer though it was asked not to.")
     while chunk := response.read1(_CHUNK):
         yield chunk
-        if time.monotonic() > deadline:
-            raise ServiceError(Code.HTTP_ERROR, "The store's answer did not arrive in time.")
 
 
 @contextlib.contextmanager
-def _translated(url: StoreUrl) -> Iterator[None]:
+def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
+    """Give the library's errors a code, and one sentence: which ports are open is nobody's business."""
     try:
         yield
     except PrivateAddress as error:
         raise ServiceError(
             Code.UNAPPROVED_DICOM_STORE_ERROR,
-            f"The store at {url.host} is at an address that is not public (PATHSERVE_REFUSE_PRIVATE_STORES).",
-        ) from error
-    except SSLError as error:
-        raise ServiceError(
-            Code.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
+            f"The store at {url.host} is, or leads to, an address that may not be reached: a cloud's "
+            "metadata service, this machine by a redirect, or one that is not public "
+            "(PATHSERVE_REFUSE_PRIVATE_STORES).",
         ) from error
     except (HTTPError, OSError) as error:
-        raise ServiceError(
-            Code.HTTP_ERROR, f"The store at {url.host} could not be reached: {type(error).__name__}."
+        if isinstance(error, SSLError) and bounds.led_to_public:
+            raise ServiceError(
+                Code.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
+            ) from error
+        # A refused connection is a time-out by the library's family tree.
+        timed_out = isinstance(error, (HttpTimeoutError, TimeoutError)) and not isinstance(
+            error, NewConnectionError
+        )
+        kind = ServiceError if timed_out else LostConnection
+        raise kind(
+            Code.HTTP_ERROR,
+            f"The store at {url.host} could not be reached, or did not answer in time as a store does; check "
+            "its address and that it runs.",
         ) from error
 
 
-def _redirected(target: str, location: str) -> tuple[StoreUrl, str]:
-    joined = urljoin(target, location)
-    path, _, query = joined.partition("?")
+def _retry_after(response: BaseHTTPResponse) -> float:
+    """Return how many seconds the store asks to be left alone (RFC 9110, section 10.2.3)."""
     try:
-        url = parse_url(path)
-    except UrlError as error:
-        raise ServiceError(Code.HTTP_ERROR, "The store redirects to an address that is not plain.") from error
-    return url, str(url) + (f"?{query}" if query else "")
-
-
-def _pause(response: BaseHTTPResponse, attempt: int) -> float:
-    asked = response.headers.get("Retry-After", "")
-    return max(float(asked) if asked.isdecimal() else 0.0, float(_BACK_OFF_S * 2**attempt))
+        return urllib3.Retry().get_retry_after(response) or 0.0
+    except (InvalidHeader, ValueError, OverflowError):
+        return 0.0
 
 
 def _status_error(url: StoreUrl, status: int) -> StoreStatusError:

@@ -26,6 +26,11 @@ class InlineSource:
         return False
 
     @property
+    def origin(self) -> None:
+        """Nobody is waited for."""
+        return
+
+    @property
     def shared_key(self) -> None:
         """Each instance has its own bytes."""
         return

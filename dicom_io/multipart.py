@@ -15,11 +15,12 @@ class MultipartError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: its media type (lower case), the type's parameters, and the bytes."""
+    """One part: its media type (lower case), the type's parameters, the bytes, and where they are from."""
 
     media_type: str
     parameters: dict[str, str]
     body: bytes
+    location: str = ""
 
 
 def media_type(header: str) -> tuple[str, dict[str, str]]:
@@ -48,26 +49,25 @@ def iter_parts(chunks: Iterable[bytes], boundary: str, max_part: int) -> Iterato
     delimiter = b"--" + boundary.encode("ascii", "replace")
     reader.until(delimiter, "preamble")
     while True:
-        after = reader.take(2)
-        if after == b"--":
+        if reader.peek(2) == b"--":
             return
-        if after != b"\r\n":
+        if reader.until(b"\r\n", "boundary").strip(b" \t"):  # white space is padding of the transport
             raise MultipartError("a boundary is not followed by a line end")
         header = b"" if reader.peek(2) == b"\r\n" else reader.until(b"\r\n\r\n", "header")
         if not header:
             reader.take(2)
-        kind, parameters = media_type(_content_type(header))
-        yield Part(kind, parameters, reader.until(b"\r\n" + delimiter, "part"))
+        fields = _fields(header)
+        kind, parameters = media_type(fields.get("content-type", "application/octet-stream"))
+        body = reader.until(b"\r\n" + delimiter, "part")
+        yield Part(kind, parameters, body, fields.get("content-location", ""))
 
 
-def _content_type(header: bytes) -> str:
+def _fields(header: bytes) -> dict[str, str]:
+    """Return a part's header fields by their names in lower case."""
     if len(header) > _MAX_HEADER:
         raise MultipartError("a part's header is too large")
-    for line in header.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-type":
-            return value.strip().decode("latin-1")
-    return "application/octet-stream"
+    lines = (line.decode("latin-1").partition(":") for line in header.split(b"\r\n"))
+    return {name.strip().lower(): value.strip() for name, _, value in lines}
 
 
 class _Reader:

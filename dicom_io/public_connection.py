@@ -1,23 +1,45 @@
-"""Connections to public addresses only: names are resolved here, and what was checked is connected to."""
+"""Which addresses stores may be at: public ones, this machine's, and those that are never read.
+
+Sources: the special-purpose address registries of IANA (IPv4, IPv6), of which Python's ``ipaddress`` knows
+a part that differs from release to release, and the clouds' own pages for their metadata services.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import socket
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
-from urllib3.util.connection import create_connection
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64 = ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ip_network("::/96")
+_GLOBAL_UNICAST = ip_network("2000::/3")
+_NOT_PUBLIC = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "100.64.0.0/10", "168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24",
+        "198.18.0.0/15", "2001::/23", "2001:db8::/32", "3fff::/20",
+    )
+)  # fmt: skip
+"""What is not public and some releases of ``ipaddress`` call global."""
+
+_METADATA_SERVICES = tuple(
+    ip_network(text)
+    for text in (
+        "169.254.0.0/16", "fe80::/10",  # most clouds', among them those of containers
+        "fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128",  # Amazon, Google, Oracle by IPv6
+        "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",  # Alibaba, Azure, Oracle
+    )
+)  # fmt: skip
+_METADATA_NAMES = frozenset(
+    {
+        "metadata.google.internal", "metadata.goog", "metadata", "instance-data",
+        "instance-data.ec2.internal",
+    }
+)  # fmt: skip
 
 
 class PrivateAddress(NewConnectionError):
-    """The name leads to an address that is not public."""
+    """The name leads to an address that this request may not reach."""
 
 
 def is_public(address: str) -> bool:
@@ -26,57 +48,46 @@ def is_public(address: str) -> bool:
     Not so are loopback, private, link-local (among them the metadata services of clouds), multicast and
     reserved addresses, and IPv6 addresses that stand for such IPv4 addresses.
     """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            ip = inner
-    return ip.is_global and not ip.is_multicast
+    ip = _parsed(address)
+    inner = _standing_for(ip)
+    if inner is not None:
+        ip = inner
+    if isinstance(ip, IPv6Address) and ip not in _GLOBAL_UNICAST:
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
 
 
-class _PublicOnly(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        """Resolve, check every address, and connect to one that was checked."""
-        try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise NewConnectionError(self, "the name cannot be resolved") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if not all(is_public(address) for address in addresses):
-            raise PrivateAddress(self, "the name leads to an address that is not public")
-        last: OSError | None = None
-        for address in addresses:
-            try:
-                sock = create_connection(
-                    (address, self.port), self.timeout, socket_options=self.socket_options
-                )
-            except OSError as error:
-                last = error
-                continue
-            if not is_public(sock.getpeername()[0]):  # e.g. led elsewhere by the machine's own routing
-                with contextlib.suppress(OSError):
-                    sock.close()
-                raise PrivateAddress(self, "the connection leads to an address that is not public")
-            return sock
-        raise NewConnectionError(self, "no address could be connected to") from last
+def is_metadata_service(host: str) -> bool:
+    """Say whether a name or an IP address is where a cloud tells its machines their credentials."""
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        ip = _parsed(name)
+    except ValueError:
+        return name in _METADATA_NAMES
+    return any(_plain(ip) in network for network in _METADATA_SERVICES)
 
 
-class _PublicHttps(_PublicOnly, HTTPSConnection):
-    pass
+def is_this_machine(address: str) -> bool:
+    """Say whether an IP address is this machine or what is on its own link, in whatever writing."""
+    ip = _plain(_parsed(address))
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified
 
 
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _PublicOnly
+def _parsed(address: str) -> IPv4Address | IPv6Address:
+    return ip_address(address.partition("%")[0])
 
 
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _PublicHttps
+def _plain(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    inner = _standing_for(ip)
+    if inner is None and ip in _IPV4_COMPATIBLE and int(ip) > 1:
+        inner = IPv4Address(int(ip))
+    return ip if inner is None else inner
 
 
-def public_pool(**options: Any) -> urllib3.PoolManager:
-    """Return a pool of connections to public addresses; options as for ``urllib3.PoolManager``."""
-    pool = urllib3.PoolManager(**options)
-    pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-    return pool
+def _standing_for(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to by mapping or translation."""
+    if isinstance(ip, IPv4Address):
+        return None
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dicom_io.sop_instance import SopInstance
-from dicom_io.validation import SOP_CLASSES, require_valid
+from dicom_io.validation import MIN_IMAGE_TYPES, SOP_CLASSES, require_valid
 from serving.errors import Code, ServiceError
 
 MAX_FRAMES = 1 << 31
@@ -147,7 +147,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     """
     by_uid = {i.sop_uid: i for i in instances}
     for uid in wanted:
-        if uid in by_uid and by_uid[uid].sop_class not in SOP_CLASSES:
+        if uid in by_uid and not _says_what_it_is(by_uid[uid]):
             require_valid(by_uid[uid], strict=strict)
     images = pyramid_images(instances)
     found = {i.sop_uid: i for i in images}
@@ -171,6 +171,13 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     return _level(sorted(parts, key=lambda i: i.frame_offset), strict=strict)
 
 
+def _says_what_it_is(instance: SopInstance) -> bool:
+    """Say whether an instance is of a known class and, of a whole slide, has an Image Type to judge by."""
+    if not instance.is_whole_slide:
+        return instance.sop_class in SOP_CLASSES
+    return len(instance.image_type) >= MIN_IMAGE_TYPES
+
+
 def _level(parts: list[SopInstance], *, strict: bool) -> Level:
     for part in parts:
         require_valid(part, strict=strict)
@@ -191,8 +198,8 @@ def _require_alike(parts: list[SopInstance]) -> None:
     }
     if len(descriptions) > 1:
         raise ServiceError(Code.DICOM_ERROR, "The parts of the concatenation describe different images.")
-    syntaxes = {p.transfer_syntax for p in parts if p.transfer_syntax}
-    if len(syntaxes) > 1:
+    syntaxes = [set(p.transfer_syntaxes) for p in parts if p.transfer_syntaxes]
+    if syntaxes and not set.intersection(*syntaxes):
         raise ServiceError(Code.DICOM_ERROR, "The level has more than one transfer syntax.")
 
 

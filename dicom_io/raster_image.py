@@ -71,7 +71,7 @@ class RasterImage:
             raster.icc_profile, self._options.icc_target, raster.pixels.shape[2]
         )
 
-    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+    def fetch(self, patches: Sequence[Patch]) -> None:
         """Do nothing: the bytes are here."""
 
     def read(self, patch: Patch) -> UInt8Array:

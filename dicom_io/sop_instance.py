@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,16 +13,27 @@ VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
 VL_SLIDE_COORDINATES_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.3"
 VL_WHOLE_SLIDE_MICROSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
+MAX_ICC_BYTES = 16 << 20
+
 JsonDataset = Mapping[str, object]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class IccReference:
-    """Where an ICC profile is: in the metadata itself, or at an address in the store."""
+    """Where an ICC profile is: in the metadata itself, or at an address in the store.
+
+    What is inline and cannot be read, or is larger than ``MAX_ICC_BYTES``, is kept as no bytes: a profile
+    that does not work.
+    """
 
     inline: bytes | None
     uri: str | None
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return sys.getsizeof(self) + sys.getsizeof(self.inline) + sys.getsizeof(self.uri)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,8 @@ class SopInstance:
     """One SOP instance; ``None`` stands for an attribute that is missing or malformed.
 
     Sizes are in pixels, ``imaged_width`` and ``imaged_height`` in mm. ``frame_offset`` counts the level's
-    frames before this part of a concatenation.
+    frames before this part of a concatenation. ``transfer_syntaxes`` are those in which the store has it: the
+    one that it is stored in first, where the store says which that is; else in the order of their UIDs.
     """
 
     sop_class: str | None
@@ -61,7 +75,7 @@ class SopInstance:
     frame_offset: int
     pyramid_uid: str | None
     frame_of_reference_uid: str | None
-    transfer_syntax: str | None
+    transfer_syntaxes: tuple[str, ...]
     icc: IccReference | None
 
     @property
@@ -79,7 +93,30 @@ class SopInstance:
         if not self.is_whole_slide:
             return True
         flavour = self.image_type[2:3]
-        return flavour == ("VOLUME",) or (flavour == ("THUMBNAIL",) and "RESAMPLED" in self.image_type[3:])
+        return flavour == ("VOLUME",) or (self.is_thumbnail and "RESAMPLED" in self.image_type[3:])
+
+    @property
+    def is_thumbnail(self) -> bool:
+        """Whether it is a whole-slide image's thumbnail."""
+        return self.is_whole_slide and self.image_type[2:3] == ("THUMBNAIL",)
+
+    @property
+    def transfer_syntax(self) -> str | None:
+        """The transfer syntax that it is most likely stored in."""
+        return next(iter(self.transfer_syntaxes), None)
+
+    @property
+    def is_meagre(self) -> bool:
+        """Whether so much is missing that the metadata must have been cut down to a summary."""
+        return None in (self.sop_class, self.rows, self.columns, self.samples, self.bits_allocated)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that it takes in memory."""
+        values = [getattr(self, each.name) for each in dataclasses.fields(self)]
+        texts = (*self.image_type, *self.transfer_syntaxes)
+        size = sys.getsizeof(self) + sum(map(sys.getsizeof, (*values, *texts)))
+        return size + (0 if self.icc is None else self.icc.kept_bytes)
 
 
 def parse_instance(dataset: JsonDataset) -> SopInstance:
@@ -94,7 +131,7 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
         series_uid=read.text("0020000E"),
         study_uid=read.text("0020000D"),
         modality=read.text("00080060"),
-        image_type=tuple(str(value) for value in read.values("00080008")),
+        image_type=read.texts("00080008"),
         rows=read.integer("00280010"),
         columns=read.integer("00280011"),
         total_rows=read.integer("00480007"),
@@ -119,9 +156,14 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
         frame_offset=_or(read.integer("00209228"), 0),
         pyramid_uid=read.text("00080019"),
         frame_of_reference_uid=read.text("00200052"),
-        transfer_syntax=read.text("00083002") or read.text("00020010"),
+        transfer_syntaxes=tuple(
+            filter(None, dict.fromkeys((*read.texts("00020010")[:1], *sorted(read.texts("00083002")))))
+        ),
         icc=(_Reader(paths[0]).icc() if paths else None) or read.icc(),
     )
+
+
+_PADDING = " \0"
 
 
 def _or(value: T | None, default: T) -> T:
@@ -142,9 +184,13 @@ class _Reader:
     def items(self, tag: str) -> list[JsonDataset]:
         return [item for item in self.values(tag) if isinstance(item, dict)]
 
+    def texts(self, tag: str) -> tuple[str, ...]:
+        """Return all values; spaces and NUL around them only make their length even (PS3.5, 6.2)."""
+        return tuple(v.strip(_PADDING) if isinstance(v, str) else "" for v in self.values(tag))
+
     def text(self, tag: str) -> str | None:
         first = next(iter(self.values(tag)), None)
-        return first.strip(" \0") or None if isinstance(first, str) else None
+        return first.strip(_PADDING) or None if isinstance(first, str) else None
 
     def number(self, tag: str) -> float | None:
         first = next(iter(self.values(tag)), None)
@@ -165,6 +211,8 @@ class _Reader:
             return None
         inline, uri = element.get("InlineBinary"), element.get("BulkDataURI")
         if isinstance(inline, str) and inline:
+            if len(inline) > MAX_ICC_BYTES * 4 // 3 + 4:
+                return IccReference(b"", None)
             try:
                 return IccReference(base64.b64decode(inline, validate=True), None)
             except ValueError:

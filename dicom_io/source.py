@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +13,7 @@ from dicom_io.decode_pool import DecodePool
 from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.gcs_store import GcsStore
 from dicom_io.icc_profiles import IccTarget
+from dicom_io.io_threads import IoThreads
 from dicom_io.patches import Patch, UInt8Array
 from dicom_io.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
@@ -66,7 +66,7 @@ class ReadContext:
     gcs: GcsStore
     frames: FrameCache[Hashable]
     decoders: DecodePool
-    io: Executor
+    io: IoThreads
     strict_dicom: bool
 
 
@@ -130,7 +130,7 @@ class OpenedImage(Protocol):
     def load(self) -> None:
         """Do the computing that all patches share. Called once, after ``plan`` and before ``read``."""
 
-    def fetch(self, patches: Sequence[Patch], deadline: float) -> None:
+    def fetch(self, patches: Sequence[Patch]) -> None:
         """Wait until the bytes that these patches need are here."""
 
     def read(self, patch: Patch) -> UInt8Array:
@@ -147,12 +147,16 @@ class Source(Protocol):
     ----------
     remote:
         Whether opening it waits for a store.
+    origin:
+        Who is waited for: sources of the same origin have only a share of the threads that wait.
     shared_key:
         The same for sources that share one fetched image; ``None`` where nothing is shared.
     """
 
     @property
     def remote(self) -> bool: ...
+    @property
+    def origin(self) -> Hashable: ...
     @property
     def shared_key(self) -> Hashable | None: ...
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from dataclasses import dataclass, replace
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 _PORTS = {"https": 443, "http": 80}
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+")
+_SEPARATORS = re.compile(r"[/\\]")
+_MAX_DECODINGS = 3
 
 
 class UrlError(ValueError):
@@ -25,13 +27,16 @@ class StoreUrl:
     host:
         As given; compared to the letter with an allow-list.
     segments:
-        Path segments, without percent-encoding, dots or empty ones.
+        Path segments, without dots; without percent-encoding or empty ones, too, unless a store gave it.
+    query:
+        What a store gave after a question mark.
     """
 
     scheme: str
     host: str
     port: int
     segments: tuple[str, ...]
+    query: str = ""
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -51,11 +56,12 @@ class StoreUrl:
 
     def __str__(self) -> str:
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}" + "".join(f"/{s}" for s in self.segments)
+        query = f"?{self.query}" if self.query else ""
+        return f"{self.scheme}://{self.host}{port}" + "".join(f"/{s}" for s in self.segments) + query
 
-    def child(self, *segments: str) -> StoreUrl:
+    def child(self, *segments: str, query: str = "") -> StoreUrl:
         """Return the address below this one."""
-        return StoreUrl(self.scheme, self.host, self.port, (*self.segments, *segments))
+        return StoreUrl(self.scheme, self.host, self.port, (*self.segments, *segments), query)
 
 
 def parse_url(text: str) -> StoreUrl:
@@ -76,9 +82,58 @@ def parse_url(text: str) -> StoreUrl:
     path = parts.path.removesuffix("/")
     segments = tuple(path.split("/")[1:])
     for segment in segments:
-        if not _SEGMENT.fullmatch(segment) or segment in (".", ".."):
+        if not _SEGMENT.fullmatch(segment) or _is_dots(segment):
             raise UrlError("its path must be plain: no empty or dot segments and no percent-encoding")
     return StoreUrl(parts.scheme, host, port, segments)
+
+
+def resolve_reference(base: StoreUrl, reference: str) -> StoreUrl:
+    """Return where an address that a store gave leads (RFC 3986, section 5).
+
+    At the store's own origin its path may have empty segments and percent-encoding, but none that could be
+    read as leading upwards, however often it is decoded: what begins with the segments of an allow-list's
+    entry stays below it. Elsewhere the address must be as plain as a caller's. Either may have a query.
+
+    Parameters
+    ----------
+    base:
+        What a relative reference begins from; as a folder where its last segment is empty.
+
+    Raises
+    ------
+    UrlError
+    """
+    _split(reference)
+    address, _, _ = urljoin(str(base), reference).partition("#")
+    plain, _, query = address.partition("?")
+    parts = _split(plain)
+    if parts.scheme not in _PORTS or "@" in parts.netloc:
+        raise UrlError("it must begin with https:// and have no user name")
+    host, port = _host_and_port(parts)
+    segments = tuple(parts.path.split("/")[1:])
+    found = StoreUrl(parts.scheme, host, port, segments, query)
+    if found.origin != base.origin:
+        return replace(parse_url(plain), query=query)
+    if any(_leads_upwards(segment) for segment in segments):
+        raise UrlError("its path must have no dot segments, encoded ones included")
+    return found
+
+
+def _leads_upwards(segment: str) -> bool:
+    """Say whether some server could read a segment as one or more that lead upwards."""
+    for _ in range(_MAX_DECODINGS):
+        if any(_is_dots(piece) for piece in _SEPARATORS.split(segment)) or not segment.isprintable():
+            return True
+        decoded = unquote(segment, errors="replace")
+        if decoded == segment:
+            return False
+        segment = decoded
+    return True
+
+
+def _is_dots(segment: str) -> bool:
+    """Say whether a segment is this folder or the one above; some servers drop what follows a semicolon."""
+    return segment.partition(";")[0] in (".", "..")
 
 
 def _split(text: str) -> SplitResult:

@@ -29,6 +29,9 @@ PHOTOMETRIC = (
 )  # fmt: skip
 """Photometric interpretations that are read."""
 
+MIN_IMAGE_TYPES = 3
+"""Values of Image Type that say which image of a slide it is (PS3.3, C.8.12.4.1.1)."""
+
 _GRAY = ("MONOCHROME1", "MONOCHROME2")
 
 
@@ -82,8 +85,8 @@ REQUIREMENTS: Sequence[Requirement] = (
     Requirement("SOPInstanceUID", "0008,0018", lambda i: bool(i.sop_uid), "must be there"),
     Requirement("SeriesInstanceUID", "0020,000E", lambda i: bool(i.series_uid), "must be there"),
     Requirement("StudyInstanceUID", "0020,000D", lambda i: bool(i.study_uid), "must be there"),
-    Requirement("ImageType", "0008,0008", lambda i: len(i.image_type) >= 3, "must have at least three values",
-                applies=_is_whole_slide),
+    Requirement("ImageType", "0008,0008", lambda i: len(i.image_type) >= MIN_IMAGE_TYPES,
+                "must have at least three values", applies=_is_whole_slide),
     Requirement("Rows", "0028,0010", lambda i: _is_positive(i.rows), "must be a positive number"),
     Requirement("Columns", "0028,0011", lambda i: _is_positive(i.columns), "must be a positive number"),
     Requirement("TotalPixelMatrixColumns", "0048,0006", lambda i: _is_positive(i.total_columns),

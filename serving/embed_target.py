@@ -206,7 +206,7 @@ def _read_whole(
     whole = Patch(0, 0, level.width, level.height)
     try:
         image.plan([whole])
-        image.fetch([whole], deadline)
+        image.fetch([whole])
         return image.read(whole)
     finally:
         image.close()

@@ -180,7 +180,8 @@ class Run:
 
     def _open(self, instance: Instance) -> Future[OpenedImage | Fault]:
         if instance.source.remote:
-            return self._session.context.io.submit(_or_fault, _open, instance, self._session)
+            io = self._session.context.io.at(instance.source.origin)
+            return io.submit(_or_fault, _open, instance, self._session)
         return _run_now(_or_fault, _open, instance, self._session)
 
     def _start(self, image: _Image) -> bool:
@@ -246,7 +247,7 @@ class Run:
         if image.image.remote:
             self._stream.flush()
             with self._session.measure("fetch"):
-                image.image.fetch(patches, self._deadline)
+                image.image.fetch(patches)
 
     def _send(self, image: _Image, chunk: Sequence[int], patches: _Pixels) -> None:
         sent = 0
@@ -279,6 +280,8 @@ class Run:
             yield
         except ServiceError as error:
             self._faults[position] = error.fault
+        except Cancelled:
+            raise Abandoned from None
         except (EncoderUnavailable, DeadlineExceeded, Abandoned):
             raise
         except Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dicom_io.allowlist import StoreAllowList
@@ -14,6 +13,7 @@ from dicom_io.dicomweb_store import DicomWebStore
 from dicom_io.gcs_store import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.http_store import HttpStore, StorePolicy
 from dicom_io.icc_profiles import IccTarget, is_rgb_profile, target_profile
+from dicom_io.io_threads import IoThreads
 from dicom_io.source import ReadContext
 from serving.settings import Settings, SettingsError
 
@@ -51,16 +51,17 @@ def read_context(settings: Settings) -> ReadContext:
         allowed, settings.allow_http_stores, settings.store_timeout_s, settings.refuse_private_stores
     )
     decoders = DecodePool()
+    io = IoThreads(IO_THREADS)
     return ReadContext(
         max_image_pixels=settings.max_image_pixels,
         transforms=ColourTransforms(
             _profiles(settings.icc_folder), folder=None if shared is None else Path(shared)
         ),
-        dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS)),
+        dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS), io),
         gcs=GcsStore(gcs_policy),
         frames=FrameCache(settings.frame_cache_bytes, decoders.frame),
         decoders=decoders,
-        io=ThreadPoolExecutor(IO_THREADS, thread_name_prefix="store"),
+        io=io,
         strict_dicom=settings.dicom_validation == "strict",
     )
 

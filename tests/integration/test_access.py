@@ -115,7 +115,18 @@ def test_there_are_no_debug_routes(probe_service: Service) -> None:
         *((a, False) for a in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254")),
         *((a, False) for a in ("0.0.0.0", "100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::")),
         *((a, False) for a in ("fe80::1%eth0", "fd00:ec2::254", "::ffff:10.0.0.1", "ff02::1")),
-        *((a, False) for a in ("64:ff9b::a9fe:a9fe", "2002:7f00:1::")),
+        *(
+            (a, False)
+            for a in ("64:ff9b::a9fe:a9fe", "2002:7f00:1::", "168.63.129.16", "::ffff:168.63.129.16")
+        ),
+        *(
+            (a, False)
+            for a in ("192.0.0.192", "192.0.0.9", "198.18.0.1", "fec0::1", "::8.8.8.8", "::10.0.0.1")
+        ),
+        *(
+            (a, False)
+            for a in ("64:ff9b:1::808:808", "5f00::1", "3fff::1", "2001:db8::1", "100::1", "4000::1")
+        ),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:

@@ -254,7 +254,8 @@ def of_level(**changes: Any) -> Slide:
 
 FAULTY: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown SOP class": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "DICOM_ERROR"),
-    "no ImageType": ({"ImageType": ["DERIVED"]}, "LEVEL_NOT_FOUND_ERROR"),
+    "no ImageType": ({"ImageType": None}, "DICOM_ERROR"),
+    "an ImageType that does not say which image it is": ({"ImageType": ["DERIVED"]}, "DICOM_ERROR"),
     "a label": ({"ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, "LEVEL_NOT_FOUND_ERROR"),
     "an overview": ({"ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW", "NONE"]}, "LEVEL_NOT_FOUND_ERROR"),
     "a thumbnail": ({"ImageType": ["ORIGINAL", "PRIMARY", "THUMBNAIL", "NONE"]}, "LEVEL_NOT_FOUND_ERROR"),

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.benchmarks.load import memory_megabytes
+from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import ask, code_of, error
 from tests.support.loopback import Handler, Loopback
-from tests.support.service import Service
+from tests.support.service import Service, wait_until
 from tests.support.slides import Slide, pyramid
 from tests.support.store import Answer, Request, Store
 
@@ -87,15 +88,18 @@ class Endless:
     def __init__(self, pause_s: float, piece: bytes) -> None:
         endless = self
         self.stop = threading.Event()
+        self.begun = 0
 
         class EndlessHandler(Handler):
             def respond(self) -> None:
+                endless.begun += 1
                 self.send_response(200)
                 self.send_header("Content-Type", "application/dicom+json")
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 while not endless.stop.wait(pause_s):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.close_connection = True
 
         self.server = Loopback(EndlessHandler)
 
@@ -144,3 +148,31 @@ def test_a_dripping_store_does_not_keep_others_waiting(probe_service: Service, s
         sender.join(60)
     assert '"HTTP_ERROR"' in results[0]
     assert '"result"' in results[0]
+
+
+def test_a_store_that_never_answers_leaves_threads_to_others(
+    model_folders: ModelFolders, slide: Slide
+) -> None:
+    drip = Endless(0.5, b" ")
+    environment = {"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_WORKERS": "1"}
+    with Service(environment) as service, Store(slide) as store:
+        service.wait_healthy()
+        series = [f"{drip.server.origin}/studies/1.2/series/3.{n}" for n in range(40)]
+        hanging = [ask(store, slide, ["1.2.3"], path=path) for path in series]
+        senders = [
+            threading.Thread(target=service.predict, args=hanging[n : n + 10], daemon=True)
+            for n in range(0, 40, 10)
+        ]
+        for sender in senders:
+            sender.start()
+        wait_until(lambda: drip.begun >= 16, "what the store gets of the threads")
+        started = time.monotonic()
+        for token in ("one", "two", "three"):
+            good = ask(store, slide, [slide.instances[0].uid], token=token)
+            answer = service.session.post(f"{service.url}/predict", json={"instances": [good]}, timeout=60)
+            assert "result" in answer.json()["predictions"][0]
+        assert time.monotonic() - started < 30
+        assert drip.begun == 16
+        drip.end()
+        for sender in senders:
+            sender.join(60)

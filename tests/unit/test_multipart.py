@@ -48,6 +48,18 @@ def test_a_body_that_is_cut_off_is_an_error(cut: int) -> None:
         list(iter_parts([body(b"some data", b"more data")[:cut]], BOUNDARY, 100))
 
 
+@pytest.mark.parametrize("padding", [b" ", b"\t", b" \t  "])
+def test_white_space_after_a_boundary_is_ignored(padding: bytes) -> None:
+    data = body(b"one", b"two").replace(b"--b-0\r\n", b"--b-0" + padding + b"\r\n") + padding + b"\r\n"
+    assert [part.body for part in iter_parts(split(data, [7]), BOUNDARY, 100)] == [b"one", b"two"]
+
+
+def test_a_part_says_where_it_is_from() -> None:
+    header = b"content-type: a/b\r\nContent-Location:  https://store.org/frames/5 "
+    (part,) = iter_parts([body(b"x", header=header)], BOUNDARY, 100)
+    assert part.location == "https://store.org/frames/5"
+
+
 def test_a_part_that_is_too_large_is_an_error_before_it_is_held() -> None:
     def endless() -> object:
         yield body(b"")[:-9]

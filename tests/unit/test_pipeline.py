@@ -57,7 +57,7 @@ def damaged_outside() -> bytes:
 class _Fetched:
     """A source that gets its bytes from elsewhere when it is opened."""
 
-    shared_key = None
+    shared_key = origin = None
 
     def __init__(self, fetch: Callable[[], bytes], *, remote: bool = False) -> None:
         self._fetch = fetch

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from dicom_io.allowlist import StoreAllowList
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.series_path import parse_series_path
-from dicom_io.urls import UrlError, parse_url
+from dicom_io.urls import UrlError, parse_url, resolve_reference
 from serving.errors import Code, ServiceError
 
 GOOGLE = "https://healthcare.googleapis.com/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
@@ -46,6 +47,9 @@ def test_a_series_path_of_any_store_is_parsed(prefix: str) -> None:
         "https://store.org\\@evil.net",
         "https://store.org/a/../b",
         "https://store.org/./a",
+        "https://store.org/a/..;/b",
+        "https://store.org/.;x/a",
+        "https://store.org/..;a=b",
         "https://store.org/a//b",
         "https://store.org/a%2fb",
         "https://store.org/%2e%2e/b",
@@ -122,6 +126,71 @@ def test_without_a_list_everything_is_admitted_and_an_empty_list_admits_nothing(
 def test_an_entry_that_is_no_url_is_refused() -> None:
     with pytest.raises(ValueError, match="address"):
         StoreAllowList(["store.org"])
+
+
+SERIES = parse_url("https://store.org/v1/projects/p/studies/1.2/series/3.4").child("")
+
+
+@pytest.mark.parametrize(
+    ("reference", "leads_to"),
+    [
+        ("bulk/5?a=b%2Fc&d", "/v1/projects/p/studies/1.2/series/3.4/bulk/5?a=b%2Fc&d"),
+        ("/v1/projects/p/bulk%5B1%5D/x", "/v1/projects/p/bulk%5B1%5D/x"),
+        ("https://store.org/v1/projects/p//bulk/x#part", "/v1/projects/p//bulk/x"),
+        ("https://store.org:443/v1/projects/p/x%2Fy", "/v1/projects/p/x%2Fy"),
+        ("../../../../../q/x", "/v1/projects/q/x"),
+        ("//other.org/x?y", "https://other.org/x?y"),
+    ],
+)
+def test_what_a_store_refers_to_may_have_a_query_and_encoded_or_empty_segments(
+    reference: str, leads_to: str
+) -> None:
+    found = str(resolve_reference(SERIES, reference))
+    assert found == (leads_to if leads_to.startswith("https") else f"https://store.org{leads_to}")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *(
+            f"/v1/projects/p/{dots}/q"
+            for dots in ("%2e%2e", "..%2f", "%252e%252e", "a%2F..%2Fb", "..;x", ".%2E;")
+        ),
+        *(f"/v1/projects/p/{dots}/q" for dots in ("..%5C..", "%25252525252e", "x%00", "..%3Ba")),
+        *("/v1/projects/p\\x", "https://u@store.org/x", "ftp://store.org/x", "https://other.org/a%2fb"),
+        *("https://other.org/a//b", "https://store.org./x", "https://store.org:0/", "/a b", "/ä"),
+    ],
+)
+def test_what_a_store_refers_to_leads_nowhere_upwards_in_any_reading(reference: str) -> None:
+    with pytest.raises(UrlError):
+        resolve_reference(SERIES, reference)
+
+
+def test_an_allow_list_holds_for_what_a_store_refers_to() -> None:
+    for reference, admitted in (
+        ("bulk/a%2Fb?x=1", True),
+        ("https://store.org/v1/projects/p//x", True),
+        ("https://store.org/v1%2Fprojects/p/x", False),
+        ("https://store.org//v1/projects/p/x", False),
+        ("../../../../../q/x", False),
+        ("https://store.org/v1/projects/%70/x", False),
+    ):
+        assert ALLOWED.admits(resolve_reference(SERIES, reference)) is admitted, reference
+
+
+@given(st.text(alphabet="./%2eEfF;\\5cC?#a", max_size=30))
+def test_no_reference_within_an_allowed_folder_escapes_it(reference: str) -> None:
+    base = parse_url("https://store.org/v1/projects/p")
+    try:
+        found = resolve_reference(base.child(""), "x/" + reference)
+    except UrlError:
+        return
+    if ALLOWED.admits(found):
+        path = str(found).partition("?")[0]
+        for _ in range(5):
+            pieces = [piece.partition(";")[0] for piece in path.replace("\\", "/").split("/")]
+            assert ".." not in pieces
+            path = unquote(path)
 
 
 @given(st.text(max_size=60))
