@@ -137,10 +137,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     if frame is None:
         raise DamagedImage("it has no frame header")
     sequential, whole = frame[0] in (_BASELINE, _EXTENDED), segment[:1] == frame[1][5:6]
-    if sequential and whole:
-        scans = 1  # decoders end with it
-    else:
-        scans = max(2 if sequential else 1, _count_scans(data, position))
+    # Decoders end with a sequential image's first scan where that is of all components.
+    scans = 1 if sequential and whole else max(1 + sequential, _count_scans(data, position))
     return _header(*frame, colour, scans, tuple(parts))
 
 
