@@ -137,9 +137,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     if frame is None:
         raise DamagedImage("it has no frame header")
     sequential, whole = frame[0] in (_BASELINE, _EXTENDED), segment[:1] == frame[1][5:6]
-    scans = 1  # decoders end with one of all components
-    if not (sequential and whole):
-        scans = max(1 + sequential, _count_scans(data, position))
+    # Decoders end with a sequential image's first scan where that is of all components.
+    scans = 1 if sequential and whole else max(1 + sequential, _count_scans(data, position))
     return _header(*frame, colour, scans, tuple(parts))
 
 

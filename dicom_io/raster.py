@@ -120,5 +120,6 @@ class RasterFile:
     def _unreadable(self, error: Exception) -> ServiceError:
         reason = error if isinstance(error, DamagedImage) else "it is cut off or damaged"
         return ServiceError(
-            Code.IMAGE_ERROR, f"The {self._format} image cannot be read: {reason}. Send it again, complete."
+            Code.IMAGE_ERROR,
+            f"The {self._format} image cannot be read: {reason}. Send it complete, or as a PNG image.",
         )

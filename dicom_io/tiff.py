@@ -26,7 +26,7 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0")
 
 _WIDTH, _LENGTH, _BITS, _SAMPLES, _FORMAT, _PROFILE = 256, 257, 258, 277, 339, 34675
 _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 274, 322, 323
-_COMPRESSION, _JPEG_TABLES, _JPEG = 259, 347, 7
+_COMPRESSION, _JPEG_TABLES, _JPEG, _OLD_JPEG = 259, 347, 7, 6
 _PLACES = ((324, 325), (273, 279))  # offsets and byte counts of tiles, or of strips
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 13: 4, 16: 8}
 _NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -166,7 +166,10 @@ def _tile_at_most(width: int, height: int, max_pixels: int) -> int:
 
 def _check_jpegs(directory: Directory, at_most: int) -> None:
     """Hold JPEG-compressed tiles or strips to be whole: libtiff keeps libjpeg's warnings to itself."""
-    if directory.number(_COMPRESSION, 1) != _JPEG:
+    compression = directory.number(_COMPRESSION, 1)
+    if compression == _OLD_JPEG:
+        raise DamagedImage("its old-style JPEG compression is not supported")
+    if compression != _JPEG:
         return
     tables = directory.contents(_JPEG_TABLES) or b"\xff\xd8\xff\xd9"
     offsets, counts = next((p for p in _PLACES if p[0] in directory.fields), _PLACES[1])

@@ -12,7 +12,7 @@ from tests.benchmarks.load import memory_megabytes
 from tests.fuzz.campaign import ENVIRONMENT, Campaign
 from tests.support import models
 from tests.support.service import Service
-from tests.support.slides import pyramid
+from tests.support.slides import CODINGS, pyramid
 from tests.support.store import Store
 
 LANES = 3
@@ -37,7 +37,7 @@ def main() -> None:
             for share in range(10):
                 started = time.monotonic()
                 with ThreadPoolExecutor(LANES) as pool:
-                    list(pool.map(lambda lane: _part(lane, options), lanes))
+                    list(pool.map(lambda lane, share=share: _part(lane, share, options), lanes))
                 memory.append(sum(memory_megabytes(process) for process in service.processes()))
                 print(
                     f"{10 * (share + 1)} %: {time.monotonic() - started:.0f} s, {memory[-1]:.0f} MB",
@@ -58,12 +58,14 @@ def main() -> None:
             assert memory[-1] < memory[4] + 150, "memory grew"
 
 
-def _part(lane: Campaign, options: argparse.Namespace) -> None:
+def _part(lane: Campaign, share: int, options: argparse.Namespace) -> None:
     lane.requests(options.requests // (10 * LANES) + 1)
     lane.images(options.images // (10 * LANES) + 1)
-    slide = pyramid("JPEG", [(500, 400)])
-    with Store(slide) as store:
-        lane.frames(options.frames // (10 * LANES) + 1, store, slide)
+    codings = list(CODINGS)[share::10]  # every coding, in the ten parts together
+    for name in codings:
+        slide = pyramid(name, [(500, 400)])
+        with Store(slide) as store:
+            lane.frames(options.frames // (10 * LANES * len(codings)) + 1, store, slide)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from serving import api_schema
 from serving.errors import TABLE
 from tests.fuzz.corpus import image_instance, images, instances
 from tests.fuzz.mutate import mutated_bytes, mutated_json
+from tests.fuzz.structures import repair_of, structured
 from tests.schemata import plain
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service
@@ -69,14 +70,17 @@ class Campaign:
         """Send mutated images, many in a request, with a good one among them."""
         chance = self._chance
         for _ in range(0, count, IMAGES_AT_ONCE):
-            damaged = [
-                mutated_bytes(chance, chance.choice(images()), chance.choice(images()))
-                for _ in range(IMAGES_AT_ONCE)
-            ]
+            damaged = [self._damaged_image() for _ in range(IMAGES_AT_ONCE)]
             items = [image_instance(data) for data in damaged]
             place = chance.randrange(len(items) + 1)
             items.insert(place, GOOD)
             self._judge(self._post(json.dumps({"instances": items}).encode()), place, items)
+
+    def _damaged_image(self) -> bytes:
+        chance, good = self._chance, self._chance.choice(images())
+        if chance.random() < 0.5:
+            return structured(chance, good, repair_of(good))
+        return mutated_bytes(chance, good, chance.choice(images()))
 
     def frames(self, count: int, store: Store, slide: Slide) -> None:
         """Let a store damage its frames, its multipart answers or its metadata."""
@@ -105,7 +109,12 @@ class Campaign:
         elif not metadata and part == "frames":
             start = body.find(b"\r\n\r\n") + 4
             end = body.rfind(b"\r\n--")
-            body = body[:start] + mutated_bytes(self._chance, body[start:end], body) + body[end:]
+            frame = body[start:end]
+            if self._chance.random() < 0.5:
+                frame = structured(self._chance, frame, repair_of(frame))
+            else:
+                frame = mutated_bytes(self._chance, frame, body)
+            body = body[:start] + frame + body[end:]
         return status, headers, body
 
     def _post(self, body: bytes) -> Response:

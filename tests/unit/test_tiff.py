@@ -100,6 +100,10 @@ def test_a_hole_in_a_jpeg_within_is_an_error(options: dict[str, object]) -> None
     assert refusal(bytes(data)).code is Code.IMAGE_ERROR
 
 
+def test_old_style_jpeg_is_refused_by_name() -> None:
+    assert "old-style" in str(refusal(changed(written(compression="jpeg"), 259, 6)))
+
+
 def test_a_jpeg_within_that_is_larger_than_the_image_is_refused_before_it_is_allocated() -> None:
     data = bytearray(written(compression="jpeg", photometric="rgb"))
     at = data.index(b"\xff\xc0") + 5
