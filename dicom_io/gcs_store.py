@@ -203,7 +203,7 @@ class GcsStore:
         elif self._policy.service_identity:
             credentials, _ = google.auth.default(
                 scopes=["https://www.googleapis.com/auth/devstorage.read_only"],
-                request=plain_request(follows_proxies=use_proxy),
+                request=plain_request(),
             )
         else:
             credentials = google.auth.credentials.AnonymousCredentials()

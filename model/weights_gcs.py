@@ -96,7 +96,7 @@ def _client() -> storage.Client:
     if os.environ.get("STORAGE_EMULATOR_HOST"):
         credentials = AnonymousCredentials()
     else:
-        credentials, _ = google.auth.default(scopes=_SCOPES, request=plain_request(follows_proxies=True))
+        credentials, _ = google.auth.default(scopes=_SCOPES, request=plain_request())
     session = google_session(credentials, follows_proxies=True)
     return storage.Client(project="pathserve", credentials=credentials, _http=session)
 

@@ -222,4 +222,5 @@ class _Run:
             self._failed_in_a_row += found.code in _OF_OUTAGES
             if self._failed_in_a_row >= OUTAGE:
                 raise _Stopped(found)
-            yield None, f"{found.code}: {found.description}"
+            # A table holds text; a service may send halves of characters.
+            yield None, f"{found.code}: {found.description}".encode("utf-8", "replace").decode("utf-8")

@@ -14,9 +14,9 @@ class _GoogleSession(PlainSession, AuthorizedSession):  # type: ignore[misc]
     pass
 
 
-def plain_request(*, follows_proxies: bool) -> Request:
-    """Return what google-auth fetches the service's own credentials with."""
-    return Request(plain_session(follows_proxies=follows_proxies))
+def plain_request() -> Request:
+    """Return what google-auth looks for the service's own credentials with, here and never by a proxy."""
+    return Request(plain_session(follows_proxies=False))
 
 
 def google_session(credentials: Any, *, follows_proxies: bool) -> requests.Session:
@@ -29,6 +29,7 @@ def google_session(credentials: Any, *, follows_proxies: bool) -> requests.Sessi
     follows_proxies:
         See ``PlainSession``.
     """
-    session = _GoogleSession(credentials, auth_request=plain_request(follows_proxies=follows_proxies))
+    refresh = Request(plain_session(follows_proxies=follows_proxies))
+    session = _GoogleSession(credentials, auth_request=refresh)
     session.follows_proxies = follows_proxies
     return session
