@@ -54,6 +54,22 @@ def cache_folder(given: Path | None) -> Path:
     return base / "pathserve"
 
 
+@contextlib.contextmanager
+def nowhere_for_home() -> Iterator[None]:
+    """Let libraries that are imported write nothing where this user has no home folder.
+
+    Keras makes one of the name ``~`` in the current folder. In a file nobody makes folders.
+    """
+    if os.path.expanduser("~") != "~":
+        yield
+        return
+    os.environ["HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["HOME"]
+
+
 def folder_digest(folder: Path) -> str:
     """Return a hash over the names and contents of all files of the folder."""
     total = hashlib.sha256()

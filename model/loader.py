@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from model.cache import cache_folder
+from model.cache import cache_folder, nowhere_for_home
 from model.encoder import Encoder, ModelError, reason_of
 from model.weights import ModelFolder, fetch_model
 
@@ -67,7 +67,7 @@ def load_encoder(
 
 
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
-    with _hushed():
+    with _hushed(), nowhere_for_home():
         from model import savedmodel, vit
     model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
     return savedmodel.TensorFlowEncoder(model, precision, max_batch)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.cache import Cache, folder_digest
+from model.cache import Cache, folder_digest, nowhere_for_home
 from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
 from model.parity import parity_patches
 from model.weights import ModelFolder
@@ -137,7 +137,8 @@ def _main(*arguments: str) -> int:
 
 
 def _write(out: str, *where: str) -> None:
-    from model import savedmodel, vit
+    with nowhere_for_home():
+        from model import savedmodel, vit
 
     folder = Path(out)
     if where:

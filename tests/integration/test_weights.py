@@ -150,6 +150,7 @@ def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -
         pytest.skip("no user namespaces here")
     status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody)
     assert status == 0, output
+    assert not Path("~").exists()  # what Keras calls a home that it does not find
     status, output = check({"PATHSERVE_MODEL": MODEL}, nobody)
     assert status == 78
     assert "pathserve: This user has no home folder" in output
