@@ -161,13 +161,14 @@ class FrameFetcher:
                 self._claim([frame, *self._failed_elsewhere(frame)])
 
     def _failed_elsewhere(self, but: int) -> list[int]:
-        failed = []
-        for frame, shared in list(self._frames.items()):
-            if frame != but and frame not in self._mine and shared.fetched.done():
-                if shared.fetched.exception() is not None:
-                    self._cache.forget(self._key(frame), shared)
-                    failed.append(frame)
-        return failed
+        failed = {
+            frame: shared
+            for frame, shared in list(self._frames.items())
+            if frame not in {but, *self._mine} and shared.fetched.done() and shared.fetched.exception()
+        }
+        for frame, shared in failed.items():
+            self._cache.forget(self._key(frame), shared)
+        return list(failed)
 
     def _fetch_ahead(self) -> None:
         """Keep a few requests' worth of frames on their way."""
