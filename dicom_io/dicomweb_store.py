@@ -14,9 +14,10 @@ from dicom_io.caches import EncodedFrame, SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.frame_syntax import FRAME_TYPES, Wanted, colours_are_unsaid, syntax_of, ways_to_ask
 from dicom_io.frames import DECODERS, FrameFormat
-from dicom_io.http_store import HttpStore, LostConnection, Patience, StoreStatusError, iter_body, read_limited
+from dicom_io.http_store import HttpStore, LostConnection, StoreStatusError, iter_body, read_limited
 from dicom_io.io_threads import IoThreads
 from dicom_io.multipart import MultipartError, Part, iter_parts, media_type
+from dicom_io.patience import Patience
 from dicom_io.series_metadata import Instances, SeriesMetadata, waiting
 from dicom_io.series_path import SeriesPath
 from dicom_io.sop_instance import MAX_ICC_BYTES, SopInstance

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import urllib3
@@ -14,8 +13,9 @@ from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 from dicom_io.allowlist import StoreAllowList
-from dicom_io.bounded_connection import Bounds, Stop, bounded, bounded_pool
+from dicom_io.bounded_connection import Bounds, bounded, bounded_pool
 from dicom_io.credentials import BearerToken
+from dicom_io.patience import Patience
 from dicom_io.public_connection import PrivateAddress, is_metadata_service, is_public, is_this_machine
 from dicom_io.urls import StoreUrl, UrlError, resolve_reference
 from serving.errors import Code, ServiceError
@@ -25,8 +25,6 @@ _SUCCESS = frozenset({200, 204, 206})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
 _RETRIES_WHEN_BUSY = 5
-_RETRIES_WHEN_LOST = 3
-_BACK_OFF_S = 0.1
 _CHUNK = 1 << 16
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too Many Requests"}
 
@@ -43,43 +41,6 @@ class StoreStatusError(ServiceError):
 
 class LostConnection(ServiceError):
     """A read that failed on its way and may be tried again: what is read is only ever read."""
-
-
-@dataclass(slots=True)
-class Patience:
-    """How long one read may take, and how often it has been tried.
-
-    Attributes
-    ----------
-    deadline:
-        ``time.monotonic()`` seconds for everything, retries included.
-    stop:
-        Ends it before that.
-    """
-
-    deadline: float
-    stop: Stop = field(default_factory=Stop)
-    _tried: int = 0
-
-    def again(self, most: int = _RETRIES_WHEN_LOST, asked_s: float = 0.0) -> bool:
-        """Pause before another attempt; say no, at once, where there is to be none.
-
-        Parameters
-        ----------
-        most:
-            Attempts after the first.
-        asked_s:
-            How long the store asked to be left alone.
-        """
-        pause = max(asked_s, _BACK_OFF_S * 2.0**self._tried)
-        if self._tried >= most or time.monotonic() + pause >= self.deadline:
-            return False
-        self._tried += 1
-        return not self.stop.wait(pause)
-
-    def made_progress(self) -> None:
-        """Count attempts anew."""
-        self._tried = 0
 
 
 @dataclass(frozen=True, slots=True)

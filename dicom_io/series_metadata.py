@@ -19,9 +19,10 @@ from urllib3.response import BaseHTTPResponse
 from dicom_io.caches import SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
 from dicom_io.dicom_json import MAX_INSTANCES, MAX_METADATA_BYTES, parse_datasets
-from dicom_io.http_store import HttpStore, Patience, StoreStatusError, read_limited
+from dicom_io.http_store import HttpStore, StoreStatusError, read_limited
 from dicom_io.io_threads import IoThreads, run_together
 from dicom_io.multipart import media_type
+from dicom_io.patience import Patience
 from dicom_io.series_path import SeriesPath, is_uid
 from dicom_io.sop_instance import IccReference, SopInstance, parse_instance
 from dicom_io.urls import StoreUrl

@@ -13,7 +13,8 @@ import pytest
 from dicom_io.allowlist import StoreAllowList
 from dicom_io.bounded_connection import Stop
 from dicom_io.credentials import BearerToken
-from dicom_io.http_store import HttpStore, Patience, StorePolicy, StoreStatusError, read_limited
+from dicom_io.http_store import HttpStore, StorePolicy, StoreStatusError, read_limited
+from dicom_io.patience import Patience
 from dicom_io.urls import parse_url
 from serving.errors import Code, ServiceError
 from tests.support.raw_server import Answer, RawServer, ok, says
@@ -177,7 +178,7 @@ def closed_port() -> str:
 # The standard library forgets a socket that is reset before its TLS handshake.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_which_ports_of_a_private_address_are_open_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicom_io.http_store._BACK_OFF_S", 0.01)
+    monkeypatch.setattr("dicom_io.patience._BACK_OFF_S", 0.01)
     told = {(scheme, fault(f"{scheme}://{closed_port()}/x").description) for scheme in ("http", "https")}
     for answer in (says(b""), reset, says(b"SSH-2.0-x\r\n"), says(b"\0\1\2" * 50), says(b"+OK ready\r\n")):
         with RawServer(answer, reads=False) as server:
