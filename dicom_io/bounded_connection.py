@@ -225,6 +225,10 @@ def bounded_pool(**options: Any) -> urllib3.PoolManager:
     An address is checked when it is connected to: requests that may reach different addresses need pools
     of their own.
     """
-    pool = urllib3.PoolManager(**options)
+    return hold_to_bounds(urllib3.PoolManager(**options))
+
+
+def hold_to_bounds(pool: urllib3.PoolManager) -> urllib3.PoolManager:
+    """Make a pool one whose requests are sent inside of ``bounded``, a proxy's too."""
     pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     return pool

@@ -112,9 +112,7 @@ class DicomWebSource:
 
     def _told_by_store(self, target: IccTarget, session: ReadSession) -> tuple[Level, bytes | None]:
         context = session.context
-        instances = context.dicomweb.instances_for(
-            self.path, self.instance_uids, self.token, session.deadline
-        )
+        instances = context.dicomweb.instances_for(self.path, self.instance_uids, self.token, session.waits)
         level = select_level(instances, self.instance_uids, strict=context.strict_dicom)
         return level, self._icc_profile(instances, level, target, session)
 
@@ -133,9 +131,7 @@ class DicomWebSource:
         def fetch(reference: IccReference | None) -> bytes | None:
             if reference is None or reference.uri is None:
                 return None if reference is None else reference.inline
-            return session.context.dicomweb.icc_profile(
-                self.path, reference.uri, self.token, session.deadline
-            )
+            return session.context.dicomweb.icc_profile(self.path, reference.uri, self.token, session.waits)
 
         # This is one of the executor's threads already; it fetches, too, and others help where they are free.
         found = run_together(session.context.io.at(self.origin), fetch, siblings)

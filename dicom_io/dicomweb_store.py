@@ -22,6 +22,7 @@ from dicom_io.series_metadata import Instances, SeriesMetadata, waiting
 from dicom_io.series_path import SeriesPath
 from dicom_io.sop_instance import MAX_ICC_BYTES, SopInstance
 from dicom_io.urls import UrlError, resolve_reference
+from dicom_io.waiting import Cancellation
 from serving.errors import Code, ServiceError
 
 _PROFILE_LIFE_S = 3600.0
@@ -53,17 +54,19 @@ class DicomWebStore:
         """Raise unless the series' store may be reached."""
         self._http.check(path.url)
 
-    def instances(self, path: SeriesPath, token: BearerToken | None, deadline: float) -> Instances:
+    def instances(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
         """Return what the store says about all SOP instances of a series; see ``SeriesMetadata.series``."""
-        return self._metadata.series(path, token, deadline)
+        return self._metadata.series(path, token, waits)
 
     def instances_for(
-        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, deadline: float
+        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
     ) -> Instances:
         """Return what the store says as far as reading some takes; see ``SeriesMetadata.named``."""
-        return self._metadata.named(path, uids, token, deadline)
+        return self._metadata.named(path, uids, token, waits)
 
-    def icc_profile(self, path: SeriesPath, uri: str, token: BearerToken | None, deadline: float) -> bytes:
+    def icc_profile(
+        self, path: SeriesPath, uri: str, token: BearerToken | None, waits: Cancellation
+    ) -> bytes:
         """Return the bulk data at a URI that the series' metadata gave; it is held to the allow-list."""
         try:
             url = resolve_reference(path.url.child(""), uri)
@@ -76,11 +79,11 @@ class DicomWebStore:
         sent = token if url.origin == path.store.origin else None
 
         def make() -> tuple[bytes, int]:
-            body = self._http.read(url, _BULK, sent, Patience(deadline), _bulk_data)
+            body = self._http.read(url, _BULK, sent, Patience(waits.deadline, waits.stop), _bulk_data)
             return body, len(body) + len(uri) + _BYTES_PER_ENTRY
 
         key = (url, fingerprint(sent))
-        return waiting(lambda: self._profiles.get(key, make, deadline - time.monotonic()))
+        return waiting(lambda: self._profiles.get(key, make, waits.deadline - time.monotonic()))
 
     def frames(
         self,

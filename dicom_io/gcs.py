@@ -41,7 +41,7 @@ class GcsSource:
         shared = session.rasters.get(
             key,
             lambda: SharedRaster(
-                lambda: context.gcs.fetch(self.uri, self.token, session.deadline),
+                lambda: context.gcs.fetch(self.uri, self.token, session.waits),
                 context.decoders,
                 context.max_image_pixels,
             ),

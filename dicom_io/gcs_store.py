@@ -24,9 +24,10 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from google.oauth2.credentials import Credentials
 from requests.adapters import HTTPAdapter
 
-from dicom_io.bounded_connection import Bounds, bounded, bounded_pool
+from dicom_io.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.caches import SharedCache
 from dicom_io.credentials import BearerToken, fingerprint
+from dicom_io.waiting import Cancellation
 from serving.errors import Code, ServiceError
 from serving.google_session import google_session, plain_request
 
@@ -161,13 +162,13 @@ class GcsStore:
                 "(APPROVED_GCS_SOURCE_LIST).",
             )
 
-    def fetch(self, uri: GcsUri, token: BearerToken | None, deadline: float) -> bytes:
+    def fetch(self, uri: GcsUri, token: BearerToken | None, waits: Cancellation) -> bytes:
         """Return an object's bytes, checked against its crc32c.
 
         Parameters
         ----------
-        deadline:
-            ``time.monotonic()`` seconds.
+        waits:
+            Ends it.
 
         Raises
         ------
@@ -175,7 +176,8 @@ class GcsStore:
             INVALID_CREDENTIALS_ERROR, or HTTP_ERROR for any other fault of the store.
         """
         self.check(uri)
-        with _translated(uri), bounded(Bounds(deadline, self._policy.timeout_s)):
+        deadline = waits.deadline
+        with _translated(uri), bounded(Bounds(deadline, self._policy.timeout_s, stop=waits.stop)):
             key = fingerprint(token)
             client = self._clients.get(key, lambda: (self._connect(token), 1), _left(deadline))
             blob = client.bucket(uri.bucket).blob(uri.name)
@@ -218,6 +220,9 @@ class _BoundedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = bounded_pool(num_pools=connections, maxsize=maxsize, block=block, **options)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        return hold_to_bounds(super().proxy_manager_for(proxy, **options))
 
 
 class _BoundedFile(io.BytesIO):

@@ -26,6 +26,7 @@ from dicom_io.patience import Patience
 from dicom_io.series_path import SeriesPath, is_uid
 from dicom_io.sop_instance import IccReference, SopInstance, parse_instance
 from dicom_io.urls import StoreUrl
+from dicom_io.waiting import Cancellation
 from serving.errors import Code, ServiceError
 
 _JSON = "application/dicom+json"
@@ -48,7 +49,7 @@ class SeriesMetadata:
         self._io = io
         self._kept: SharedCache[tuple[object, ...], Instances] = SharedCache(_CACHE_BYTES, _LIFE_S)
 
-    def series(self, path: SeriesPath, token: BearerToken | None, deadline: float) -> Instances:
+    def series(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
         """Return all SOP instances of a series.
 
         Raises
@@ -56,14 +57,14 @@ class SeriesMetadata:
         ServiceError
             DICOM_PATH_ERROR when the store does not have the series.
         """
-        known = self._at_once(path, token, deadline)
+        known = self._at_once(path, token, waits)
         if known is None:
-            uids = [uid for item in self._search(path, token, deadline) if (uid := item.sop_uid)]
-            return self._one_by_one(path, uids, token, deadline)
+            uids = [uid for item in self._search(path, token, waits) if (uid := item.sop_uid)]
+            return self._one_by_one(path, uids, token, waits)
         return known
 
     def named(
-        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, deadline: float
+        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
     ) -> Instances:
         """Return the SOP instances of a series as far as reading some of them takes.
 
@@ -77,29 +78,29 @@ class SeriesMetadata:
         ServiceError
             DICOM_PATH_ERROR when the store does not have the series.
         """
-        known = self._at_once(path, token, deadline)
+        known = self._at_once(path, token, waits)
         if known is not None:
             meagre = [i.sop_uid for i in known if i.sop_uid in uids and i.is_meagre]
             if not meagre:
                 return known
-        found = self._one_by_one(path, uids, token, deadline)
+        found = self._one_by_one(path, uids, token, waits)
         if not found and known is None:
-            self._search(path, token, deadline)  # says whether there is such a series at all
+            self._search(path, token, waits)  # says whether there is such a series at all
         concatenations = {i.concatenation_uid for i in found if i.concatenation_uid}
         if concatenations and len(found) < max(i.concatenation_parts or sys.maxsize for i in found):
-            listed = known if known is not None else self._search(path, token, deadline)
+            listed = known if known is not None else self._search(path, token, waits)
             told = [i for i in listed if i.concatenation_uid in concatenations]
             # A summary that never says which concatenation an instance is of leaves but to ask each.
             perhaps = told or [i for i in listed if i.concatenation_uid is None]
             more = [uid for i in perhaps if (uid := i.sop_uid) and uid not in uids]
-            found += self._one_by_one(path, more, token, deadline)
+            found += self._one_by_one(path, more, token, waits)
         whole = {i.sop_uid for i in found}
         return found + tuple(i for i in known or () if i.sop_uid not in whole)
 
-    def _at_once(self, path: SeriesPath, token: BearerToken | None, deadline: float) -> Instances | None:
+    def _at_once(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances | None:
         """Return what the store says about the whole series, ``None`` where it cannot."""
         try:
-            found = self._get(path.url.child("metadata"), token, deadline)
+            found = self._get(path.url.child("metadata"), token, waits)
         except StoreStatusError as error:
             if error.status not in _NO_SUCH_RESOURCE:
                 raise
@@ -109,13 +110,13 @@ class SeriesMetadata:
         return found
 
     def _one_by_one(
-        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, deadline: float
+        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
     ) -> Instances:
         """Return what the store says about single instances; those that it does not have are left out."""
 
         def ask(uid: str) -> Instances:
             try:
-                return self._get(path.instance(uid).child("metadata"), token, deadline)
+                return self._get(path.instance(uid).child("metadata"), token, waits)
             except StoreStatusError as error:
                 if error.status not in _NO_SUCH_RESOURCE:
                     raise
@@ -124,7 +125,7 @@ class SeriesMetadata:
         io = self._io.at(path.store.origin)
         return tuple(i for found in run_together(io, ask, filter(is_uid, dict.fromkeys(uids))) for i in found)
 
-    def _search(self, path: SeriesPath, token: BearerToken | None, deadline: float) -> Instances:
+    def _search(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
         """Return what a search lists, page by page (PS3.18, 8.3.4.4).
 
         A page may be shorter than asked for, and a store may not know of pages: the end is where nothing new
@@ -135,7 +136,7 @@ class SeriesMetadata:
         while len(found) <= MAX_INSTANCES:
             query = f"limit={_PAGE}&offset={offset}&includefield={_CONCATENATION_UID}"
             try:
-                page = self._get(path.url.child("instances", query=query), token, deadline)
+                page = self._get(path.url.child("instances", query=query), token, waits)
             except StoreStatusError as error:
                 if error.status != 404:
                     raise
@@ -149,9 +150,9 @@ class SeriesMetadata:
             raise _no_such_series(path)
         return tuple(found.values())
 
-    def _get(self, url: StoreUrl, token: BearerToken | None, deadline: float) -> Instances:
+    def _get(self, url: StoreUrl, token: BearerToken | None, waits: Cancellation) -> Instances:
         def make() -> tuple[Instances, int]:
-            patience = Patience(deadline)
+            patience = Patience(waits.deadline, waits.stop)
             found = tuple(_sharing_profiles(self._http.read(url, _JSON, token, patience, _parsed)))
             # A profile that several instances share is there once.
             profiles = {id(i.icc): i.icc.kept_bytes for i in found if i.icc is not None}
@@ -160,7 +161,7 @@ class SeriesMetadata:
             return found, cost if found else _CACHE_BYTES + 1  # what is not there yet is asked for anew
 
         key = (url, fingerprint(token))
-        return waiting(lambda: self._kept.get(key, make, deadline - time.monotonic()))
+        return waiting(lambda: self._kept.get(key, make, waits.deadline - time.monotonic()))
 
 
 def waiting(get: Callable[[], T]) -> T:

@@ -6,6 +6,8 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
+from dicom_io.bounded_connection import Stop
+
 R = TypeVar("R")
 
 
@@ -20,16 +22,23 @@ class Cancellation:
     ----------
     deadline:
         ``time.monotonic()`` seconds.
+
+    Attributes
+    ----------
+    stop:
+        Ends what is being read from stores in the request's name.
     """
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
+        self.stop = Stop()
         self._cancelled: Future[None] = Future()
 
     def cancel(self) -> None:
         """End all waits, now and later; once is enough, and more does no harm."""
         if not self._cancelled.done():
             self._cancelled.set_result(None)
+            self.stop.set()
 
     def result(self, future: Future[R]) -> R:
         """Return a future's result.

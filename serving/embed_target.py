@@ -117,7 +117,7 @@ def find_target(
         raise TargetError("--level is for series; an image has one level.")
     if where.startswith("gs://"):
         uri = parse_gcs_uri(where)
-        data = context.gcs.fetch(uri, bearer, time.monotonic() + _DEADLINE_S)
+        data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
         return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
     try:
         data = Path(where).read_bytes()
@@ -157,7 +157,7 @@ def _series(
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
-    instances = context.dicomweb.instances(path, token, time.monotonic() + _DEADLINE_S)
+    instances = context.dicomweb.instances(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
     levels = _levels(instances, strict=context.strict_dicom)
     if not 0 <= level < len(levels):
         sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))

@@ -111,7 +111,7 @@ def test_metadata_that_are_kept_stay_within_their_cache(io: IoThreads) -> None:
 
         def ask(number: int) -> None:
             path = parse_series_path(f"{server.origin}/studies/1.2/series/3.{number}")
-            assert len(store.instances(path, None, time.monotonic() + 60)) == 1
+            assert len(store.instances(path, None, Cancellation(time.monotonic() + 60))) == 1
 
         ask(1)
         before = process.memory_info().rss
@@ -124,3 +124,26 @@ def test_metadata_that_are_kept_stay_within_their_cache(io: IoThreads) -> None:
         assert len(server.requests) == asked  # kept
         ask(1)
         assert len(server.requests) == asked + 1  # let go of
+
+
+def test_metadata_that_nobody_waits_for_any_more_are_not_read_on(io: IoThreads) -> None:
+    asked = threading.Event()
+
+    def answer(sock: socket.socket, head: bytes) -> None:
+        sock.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nContent-Length: 99\r\n\r\n["
+        )
+        asked.set()
+        if sock.recv(1) == b"":
+            server.gone.set()
+
+    waits, store = Cancellation(time.monotonic() + 60), dicomweb(io)
+    with RawServer(answer) as server:
+        path = parse_series_path(f"{server.origin}/studies/1.2/series/3.4")
+        reading = io.submit(store.instances, path, None, waits)
+        assert asked.wait(10)
+        waits.cancel()
+        with pytest.raises(ServiceError):
+            reading.result(10)
+        assert server.gone.wait(10)
+        assert len(server.requests) == 1
