@@ -313,7 +313,9 @@ def test_ctrl_c_ends_a_run_with_a_sentence(picture: Path, tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"http://127.0.0.1:{silent.getsockname()[1]}"
         arguments = (picture, "--out", tmp_path / "out.parquet", "--all", "--service", where)
-        command = [sys.executable, "-m", "serving", "embed", *map(str, arguments)]
+        # What is started in the background of a shell begins with SIGINT ignored.
+        wanted = ["env", "--default-signal=INT"]
+        command = [*wanted, sys.executable, "-m", "serving", "embed", *map(str, arguments)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             silent.settimeout(60)
             silent.accept()[0].close()  # it is asked again

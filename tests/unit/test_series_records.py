@@ -14,11 +14,12 @@ from dicom_io.icc_profiles import IccTarget, target_profile
 from dicom_io.multipart import Part
 from dicom_io.sop_instance import MAX_ICC_BYTES, SopInstance, parse_instance
 from serving.errors import Code, ServiceError
+from tests.support.tissue import encode, tissue
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 JPEG, LOSSLESS, J2K, HTJ2K = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 70, 90, 201))
 FORM = FrameFormat(8, 8, 3, "RGB", 0)
-RAW, SOI, SOC = bytes(192), b"\xff\xd8\xff\xdb" + bytes(60), b"\xff\x4f\xff\x51" + bytes(60)
+RAW, SOI, SOC = bytes(192), encode(tissue(8, 8), "JPEG"), b"\xff\x4f\xff\x51" + bytes(60)
 OCTETS = "application/octet-stream"
 
 
