@@ -12,23 +12,14 @@ shrinking: a helper that went bad cannot take away what this process has mapped.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
-import json
 import logging
-import mmap
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
+from dicom_io.decode_helper import Helper, HelperEnded, JobMemory, memory_of
 from dicom_io.dicom_file import DicomFile
 from dicom_io.frames import FrameError, FrameFormat, decode_frame, decodes_in_process
 from dicom_io.patches import UInt8Array
@@ -41,7 +32,6 @@ HELPERS = 2
 ImageFile = RasterFile | DicomFile
 """An image whose header has been read."""
 
-_START_S = 60.0
 _WAIT_S = 120.0
 """Longest wait for a helper that is free; a job has far stricter bounds."""
 
@@ -57,21 +47,7 @@ _MEMORY_PER_PIXEL = 32
 """Bytes: JPEG 2000 decodes to 4 bytes a sample, of up to four, and once more into the result."""
 
 _PROFILE_BYTES = 16 << 20
-_COPIED_BELOW = 1 << 20
-"""Smaller results are copied out of their mapping: a process may have some 65,000 mappings only."""
 
-_MAX_PACKET = 1 << 16
-_KEPT = (
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "TZ",
-    "VIRTUAL_ENV",
-)
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +68,8 @@ class DecodePool:
     def __init__(self, helpers: int = HELPERS) -> None:
         self._most = helpers
         self._changed = threading.Condition()
-        self._idle: list[_Helper] = []
-        self._running: set[_Helper] = set()
+        self._idle: list[Helper] = []
+        self._running: set[Helper] = set()
         self._count = 0
         self._waiting: dict[int, float] = {}
         self._tickets = itertools.count()
@@ -168,13 +144,13 @@ class DecodePool:
             "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
             "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
         }
-        with _memory_of(data, room) as memory:
+        with memory_of(data, room) as memory:
             details = {**job, **bounds, "length": len(data), "out": memory.out}
             ended = self._attempt(memory, details)
-            if isinstance(ended, _Ended) and not ended.too_slow:
+            if isinstance(ended, HelperEnded) and not ended.too_slow:
                 # It may have been ended from outside, for want of memory, say: once more in another process.
                 ended = self._attempt(memory, details)
-            if not isinstance(ended, _Ended):
+            if not isinstance(ended, HelperEnded):
                 return ended
             log.warning("bytes that end their decoder", extra={"reason": str(ended)})
             if ended.too_slow:
@@ -182,19 +158,19 @@ class DecodePool:
             raise Undecodable(f"its decoder ends over it ({ended})")
 
     def _attempt(
-        self, memory: _JobMemory, details: Mapping[str, Any]
-    ) -> tuple[UInt8Array, bytes | None] | _Fault | _Ended:
+        self, memory: JobMemory, details: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault | HelperEnded:
         try:
             with self._helper() as helper:
                 answer = helper.ask(details, memory.fd)
-        except _Ended as ended:
+        except HelperEnded as ended:
             return ended
         if "fault" in answer:
             return _Fault(str(answer["fault"]), answer.get("code"))
         return memory.result(answer)
 
     @contextlib.contextmanager
-    def _helper(self) -> Iterator[_Helper]:
+    def _helper(self) -> Iterator[Helper]:
         helper = self._take()
         try:
             yield helper
@@ -210,7 +186,7 @@ class DecodePool:
                     self._count -= 1
                 self._changed.notify()
 
-    def _take(self) -> _Helper:
+    def _take(self) -> Helper:
         ticket, until = next(self._tickets), time.monotonic() + _WAIT_S
         with self._changed:
             self._waiting[ticket] = time.monotonic()
@@ -234,9 +210,9 @@ class DecodePool:
         self._count -= len(self._idle) - len(running)
         self._idle = running
 
-    def _started(self) -> _Helper:
+    def _started(self) -> Helper:
         try:
-            helper = _Helper()
+            helper = Helper()
         except BaseException as error:
             with self._changed:
                 self._count -= 1
@@ -252,132 +228,8 @@ class DecodePool:
         return helper
 
 
-class _Ended(Exception):
-    """A helper ended, or was ended, before it answered."""
-
-    def __init__(self, status: int | None) -> None:
-        named = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
-        super().__init__("no answer" if status is None else named)
-        self.too_slow = status is None or status == -signal.SIGXCPU
-
-
 class _Fault:
     """What a helper says is wrong with the bytes."""
 
     def __init__(self, text: str, code: str | None) -> None:
         self.text, self.code = text, code
-
-
-class _Helper:
-    """One helper process, up and ready.
-
-    Raises
-    ------
-    OSError, _Ended
-        When it cannot be started.
-    """
-
-    def __init__(self) -> None:
-        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dicom_io.decode_child", str(other.fileno())],
-                pass_fds=[other.fileno()],
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders print what they think of hostile bytes
-            )
-        except BaseException:
-            self._socket.close()
-            raise
-        finally:
-            other.close()
-        self.alive = True
-        try:
-            self._answer(_START_S)
-        except BaseException:
-            self.end()
-            raise
-
-    def ask(self, details: Mapping[str, Any], fd: int) -> dict[str, Any]:
-        """Send a job and return its answer.
-
-        Raises
-        ------
-        _Ended
-        """
-        with contextlib.suppress(OSError):  # a helper that is gone says so by its status
-            socket.send_fds(self._socket, [json.dumps(details).encode()], [fd])
-        # The system ends a job by its processor time; by the clock only one that is kept from running at all.
-        return self._answer(20.0 + 10 * details["cpu_s"])
-
-    def _answer(self, seconds: float) -> dict[str, Any]:
-        self._socket.settimeout(seconds)
-        try:
-            packet = self._socket.recv(_MAX_PACKET)
-        except TimeoutError:
-            raise _Ended(None) from None
-        except OSError:
-            packet = b""
-        if not packet:
-            self.alive = False
-            raise _Ended(self._process.wait(_START_S))
-        answer: dict[str, Any] = json.loads(packet)
-        return answer
-
-    def is_running(self) -> bool:
-        """Return whether the process has not ended."""
-        return self._process.poll() is None
-
-    def end(self) -> None:
-        """End the process at once."""
-        self.alive = False
-        self._process.kill()
-        self._process.wait()
-        self._socket.close()
-
-
-class _JobMemory:
-    """A memory file with a job's bytes, and room for what they decode to.
-
-    Attributes
-    ----------
-    out:
-        Where the result begins.
-    """
-
-    def __init__(self, fd: int, out: int) -> None:
-        self.fd, self.out = fd, out
-
-    def result(self, answer: Mapping[str, Any]) -> tuple[UInt8Array, bytes | None]:
-        """Return the pixels, uint8 ``[height, width, channels]``, and the ICC profile."""
-        mapped = np.frombuffer(mmap.mmap(self.fd, 0), np.uint8)
-        shape = tuple(int(length) for length in answer["shape"])
-        end = self.out + int(np.prod(shape))
-        pixels = mapped[self.out : end].reshape(shape)
-        length = answer["profile"]
-        profile = None if length is None else mapped[end : end + int(length)].tobytes()
-        return pixels.copy() if pixels.nbytes < _COPIED_BELOW else pixels, profile
-
-
-@contextlib.contextmanager
-def _memory_of(data: bytes, room: int) -> Iterator[_JobMemory]:
-    out = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
-    fd = os.memfd_create("pathserve-decode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(fd, max(out + room, 1))
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        view, at = memoryview(data), 0
-        while at < len(data):
-            at += os.pwrite(fd, view[at:], at)
-        yield _JobMemory(fd, out)
-    finally:
-        os.close(fd)
-
-
-def _environment() -> dict[str, str]:
-    """Return what a helper needs of the environment: no keys and no tokens."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # Large blocks go back to the system at once; one thread needs one arena.
-    return kept | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
