@@ -12,7 +12,7 @@ from dicom_io.patches import Patch, UInt8Array
 from dicom_io.raster import RasterFile
 from dicom_io.raster_image import RasterImage
 from dicom_io.shared_raster import SharedRaster
-from dicom_io.source import OpenedImage, ReadOptions, ReadSession
+from dicom_io.source import PATCHES_AT_ONCE, OpenedImage, ReadOptions, ReadSession
 
 PLACEHOLDER = "gs:///placeholder.png"
 """What the client gives as ``image_file_uri`` of an image that is in no bucket."""
@@ -81,6 +81,7 @@ class ClientPatches:
     """An image of which only the patches are here, each encoded by itself."""
 
     remote = False
+    patches_at_once = PATCHES_AT_ONCE
     decodes_elsewhere = True
     """Which format each patch has, is seen when it is read."""
 

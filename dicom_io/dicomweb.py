@@ -21,7 +21,7 @@ from dicom_io.resample import Taps, resample, taps
 from dicom_io.resize import resize
 from dicom_io.series_path import SeriesPath
 from dicom_io.sop_instance import IccReference, SopInstance
-from dicom_io.source import Measure, ReadOptions, ReadSession
+from dicom_io.source import PATCHES_AT_ONCE, Measure, ReadOptions, ReadSession
 from serving.errors import Code, ServiceError
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
@@ -30,6 +30,9 @@ DECODED_HERE = NATIVE | {JPEG_BASELINE}
 MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
 
+
+_FRAMES_AT_ONCE = 512
+"""Frames, about, that the patches of one task are put together from."""
 
 MAX_FRAME_USES = 500_000
 """Tiles that the patches of one instance may be put together from: 4,000 patches shrunk 8 times of 256-pixel
@@ -171,6 +174,7 @@ class DicomWebImage:
         measure: Measure,
     ) -> None:
         self._measure = measure
+        self.patches_at_once = PATCHES_AT_ONCE
         self._level = level
         self._to_rgb = to_rgb
         self._fetcher = fetcher
@@ -201,13 +205,16 @@ class DicomWebImage:
     def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
         """Order patches by the tiles they begin in, so that few frames are held at a time."""
         regions = [self._region(patch) for patch in patches]
-        touched = sum(self._level.touched(region) for region in regions)
+        touched_by_each = [self._level.touched(region) for region in regions]
+        touched = sum(touched_by_each)
         if touched > MAX_FRAME_USES:
             raise ServiceError(
                 Code.DICOM_ERROR,
                 f"These patches are put together from {touched} tiles of {self._level.tile_width}x"
                 f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
             )
+        # Tiles may be of a few pixels and come in many bytes each: the fewer patches then wait for theirs.
+        self.patches_at_once = max(1, min(PATCHES_AT_ONCE, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
         across, down = self._level.tile_width, self._level.tile_height
         order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
         self._fetcher.plan([self._frames(regions[i]) for i in order])

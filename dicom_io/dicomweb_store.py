@@ -25,6 +25,9 @@ from dicom_io.urls import UrlError, resolve_reference
 from dicom_io.waiting import Cancellation
 from serving.errors import Code, ServiceError
 
+FRAME_SLACK = 65_536
+"""Bytes that a frame may come in beyond twice its uncompressed size: headers, and a profile of its own."""
+
 _PROFILE_LIFE_S = 3600.0
 _BYTES_PER_ENTRY = 1024
 _NOT_ACCEPTABLE = frozenset({406, 415})
@@ -217,7 +220,7 @@ class _Asked:
             return
         kind, parameters = media_type(response.headers.get("Content-Type", ""))
         # A compressed frame may be larger than a native one, within reason.
-        limit = 2 * self._form.native_bytes + 65_536
+        limit = 2 * self._form.native_bytes + FRAME_SLACK
         if kind == "multipart/related":
             where = f"SOP instance {self._uid}, frame {numbers[0]}"
             yield from _parts(iter_body(response), parameters, limit, where)

@@ -11,7 +11,7 @@ from functools import partial
 from dicom_io.bounded_connection import Stop
 from dicom_io.caches import FrameCache, SharedFrame
 from dicom_io.credentials import BearerToken, fingerprint
-from dicom_io.dicomweb_store import DicomWebStore
+from dicom_io.dicomweb_store import FRAME_SLACK, DicomWebStore
 from dicom_io.frames import FrameError, FrameFormat
 from dicom_io.patches import UInt8Array
 from dicom_io.pyramid import Level
@@ -69,8 +69,9 @@ class FrameFetcher:
 
     @property
     def bytes_ahead(self) -> int:
-        """Bytes of decoded frames that are held at once, at most."""
-        return self._form.decoded_bytes * min(self._level.frames, _GETS_AHEAD * self._per_get)
+        """Bytes of frames that are held at once: decoded, and what small ones may come in before that."""
+        frames = min(self._level.frames, _GETS_AHEAD * self._per_get)
+        return (self._form.decoded_bytes + FRAME_SLACK) * frames
 
     @property
     def _per_get(self) -> int:

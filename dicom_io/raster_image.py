@@ -8,7 +8,7 @@ from dicom_io.colour import ToRgb
 from dicom_io.patches import Patch, UInt8Array, crop
 from dicom_io.resize import resize
 from dicom_io.shared_raster import SharedRaster
-from dicom_io.source import ReadOptions, ReadSession
+from dicom_io.source import PATCHES_AT_ONCE, ReadOptions, ReadSession
 from serving.errors import Code, ServiceError
 
 MAX_RESIZED_SIDE = 10_000
@@ -29,6 +29,7 @@ class RasterImage:
     """
 
     remote = False
+    patches_at_once = PATCHES_AT_ONCE
 
     def __init__(
         self,

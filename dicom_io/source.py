@@ -18,6 +18,9 @@ from dicom_io.patches import Patch, UInt8Array
 from dicom_io.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
 
+PATCHES_AT_ONCE = 8
+"""Patches that one task reads, where nothing speaks for fewer."""
+
 Measure = Callable[[str], AbstractContextManager[None]]
 
 
@@ -104,6 +107,8 @@ class OpenedImage(Protocol):
         Size in pixels of the frame that patches are given in (after any resize).
     memory_bytes:
         What reading it holds at its peak; the caller keeps the sum within a budget.
+    patches_at_once:
+        Patches that one task reads; known after ``plan``.
     remote:
         Whether ``fetch`` waits for a store.
     decodes_elsewhere:
@@ -116,6 +121,8 @@ class OpenedImage(Protocol):
     def height(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
+    @property
+    def patches_at_once(self) -> int: ...
     @property
     def remote(self) -> bool: ...
     @property

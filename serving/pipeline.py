@@ -23,7 +23,7 @@ import numpy as np
 
 from dicom_io.patches import Patch, UInt8Array, require_inside
 from dicom_io.shared_raster import RasterRegistry
-from dicom_io.source import OpenedImage, ReadSession
+from dicom_io.source import PATCHES_AT_ONCE, OpenedImage, ReadSession
 from dicom_io.waiting import Cancelled
 from model.encoder import Vectors
 from model.link import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
@@ -31,9 +31,6 @@ from serving.admission import ByteBudget
 from serving.errors import Code, Fault, ServiceError
 from serving.request import Instance, PredictRequest
 from serving.watched_threads import WatchedThreads
-
-CHUNK = 8
-"""Patches that one task of the pool reads."""
 
 OPENED_AHEAD = 8
 """Images of a request that are being opened at the same time, each perhaps at a store."""
@@ -83,8 +80,8 @@ class _Image:
         self.patches = instance.patches
         self.first = first
         self.image = image
-        order = image.plan(instance.patches)
-        self.chunks = deque(order[i : i + CHUNK] for i in range(0, len(order), CHUNK))
+        order, step = image.plan(instance.patches), image.patches_at_once
+        self.chunks = deque(order[i : i + step] for i in range(0, len(order), step))
         self.loaded: Future[_Pixels | Fault] = Future()
 
     def patches_of(self, chunk: Sequence[int]) -> list[Patch]:
@@ -117,7 +114,7 @@ class Run:
         self._firsts = [0, *itertools.accumulate(self._counts)][:-1]
         self._faults: dict[int, Fault] = {}
         self._held: deque[_Image] = deque()
-        alone = len(self._items) == 1 and request.patch_count <= CHUNK
+        alone = len(self._items) == 1 and request.patch_count <= PATCHES_AT_ONCE
         self._compute: Callable[..., Future[_Pixels | Fault]] = _run_now if alone else pools.computing.submit
         self._wait_for_helpers = pools.waiting.submit
 
