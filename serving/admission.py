@@ -32,7 +32,12 @@ class Turns:
         self._timeout_s = timeout_s
         self._waiting: deque[_Waiter] = deque()
 
-    def ask(self, begin: Callable[[], None], refuse: Callable[[ServiceError], None]) -> None:
+    def ask(
+        self,
+        begin: Callable[[], None],
+        refuse: Callable[[ServiceError], None],
+        has_gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Ask for a turn.
 
         Parameters
@@ -41,7 +46,9 @@ class Turns:
             Called when it has come, at once or later; then ``give_back`` must be called one day.
         refuse:
             Called instead, with SERVICE_UNAVAILABLE_ERROR, when too many run and wait already, or the wait
-            was too long.
+            was too long, or for nobody.
+        has_gone:
+            Says whether nobody waits any more.
         """
         if self._free:
             self._free -= 1
@@ -51,7 +58,7 @@ class Turns:
                 unavailable("The service is busy; try again after the time in Retry-After.", retry_after_s=2)
             )
         else:
-            self._waiting.append(_Waiter(time.monotonic() + self._timeout_s, begin, refuse))
+            self._waiting.append(_Waiter(time.monotonic() + self._timeout_s, begin, refuse, has_gone))
 
     def give_back(self) -> None:
         """End a turn; the next one begins."""
@@ -61,9 +68,11 @@ class Turns:
             self._free += 1
 
     def expire(self, now: float) -> None:
-        """Refuse those who have waited too long (``now``: ``time.monotonic()``)."""
-        while self._waiting and self._waiting[0].until < now:
-            self._waiting.popleft().refuse(
+        """Refuse those who have waited too long (``now``: ``time.monotonic()``), or have gone."""
+        over = [waiter for waiter in self._waiting if waiter.until < now or waiter.has_gone()]
+        for waiter in over:
+            self._waiting.remove(waiter)
+            waiter.refuse(
                 unavailable(
                     "The service stayed busy; try again after the time in Retry-After.", retry_after_s=5
                 )
@@ -75,6 +84,7 @@ class _Waiter:
     until: float
     begin: Callable[[], None]
     refuse: Callable[[ServiceError], None]
+    has_gone: Callable[[], bool]
 
 
 class BodyBudget:

@@ -109,11 +109,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of everything; whoever works for this client is told."""
         if self._received is not None and self.phase is Phase.WORKING:
-            self._received.hang_up.happen()
+            self._received.hang_up.happen()  # its body is counted until nobody works on it any more
+        else:
+            self._front.bodies.release(self)
         self.phase = Phase.CLOSING
         self._transport = self._body = self._out = None
         self._ahead.clear()
-        self._front.bodies.release(self)
         self._front.leave(self)
 
     def pause_writing(self) -> None:
@@ -216,10 +217,10 @@ class Connection(asyncio.Protocol):
 
     def answer(self, answer: Answer) -> None:
         """Send the answer to the request that was handed on."""
-        if self._transport is None:
-            return
         self._front.bodies.release(self)
         self._received = None
+        if self._transport is None:
+            return
         ended = self._half_closed and not self._ahead
         self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
         head = answer.head(keep_alive=self._keeps)
@@ -270,6 +271,7 @@ class Connection(asyncio.Protocol):
         data = bytes(self._ahead)
         self._ahead.clear()
         if self._transport is not None:
+            self._open.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
             self._read(data)
             if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY):
                 self._refuse(incomplete())
@@ -282,7 +284,7 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
             return
-        self._enter(Phase.CLOSING, 0)
+        self._enter(Phase.CLOSING, limits.FAREWELL_S)
         self._transport.close()
 
     def abort(self) -> None:
@@ -305,8 +307,7 @@ class Connection(asyncio.Protocol):
             if self._half_closed and is_reset(self._sock):
                 self.abort()
         elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            if self._out is not None and self._out.is_stuck(now):
-                self.abort()
+            self._look_at_answer(now)
         elif self.phase is Phase.LINGERING:
             if self._pace.is_lost(now) or now > self._until:
                 self.abort()
@@ -323,6 +324,14 @@ class Connection(asyncio.Protocol):
                 self._refuse(unavailable("The service's memory is in use; try again later.", retry_after_s=5))
         elif self._pace.is_lost(now):
             self._refuse(_too_slow("The request's body came too slowly; send it again."))
+
+    def _look_at_answer(self, now: float) -> None:
+        if self._out is None:
+            return
+        if self._out.is_stuck(now):
+            self.abort()
+        elif self.phase is Phase.CLOSING and now > self._until and not self._out.unread:
+            self._open.abort()  # all has been taken: what TLS still waits for is the client's farewell
 
     def _give_up_waiting(self) -> None:
         if self.phase is Phase.HEAD:

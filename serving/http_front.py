@@ -134,7 +134,11 @@ class HttpFront:
         if received.body is None:
             run(self._controls, _nothing)
         else:
-            self._turns.ask(lambda: run(self._predictions, self._turns.give_back), refuse)
+            self._turns.ask(
+                lambda: run(self._predictions, self._turns.give_back),
+                refuse,
+                lambda: received.hang_up.has_happened,
+            )
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has been closed."""
@@ -158,6 +162,7 @@ class HttpFront:
         done()
         if (error := future.exception()) is not None:
             log.error("unexpected fault", exc_info=error)
+            self.bodies.release(connection)
             connection.abort()
         else:
             connection.answer(future.result())

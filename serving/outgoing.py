@@ -34,7 +34,12 @@ class Outgoing:
     @property
     def held(self) -> int:
         """Bytes that are kept here until the client takes them."""
-        return len(self._pending)
+        return len(self._pending) + self._transport.get_write_buffer_size()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that are kept here or by the kernel: the client has not acknowledged them."""
+        return self.held + waiting_bytes(self._sock, termios.TIOCOUTQ)
 
     def begin(self, head: bytes, body: bytes, now: float) -> None:
         """Begin to send an answer; the rest goes by ``pump``."""
@@ -64,8 +69,7 @@ class Outgoing:
 
     def is_stuck(self, now: float) -> bool:
         """Say whether the client has taken nothing for too long."""
-        unread = len(self._pending) + self._transport.get_write_buffer_size()
-        unread += waiting_bytes(self._sock, termios.TIOCOUTQ)  # what the kernel has, but the client has not
+        unread = self.unread
         if unread < self._least_unread:
             self._least_unread = unread
             self._pace.restart(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from serving.client import Image, PathserveClient
 from serving.settings import SettingsError, load_settings
 from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import ask, code_of
+from tests.support.certificate import self_signed
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service, wait_until
 from tests.support.slides import pyramid
@@ -156,12 +156,7 @@ def test_a_public_stores_redirect_or_bulk_data_do_not_lead_to_other_places(probe
 
 
 def test_tls(model_folders: ModelFolders, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = self_signed(tmp_path)
     environment = {
         "PATHSERVE_MODEL": model_folders["probe"],
         "PATHSERVE_TLS_CERTIFICATE": str(certificate),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -42,11 +43,19 @@ class Front:
         By variable name.
     key:
         Whether predictions want ``KEY``.
+    tls:
+        Makes it speak https.
     """
 
     def __init__(
-        self, work: Work = lambda body, _: bytes(body), *, key: bool = False, **settings: object
+        self,
+        work: Work = lambda body, _: bytes(body),
+        *,
+        key: bool = False,
+        tls: ssl.SSLContext | None = None,
+        **settings: object,
     ) -> None:
+        self._tls = tls
         self._settings = load_settings({"PATHSERVE_WORKERS": 1} | settings)
         self._application = _application(work, key, self._settings.max_request_bytes)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -93,7 +102,7 @@ class Front:
 
     async def _serve(self) -> None:
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        front = HttpFront(self._application, self._settings, None)
+        front = HttpFront(self._application, self._settings, self._tls)
         front.listen(self._listener)
         self._begun.set()
         while not self._ending.is_set():

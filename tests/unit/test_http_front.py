@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from serving import client_limits as rules
 from serving.wsgi_bridge import Received
+from tests.support.certificate import self_signed
 from tests.support.front import KEY, Front, post, read_all
 from tests.support.service import wait_until
 
@@ -317,6 +319,70 @@ def test_who_hangs_up_while_waiting_for_a_turn_does_not_get_it() -> None:
     assert [bytes(body) for body in taken] == [b"x", b"z"]
 
 
+def test_who_hangs_up_while_waiting_for_a_turn_leaves_its_place_to_others() -> None:
+    heard: list[str] = []
+    stop = threading.Event()
+    with Front(gone_or_done(heard, stop), PATHSERVE_THREADS=4) as front, ExitStack() as stack:
+        running = stack.enter_context(front.connect(post(b"x")))
+        wait_until(lambda: heard == ["began"], "work")
+        for _ in range(6):  # there are places for two
+            front.connect(post(b"y")).close()
+            time.sleep(0.1)
+        waiting = stack.enter_context(front.connect(post(b"z")))
+        time.sleep(0.3)
+        stop.set()
+        assert read_all(running).endswith(b"the answer")
+        assert status(read_all(waiting)) == 200
+
+
+def test_bodies_of_clients_that_have_gone_are_counted_while_they_are_held() -> None:
+    stop = threading.Event()
+    began: list[bytes] = []
+
+    def work(body: bytearray, _: Received) -> bytes:
+        began.append(bytes(body[:4]))
+        if body.startswith(b"hold"):
+            stop.wait(20)
+        return b"done"
+
+    held = b"hold" + b" " * 3_000_000
+    with (
+        Front(work, PATHSERVE_MAX_REQUEST_BYTES=4_000_000, PATHSERVE_ADMISSION_TIMEOUT_S=0.5) as front,
+        ExitStack() as stack,
+    ):
+        for number in range(3):
+            front.connect(post(held)).close()
+            wait_until(lambda n=number: len(began) == n + 1, "work")  # type: ignore[misc]
+        oldest = stack.enter_context(front.connect(post(held)[:-1_000_000]))
+        late = stack.enter_context(front.connect(post(held)[:-3_000_000]))
+        threading.Thread(target=_send, args=(late, b" " * 3_000_000), daemon=True).start()
+        assert status(late.recv(4096)) == 503
+        stop.set()
+        oldest.sendall(b" " * 1_000_000)
+        assert status(oldest.recv(4096)) == 200
+        assert status(front.ask(post(held))) == 200
+
+
+def test_answers_that_wait_for_clients_are_counted_whatever_their_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "ANSWER_BYTES", 500_000)
+    answer = b"x" * 250_000
+    with Front(lambda *_: answer) as front, ExitStack() as stack:
+        deaf = []
+        for _ in range(20):
+            sock = stack.enter_context(front.connect(post(b""), receive_buffer=2304))
+            deaf.append(sock)
+            time.sleep(0.05)
+        cut = 0
+        for sock in deaf[:10]:
+            try:
+                cut += len(read_all(sock)) < len(answer)
+            except ConnectionError:
+                cut += 1
+        assert cut >= 5
+
+
 def test_bodies_do_not_hold_more_memory_than_given() -> None:
     """Ten large bodies stop short of their end: the oldest may go on, the last is refused."""
     with (
@@ -382,6 +448,39 @@ def test_a_drain_does_not_wait_for_clients_beyond_its_grace() -> None:
                 read_all(sock)
             sock.close()
         assert time.monotonic() - began < 5
+
+
+@pytest.fixture(scope="module")
+def https(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = self_signed(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def by_tls(sock: socket.socket) -> ssl.SSLSocket:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(sock)
+
+
+def test_a_drain_does_not_wait_for_the_farewell_of_tls_clients(https: ssl.SSLContext) -> None:
+    with ExitStack() as stack:
+        with Front(tls=https, PATHSERVE_GRACE_S=20) as front:
+            idle = [stack.enter_context(by_tls(front.connect())) for _ in range(3)]
+            idle[0].sendall(_NEXT)
+            assert status(idle[0].recv(4096)) == 200
+            began = time.monotonic()
+        assert time.monotonic() - began < 10
+
+
+def test_large_requests_ahead_of_their_time_are_answered_over_tls(https: ssl.SSLContext) -> None:
+    body = b"x" * 3_000_000
+    with Front(lambda body, _: str(len(body)).encode(), tls=https) as front, by_tls(front.connect()) as sock:
+        requests = post(body, "Connection: keep-alive") * 3 + post(body)
+        threading.Thread(target=_send, args=(sock, requests), daemon=True).start()
+        assert read_all(sock).count(b"\r\n\r\n3000000") == 4
 
 
 def test_an_idle_connection_is_kept_as_long_as_set() -> None:
