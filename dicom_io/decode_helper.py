@@ -129,12 +129,18 @@ class JobMemory:
 
     def result(self, answer: Mapping[str, Any]) -> tuple[UInt8Array, bytes | None]:
         """Return the pixels, uint8 ``[height, width, channels]``, and the ICC profile."""
-        mapped = np.frombuffer(mmap.mmap(self.fd, 0), np.uint8)
+        mapping = mmap.mmap(self.fd, 0)
+        mapped = np.frombuffer(mapping, np.uint8)
         shape = tuple(int(length) for length in answer["shape"])
         end = self.out + int(np.prod(shape))
         pixels = mapped[self.out : end].reshape(shape)
         length = answer["profile"]
         profile = None if length is None else mapped[end : end + int(length)].tobytes()
+        # Pixels keep the whole file: what is before and behind them would stay with them, and uncounted.
+        behind = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+        for start, stop in ((0, self.out), (behind, len(mapping))):
+            if start < stop:
+                mapping.madvise(mmap.MADV_REMOVE, start, stop - start)
         return pixels.copy() if pixels.nbytes < _COPIED_BELOW else pixels, profile
 
 

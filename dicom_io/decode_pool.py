@@ -56,6 +56,13 @@ class Undecodable(Exception):
     """A helper ended twice over the same bytes, or they took too long; the text says which."""
 
 
+def _no_helper() -> ServiceError:
+    """Return the fault of the service where no helper is to be had: the bytes are not to blame."""
+    return ServiceError(
+        Code.INTERNAL_ERROR, "The service has no decoder for this image at the moment; try again."
+    )
+
+
 class DecodePool:
     """Decodes images and frames: what is safe here, all else in helpers; safe to use from many threads.
 
@@ -87,7 +94,8 @@ class DecodePool:
         Raises
         ------
         ServiceError
-            IMAGE_ERROR when it is damaged, or its decoder cannot bear it.
+            IMAGE_ERROR when it is damaged, or its decoder cannot bear it; INTERNAL_ERROR when no helper can
+            be had.
         """
         if file.in_process:
             return file.decode()
@@ -108,6 +116,8 @@ class DecodePool:
         Raises
         ------
         FrameError
+        ServiceError
+            INTERNAL_ERROR when no helper can be had.
         """
         if decodes_in_process(data, syntax):
             return decode_frame(data, syntax, form)
@@ -194,7 +204,8 @@ class DecodePool:
                 self._drop_ended()
                 while not self._idle and self._count >= self._most:
                     if not self._changed.wait(until - time.monotonic()):
-                        raise Undecodable("no decoder became free in time")
+                        log.error("no decoding helper became free in time")
+                        raise _no_helper()
             finally:
                 del self._waiting[ticket]
             if self._idle:
@@ -221,7 +232,7 @@ class DecodePool:
             if not isinstance(error, OSError):
                 raise
             log.error("a decoding helper cannot be started", extra={"reason": type(error).__name__})
-            raise Undecodable("the service has no decoder at the moment; try again") from None
+            raise _no_helper() from None
         with self._changed:
             self._bad_starts = 0
             self._running.add(helper)

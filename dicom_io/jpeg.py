@@ -19,9 +19,9 @@ from dicom_io.jpeg_markers import (
 from dicom_io.patches import UInt8Array
 
 _COLOUR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
-_STRAY = re.compile(r"extraneous bytes before marker 0xd[0-7]")
+_STRAY = re.compile(r"extraneous bytes before marker 0xd[0-79]")
 _ODD_HEADER = re.compile(r"unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters")
-_ZEROS_BEFORE_RESTART = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7])")
+_ZEROS_BEFORE_MARKER = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7\xd9])")
 
 
 def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
@@ -94,11 +94,11 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
 def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
     """Return an image without what libjpeg has warned of, where that may be no damage.
 
-    Some scanners fill up with zeros before restart markers. Bytes that libjpeg then misses are an error of
-    the second attempt, so nothing but filling is ever dropped.
+    Some scanners fill up with zeros before restart markers, some writers before the end. Bytes that libjpeg
+    then misses are an error of the second attempt, so nothing but filling is ever dropped.
     """
     if _STRAY.search(warning):
-        return _ZEROS_BEFORE_RESTART.sub(b"", data)
+        return _ZEROS_BEFORE_MARKER.sub(b"", data)
     if _ODD_HEADER.search(warning) and header.is_sequential:
         return with_usual_headers(data, header)
     return None

@@ -145,7 +145,17 @@ def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
 
 def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -> None:
     """Nothing is kept, so nobody needs to know where; where something is, it is said what to set."""
-    nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "-u", "HOME"]
+    nobody = [
+        "unshare",
+        "--user",
+        "--map-user=54321",
+        "--map-group=54321",
+        "env",
+        "-u",
+        "HOME",
+        "-u",
+        "XDG_CACHE_HOME",
+    ]
     if subprocess.run([*nobody, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no user namespaces here")
     status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody)

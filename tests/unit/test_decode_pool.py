@@ -171,8 +171,9 @@ def test_a_helper_that_cannot_be_started_makes_the_pool_unhealthy_until_one_can(
     with monkeypatch.context() as broken:
         broken.setattr("sys.executable", "/nonexistent/python")
         for _ in range(3):
-            with pytest.raises(FrameError, match="try again"):
+            with pytest.raises(ServiceError, match="try again") as caught:
                 pool.frame(data, J2K, form)
+            assert caught.value.code is Code.INTERNAL_ERROR, "the frame is not to blame"
         ill = pool.healthy
         assert not ill
     np.testing.assert_array_equal(pool.frame(data, J2K, form), pixels)

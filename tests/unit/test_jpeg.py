@@ -70,6 +70,13 @@ def test_a_frame_with_a_hole_is_an_error_though_its_end_is_there(name: str) -> N
         decode_frame(holed(coding.encode(TILE)), JPEG, form(coding.photometric, coding.samples))
 
 
+def test_zeros_before_the_end_are_no_damage() -> None:
+    data = encode(TILE, "JPEG", quality=92, subsampling=0)
+    padded = data[:-2] + bytes(6) + data[-2:]
+    whole, filled = (decode_frame(one, JPEG, form("YBR_FULL")) for one in (data, padded))
+    np.testing.assert_array_equal(whole, filled)
+
+
 def test_zeros_that_fill_up_before_restart_markers_are_no_damage() -> None:
     data = encode(TILE, "JPEG", quality=92, subsampling=1, restart_marker_rows=4)
     start = data.index(b"\xff\xda")
