@@ -40,11 +40,14 @@ _BAD_STARTS = 3
 
 _CPU_S = 2
 _CPU_S_PER_MEGAPIXEL = 2
-"""Ten times what the slowest decoder, lossless JPEG 2000, was measured to take."""
+"""Several times what the slowest decoder was measured to take, lossless JPEG 2000; of noise, 2.6 times."""
+
+_LONG_S = 34
+"""Jobs that may take more processor time leave one helper to others: images of more than 16 megapixels."""
 
 _MEMORY = 256 << 20
-_MEMORY_PER_PIXEL = 32
-"""Bytes: JPEG 2000 decodes to 4 bytes a sample, of up to four, and once more into the result."""
+_MEMORY_PER_PIXEL = 64
+"""Bytes: JPEG 2000 keeps coefficients and samples of 4 bytes each, of up to four channels, and a copy."""
 
 _PROFILE_BYTES = 16 << 20
 
@@ -74,6 +77,7 @@ class DecodePool:
 
     def __init__(self, helpers: int = HELPERS) -> None:
         self._most = helpers
+        self._long = threading.Semaphore(max(1, helpers - 1))
         self._changed = threading.Condition()
         self._idle: list[Helper] = []
         self._running: set[Helper] = set()
@@ -154,7 +158,7 @@ class DecodePool:
             "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
             "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
         }
-        with memory_of(data, room) as memory:
+        with self._turn(bounds["cpu_s"]), memory_of(data, room) as memory:
             details = {**job, **bounds, "length": len(data), "out": memory.out}
             ended = self._attempt(memory, details)
             if isinstance(ended, HelperEnded) and not ended.too_slow:
@@ -166,6 +170,20 @@ class DecodePool:
             if ended.too_slow:
                 raise Undecodable("it takes longer to decode than an image of its size should")
             raise Undecodable(f"its decoder ends over it ({ended})")
+
+    @contextlib.contextmanager
+    def _turn(self, cpu_s: int) -> Iterator[None]:
+        """Keep long jobs from holding all helpers, where there are several."""
+        if cpu_s <= _LONG_S:
+            yield
+            return
+        if not self._long.acquire(timeout=_WAIT_S):
+            log.error("no decoding helper became free for a large image in time")
+            raise _no_helper()
+        try:
+            yield
+        finally:
+            self._long.release()
 
     def _attempt(
         self, memory: JobMemory, details: Mapping[str, Any]
@@ -206,6 +224,8 @@ class DecodePool:
                     if not self._changed.wait(until - time.monotonic()):
                         log.error("no decoding helper became free in time")
                         raise _no_helper()
+                if self._closed:
+                    raise _no_helper()
             finally:
                 del self._waiting[ticket]
             if self._idle:
@@ -223,13 +243,13 @@ class DecodePool:
 
     def _started(self) -> Helper:
         try:
-            helper = Helper()
+            helper = _start()
         except BaseException as error:
             with self._changed:
                 self._count -= 1
                 self._bad_starts += 1
                 self._changed.notify()
-            if not isinstance(error, OSError):
+            if not isinstance(error, (OSError, HelperEnded)):
                 raise
             log.error("a decoding helper cannot be started", extra={"reason": type(error).__name__})
             raise _no_helper() from None
@@ -244,3 +264,12 @@ class _Fault:
 
     def __init__(self, text: str, code: str | None) -> None:
         self.text, self.code = text, code
+
+
+def _start() -> Helper:
+    try:
+        return Helper()
+    except HelperEnded as ended:
+        if ended.too_slow:
+            raise
+    return Helper()  # it may have been ended from outside, as a helper at work may

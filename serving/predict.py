@@ -19,8 +19,11 @@ from serving.telemetry import StageTimes
 from serving.watched_threads import WatchedThreads
 
 _FREE_IMAGE_BYTES = 8_000_000
-_WAITING_THREADS = 4
-"""Threads for images that helper processes decode: some wait while others crop and transform colours."""
+_WAITING_THREADS = 8
+"""Threads for images that helper processes decode: some wait while others crop and transform colours.
+
+More than the large images that there is memory for at once, which wait for each other.
+"""
 
 
 def _nobody_hangs_up(_: Callable[[], None]) -> AbstractContextManager[None]:

@@ -163,6 +163,43 @@ def test_frames_behind_an_endless_one_are_decoded(faulty: DecodePool) -> None:
     assert len(failed) == 2
 
 
+def test_large_images_leave_a_helper_to_others(faulty: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_io.decode_pool._CPU_S", 20)
+    monkeypatch.setattr("dicom_io.decode_pool._LONG_S", 21)
+    large = FrameFormat(1000, 1000, 3, "RGB", 0)
+    pool = DecodePool(2)
+    pool.frame(b"fine", J2K, FORM)
+    threads = [
+        threading.Thread(target=pytest.raises, args=(ServiceError, pool.frame, b"endless", J2K, large))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    assert (pool.frame(b"fine", J2K, FORM) == 7).all()
+    assert all(thread.is_alive() for thread in threads)
+    pool.close()  # what it ends is not tried again
+    for thread in threads:
+        thread.join(30)
+    assert helpers() == []
+
+
+def test_a_helper_that_is_killed_as_it_starts_is_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died = tmp_path / "died"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os\nif not os.path.exists({str(died)!r}):\n"
+        f"    open({str(died)!r}, 'w').close()\n    os.kill(os.getpid(), 9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pool = DecodePool(1)
+    data, form, pixels = frame()
+    np.testing.assert_array_equal(pool.frame(data, J2K, form), pixels)
+    assert died.exists()
+    assert pool.healthy
+    pool.close()
+
+
 def test_a_helper_that_cannot_be_started_makes_the_pool_unhealthy_until_one_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
