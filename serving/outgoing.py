@@ -34,12 +34,13 @@ class Outgoing:
     @property
     def held(self) -> int:
         """Bytes that are kept here until the client takes them."""
-        return len(self._pending) + self._transport.get_write_buffer_size()
+        return len(self._pending)
 
     @property
     def unread(self) -> int:
         """Bytes that are kept here or by the kernel: the client has not acknowledged them."""
-        return self.held + waiting_bytes(self._sock, termios.TIOCOUTQ)
+        kept = len(self._pending) + self._transport.get_write_buffer_size()
+        return kept + waiting_bytes(self._sock, termios.TIOCOUTQ)
 
     def begin(self, head: bytes, body: bytes, now: float) -> None:
         """Begin to send an answer; the rest goes by ``pump``."""
