@@ -47,11 +47,14 @@ def hub(model_folders: ModelFolders) -> Iterator[Hub]:
         yield server
 
 
-def check(environment: dict[str, str], inside: Sequence[str] = ()) -> tuple[int, str]:
+def check(
+    environment: dict[str, str], inside: Sequence[str] = (), folder: Path | None = None
+) -> tuple[int, str]:
     """Run ``pathserve check``; return its exit status and all that it printed."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "HF_"))}
     run = subprocess.run(
         [*inside, sys.executable, "-m", "serving", "check"],
+        cwd=folder,
         env=inherited | environment,
         capture_output=True,
         text=True,
@@ -143,17 +146,26 @@ def test_without_network_or_cache_the_start_says_so(tmp_path: Path) -> None:
         assert "Traceback" not in output
 
 
-def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -> None:
+def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders, tmp_path: Path) -> None:
     """Nothing is kept, so nobody needs to know where; where something is, it is said what to set."""
+    tmp_path.chmod(0o777)
     nobody = ["unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "-u", "HOME"]
     if subprocess.run([*nobody, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no user namespaces here")
-    status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody)
+    status, output = check({"PATHSERVE_MODEL": model_folders["probe"]}, nobody, tmp_path)
     assert status == 0, output
+    assert list(tmp_path.iterdir()) == []
     status, output = check({"PATHSERVE_MODEL": MODEL}, nobody)
     assert status == 78
     assert "pathserve: This user has no home folder" in output
     assert "PATHSERVE_CACHE_DIR" in output
+
+
+def test_a_users_settings_of_keras_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
+    status, output = check({"HOME": str(tmp_path), "KERAS_BACKEND": "torch"})
+    assert status == 0, output
 
 
 def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:
