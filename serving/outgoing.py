@@ -34,13 +34,12 @@ class Outgoing:
     @property
     def held(self) -> int:
         """Bytes that are kept here until the client takes them."""
-        return len(self._pending)
+        return len(self._pending) + self._transport.get_write_buffer_size()
 
     @property
     def unread(self) -> int:
         """Bytes that are kept here or by the kernel: the client has not acknowledged them."""
-        kept = len(self._pending) + self._transport.get_write_buffer_size()
-        return kept + waiting_bytes(self._sock, termios.TIOCOUTQ)
+        return self.held + waiting_bytes(self._sock, termios.TIOCOUTQ)
 
     def begin(self, head: bytes, body: bytes, now: float) -> None:
         """Begin to send an answer; the rest goes by ``pump``."""
