@@ -363,6 +363,22 @@ def test_bodies_of_clients_that_have_gone_are_counted_while_they_are_held() -> N
         assert status(front.ask(post(held))) == 200
 
 
+def test_answers_that_nobody_takes_are_bounded_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = b"x" * 12_000_000  # more than the kernel takes for a client that does not read
+    monkeypatch.setattr(rules, "ANSWER_BYTES", 2 * len(answer))
+    with Front(lambda *_: answer) as front, ExitStack() as stack:
+        deaf = [stack.enter_context(front.connect(post(b""), receive_buffer=2304)) for _ in range(6)]
+        wait_until(lambda: sum(is_cut(sock) for sock in deaf) >= 2, "answers to be given up")
+        assert front.ask(post(b"")).endswith(answer), "one that reads gets its own"
+
+
+def is_cut(sock: socket.socket) -> bool:
+    """Say whether a connection has been reset, reading nothing."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0 or (
+        sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 7  # TCP_CLOSE
+    )
+
+
 def test_bodies_do_not_hold_more_memory_than_given() -> None:
     """Ten large bodies stop short of their end: the oldest may go on, the last is refused."""
     with (
