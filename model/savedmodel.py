@@ -8,11 +8,17 @@ an input and one vector output runs, whatever its vector's length.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+# Read when TensorFlow imports Keras. A user's settings of it (another backend, another float) would change
+# models or end the start; and for a user without a home it makes a folder named ~ where it happens to run.
+os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
+
 import tensorflow as tf
 
 from model.batcher import bucket_sizes

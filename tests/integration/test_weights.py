@@ -167,6 +167,13 @@ def test_a_user_without_a_home_runs_a_local_model(model_folders: ModelFolders) -
     assert "PATHSERVE_CACHE_DIR" in output
 
 
+def test_a_users_settings_of_keras_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "jax", "floatx": "float16"}')
+    status, output = check({"HOME": str(tmp_path), "KERAS_BACKEND": "torch"})
+    assert status == 0, output
+
+
 def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_path: Path) -> None:
     gcs.harm = lambda path, body: body[:-1] + b"\0" if "alt=media" in path else body
     status, output = check(
