@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from dicom_io.decode_helper import MAX_PACKET
 from dicom_io.dicom_file import DicomFile, is_dicom_file
 from dicom_io.frames import FrameError, FrameFormat, decode_frame
 from dicom_io.raster import RasterFile
 from serving.errors import ServiceError
-
-MAX_PACKET = 1 << 16
 
 _ENDED_BY_WORKER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that a supervisor may send to all processes at once: requests in flight still need this one."""

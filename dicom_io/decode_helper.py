@@ -22,7 +22,7 @@ _START_S = 60.0
 _COPIED_BELOW = 1 << 20
 """Smaller results are copied out of their mapping: a process may have some 65,000 mappings only."""
 
-_MAX_PACKET = 1 << 16
+MAX_PACKET = 1 << 16
 _KEPT = (
     "LANG",
     "LC_ALL",
@@ -92,7 +92,7 @@ class Helper:
     def _answer(self, seconds: float) -> dict[str, Any]:
         self._socket.settimeout(seconds)
         try:
-            packet = self._socket.recv(_MAX_PACKET)
+            packet = self._socket.recv(MAX_PACKET)
         except TimeoutError:
             raise HelperEnded(None) from None
         except OSError:
