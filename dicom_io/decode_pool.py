@@ -255,8 +255,12 @@ class DecodePool:
             raise _no_helper() from None
         with self._changed:
             self._bad_starts = 0
-            self._running.add(helper)
-        return helper
+            if not self._closed:
+                self._running.add(helper)
+                return helper
+            self._count -= 1
+        helper.end()  # the pool was closed while it started, and could not end it yet
+        raise _no_helper()
 
 
 class _Fault:

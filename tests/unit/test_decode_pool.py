@@ -7,6 +7,7 @@ import signal
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
@@ -180,6 +181,27 @@ def test_large_images_leave_a_helper_to_others(faulty: DecodePool, monkeypatch: 
     pool.close()  # what it ends is not tried again
     for thread in threads:
         thread.join(30)
+    assert helpers() == []
+
+
+def test_a_helper_that_was_starting_while_the_pool_closed_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, go_on = tmp_path / "starting", tmp_path / "go_on"
+    os.mkfifo(starting)
+    os.mkfifo(go_on)
+    # A helper imports this before anything else: it says that it runs, and waits.
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(starting)!r}, 'w')\nopen({str(go_on)!r}).read()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    pool = DecodePool(1)
+    data, form, _ = frame()
+    with ThreadPoolExecutor(1) as threads:
+        decoding = threads.submit(pool.frame, data, J2K, form)
+        starting.read_text()
+        pool.close()
+        go_on.write_text("")
+        with pytest.raises(ServiceError, match="no decoder"):
+            decoding.result(30)
     assert helpers() == []
 
 
