@@ -10,12 +10,13 @@ ARG GPU=0
 ARG OPENVINO=0
 WORKDIR /build
 RUN python3 -m venv /opt/pathserve
-COPY requirements.lock requirements-gpu.lock requirements-openvino.lock pyproject.toml ./
+COPY pyproject.toml ./
+COPY locks locks
 COPY .ci/install-lock .ci/gpu.sed .ci/
 RUN case "$GPU$OPENVINO" in \
-      00) lock=requirements.lock ;; \
-      10) lock=requirements-gpu.lock && sed -i -f .ci/gpu.sed pyproject.toml ;; \
-      01) lock=requirements-openvino.lock ;; \
+      00) lock=locks/runtime.lock ;; \
+      10) lock=locks/gpu.lock && sed -i -f .ci/gpu.sed pyproject.toml ;; \
+      01) lock=locks/openvino.lock ;; \
       *) echo "GPU and OPENVINO are 0 or 1, and not both 1" >&2 && exit 1 ;; \
     esac \
  && .ci/install-lock /opt/pathserve/bin/python "$lock" --no-cache-dir --only-binary=:all:

@@ -12,12 +12,12 @@ INSTALLED := $(VENV)/installed
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): requirements-dev.lock requirements-ez-wsi-6.0.lock .ci/install-lock
+$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	.ci/install-lock $(BIN)/python requirements-dev.lock
-	.ci/install-lock $(BIN)/python requirements-ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
+	.ci/install-lock $(BIN)/python locks/dev.lock
+	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -25,10 +25,10 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
-	$(BIN)/python -m tests.demo
+	$(BIN)/python -m scripts.demo
 
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
-	@$(BIN)/python -m tests.curl_line
+	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
 
 test: $(INSTALLED) orthanc ## Run every test
@@ -52,8 +52,8 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-schemata: $(INSTALLED) ## Write serving/vertex_schemata/ from the code
-	$(BIN)/python -m tests.schemata
+schemata: $(INSTALLED) ## Write serving/api/vertex_schemata/ from the code
+	$(BIN)/python -m scripts.schemata
 
 bench: $(INSTALLED) ## Measure the service beside the bare encoder
 	$(BIN)/python -m tests.benchmarks
@@ -66,10 +66,10 @@ soak: $(INSTALLED) ## Load, faults and drains, ten minutes each
 	$(BIN)/python -m tests.soak
 
 sbom: $(INSTALLED) ## Write sbom.json: what the image holds, with hashes and licences
-	$(BIN)/python -m tests.sbom
+	$(BIN)/python -m scripts.sbom
 
 audit: $(INSTALLED) ## Look up known vulnerabilities of what is locked (needs the network)
-	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
+	$(BIN)/pip-audit --requirement locks/runtime.lock --disable-pip --require-hashes
 
 IMAGE_TOOL ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v podman || command -v buildah)
 image: ## Build the container image (GPU=1 for CUDA, OPENVINO=1 for OpenVINO)
@@ -87,12 +87,12 @@ COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-ha
   --custom-compile-command "make lock"
 lock: ## Renew the lock files from pyproject.toml
 	@test -x $(BIN)/uv || $(MAKE) $(INSTALLED)
-	$(COMPILE) pyproject.toml --extra dev -o requirements-dev.lock
-	$(COMPILE) pyproject.toml -c requirements-dev.lock -o requirements.lock
-	$(COMPILE) pyproject.toml --extra openvino -c requirements-dev.lock -o requirements-openvino.lock
+	$(COMPILE) pyproject.toml --extra dev -o locks/dev.lock
+	$(COMPILE) pyproject.toml -c locks/dev.lock -o locks/runtime.lock
+	$(COMPILE) pyproject.toml --extra openvino -c locks/dev.lock -o locks/openvino.lock
 	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
-	$(COMPILE) build/gpu/pyproject.toml -c requirements-dev.lock -o requirements-gpu.lock
-	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o requirements-ez-wsi-6.0.lock
+	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
+	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,1 +1,5 @@
-"""Images: the sources that patches are read from, their geometry, and their colours."""
+"""Images of pathology, from encoded bytes and DICOM stores to uint8 patches; a library of its own.
+
+Imports nothing of ``serving`` and ``model``: no HTTP status, no field of the API, no setting, no environment
+variable. It says what is wrong with an image; who asked for it knows how to put it right.
+"""

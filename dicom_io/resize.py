@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dicom_io.patches import UInt8Array
+from dicom_io.geometry import UInt8Array
 
 
 def resize(pixels: UInt8Array, width: int, height: int) -> UInt8Array:

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
-from dicom_io.bounded_connection import Stop
+from dicom_io.web.bounded_connection import Stop
 
 R = TypeVar("R")
 

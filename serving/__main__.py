@@ -7,14 +7,14 @@ import io
 import sys
 from pathlib import Path
 
-from model.json_log import log_as_json
-from serving.settings import (
+from serving.config.settings import (
     EXIT_BAD_SETTING,
     EXIT_INTERRUPTED,
     Settings,
     SettingsError,
     load_settings,
 )
+from serving.telemetry.json_log import log_as_json
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(_: argparse.Namespace, settings: Settings) -> int:
-    from serving.launcher import Launcher
+    from serving.processes.launcher import Launcher
 
     log_as_json(settings.log_level, process="launcher")
     try:
@@ -59,7 +59,7 @@ def _serve(_: argparse.Namespace, settings: Settings) -> int:
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> int:
-    from serving.check import check
+    from serving.cli.check import check
 
     return check(settings)
 
@@ -98,7 +98,7 @@ def _share(text: str) -> float:
 
 def _embed(options: argparse.Namespace, settings: Settings) -> int:
     try:
-        from serving.embed import EmbedOptions, embed
+        from serving.cli.embed import EmbedOptions, embed
     except ModuleNotFoundError as error:
         if error.name not in ("pyarrow", "tqdm"):
             raise

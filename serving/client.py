@@ -21,8 +21,8 @@ import numpy.typing as npt
 import requests
 from PIL import Image as PillowImage
 
+from dicom_io.web.sessions import plain_session
 from serving.errors import Fault
-from serving.sessions import plain_session
 
 __all__ = ["Fault", "Image", "PathserveClient", "ServiceFault", "Vectors"]
 

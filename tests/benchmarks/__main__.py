@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from model.loader import BUILTIN
+from model.runtimes.load import BUILTIN
 from tests.benchmarks.bare import BATCH, Bare
 from tests.benchmarks.dicom import bench_dicom
 from tests.benchmarks.load import Scenario, measure, memory_megabytes, scenarios

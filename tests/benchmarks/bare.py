@@ -18,7 +18,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
-from model.loader import load_encoder
+from model.runtimes.load import load_encoder
 from tests.benchmarks.load import Pixels, encoded_images
 from tests.support.tissue import tissue
 

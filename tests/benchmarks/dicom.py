@@ -7,8 +7,8 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from dicom_io.frames import FrameFormat, decode_frame
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.codecs.frame import FrameFormat, decode_frame
+from dicom_io.colour.profiles import IccTarget, target_profile
 from tests.benchmarks.bare import Bare
 from tests.benchmarks.load import cpu_seconds
 from tests.support.service import Service

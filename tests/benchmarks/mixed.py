@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import requests
 
-from model.loader import BUILTIN
+from model.runtimes.load import BUILTIN
 from tests.benchmarks.load import Pixels, body_of, memory_megabytes
 from tests.support.service import Service
 

@@ -11,12 +11,12 @@ import jsonschema
 import numpy as np
 from requests import Response, Session
 
-from serving import api_schema
+from scripts.schemata import plain
+from serving.api import schema as api_schema
 from serving.errors import TABLE
 from tests.fuzz.corpus import image_instance, images, instances
 from tests.fuzz.mutate import mutated_bytes, mutated_json
 from tests.fuzz.structures import repair_of, structured
-from tests.schemata import plain
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.slides import Slide

@@ -24,9 +24,9 @@ def main() -> None:
         print("atheris is not installed; nothing is fuzzed by coverage")
         return
     with atheris.instrument_imports(include=["dicom_io"]):
-        from dicom_io.dicom_file import DicomFile, is_dicom_file
-        from dicom_io.frames import DECODERS, FrameFormat, decodes_in_process, recognised_syntax
-        from dicom_io.raster import RasterFile
+        from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
+        from dicom_io.codecs.frame import DECODERS, FrameFormat, decodes_in_process, recognised_syntax
+        from dicom_io.codecs.raster import RasterFile
 
     form = FrameFormat(64, 64, 3, "RGB", 0)
 

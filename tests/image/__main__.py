@@ -115,7 +115,7 @@ def main() -> int:
         with step("a Debian as base"):
             builder.import_base(debian(folder / "base"))
         with step("the wheels of both, as OpenVINO comes beside all else"):
-            wheels(interpreter() or "", ROOT / "requirements-openvino.lock", folder / "wheels")
+            wheels(interpreter() or "", ROOT / "locks/openvino.lock", folder / "wheels")
         for kind in KINDS:
             with step(f"{kind.name} is built"):
                 image = builder.make_image(kind.name, folder / "wheels", kind.arguments)

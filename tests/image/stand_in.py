@@ -59,7 +59,7 @@ def gpu_packages(folder: Path) -> Path:
             *(str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-cache"),
             *("--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(folder)),
             *("--python-version", "3.12", "--python-platform", "x86_64-manylinux_2_28"),
-            *("--requirement", str(ROOT / "requirements-gpu.lock")),
+            *("--requirement", str(ROOT / "locks/gpu.lock")),
         ],
         check=True,
         cwd=folder.parent,

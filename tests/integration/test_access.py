@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import requests
 
-from dicom_io.public_connection import is_public
+from dicom_io.web.public_connection import is_public
 from serving.client import Image, PathserveClient
-from serving.settings import SettingsError, load_settings
+from serving.config.settings import SettingsError, load_settings
 from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import ask, code_of
 from tests.support.certificate import self_signed

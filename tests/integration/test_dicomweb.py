@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import requests
 
-from dicom_io.colour import IccTransform
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.transforms import IccTransform
 from dicom_io.resize import resize
 from tests.conftest import ModelFolders
 from tests.support.models import TOLERANCE, probe

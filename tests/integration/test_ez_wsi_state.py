@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dicom_io.colour import IccTransform
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.transforms import IccTransform
 from tests.integration.test_dicomweb import ask, assert_pixels, cut, error
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service

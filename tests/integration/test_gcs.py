@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from dicom_io.colour import IccTransform
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.transforms import IccTransform
 from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import ask, assert_pixels, code_of, cut, error, predictions
 from tests.support.gcs import BUCKET, PRIVATE, GcsEmulator

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dicom_io.colour import IccTransform
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.transforms import IccTransform
 from dicom_io.resize import resize
 from tests.conftest import ModelFolders
 from tests.integration.test_dicomweb import cut

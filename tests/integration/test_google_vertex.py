@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
-from serving import api_schema
+from scripts.schemata import FOLDER, SCHEMATA, plain
+from serving.api import schema as api_schema
 from serving.errors import TABLE
-from tests.schemata import FOLDER, SCHEMATA, plain
 from tests.support.models import DIMENSION, TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.tissue import base64_text, encode, instance, tissue

@@ -20,8 +20,8 @@ from tests.support.tissue import encode, instance, tissue
 # Found first on the path of the decoding helpers: decoders that do as an image's description says.
 FAULTY = """
 import os, signal, sys
-if "dicom_io.decode_child" in sys.orig_argv:
-    import dicom_io.raster as child
+if "dicom_io.decoding.child" in sys.orig_argv:
+    import dicom_io.codecs.raster as child
     whole = child.RasterFile.decode
     def decode(self):
         if b"crash" in child.DATA:
@@ -55,7 +55,7 @@ def service(model_folders: ModelFolders, tmp_path_factory: pytest.TempPathFactor
 
 
 def helpers(service: Service) -> list[psutil.Process]:
-    return [p for w in service.workers() for p in w.children() if "dicom_io.decode_child" in p.cmdline()]
+    return [p for w in service.workers() for p in w.children() if "dicom_io.decoding.child" in p.cmdline()]
 
 
 def vector(prediction: dict[str, dict[str, list[dict[str, list[float]]]]]) -> np.ndarray:

@@ -21,8 +21,8 @@ import pytest
 import requests
 
 from serving.client import Image, PathserveClient
-from serving.launcher import Launcher
-from serving.settings import load_settings
+from serving.config.settings import load_settings
+from serving.processes.launcher import Launcher
 from tests.conftest import ModelFolders
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service, wait_until
@@ -448,7 +448,7 @@ def test_the_demo_shows_vectors_and_the_fault_and_leaves_nothing_running() -> No
     root = Path(__file__).parents[2]
     before = {p.pid for p in psutil.process_iter()}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.demo"],
+        [sys.executable, "-m", "scripts.demo"],
         cwd=root,
         capture_output=True,
         text=True,

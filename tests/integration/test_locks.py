@@ -30,8 +30,9 @@ def release(index: Path, name: str, version: str, metadata: Sequence[str] = ()) 
 
 def make_environment(folder: Path, index: Path, lock: str) -> subprocess.CompletedProcess[str]:
     """Run the Makefile's own rule on a lock, with one folder of packages and no index."""
-    (folder / "requirements-dev.lock").write_text(lock)
-    (folder / "requirements-ez-wsi-6.0.lock").write_text(release(index, "client", "1"))
+    (folder / "locks").mkdir()
+    (folder / "locks/dev.lock").write_text(lock)
+    (folder / "locks/ez-wsi-6.0.lock").write_text(release(index, "client", "1"))
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}

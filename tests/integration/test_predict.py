@@ -11,13 +11,13 @@ import pytest
 import requests
 from PIL import Image
 
-from dicom_io.colour import IccTransform
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.transforms import IccTransform
 from dicom_io.resize import resize
 from tests.support.models import DIMENSION, POISON, TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.tissue import UInt8Array, base64_text, encode, instance, tissue
-from tests.unit.test_raster import bomb
+from tests.unit.dicom_io.codecs.test_raster import bomb
 
 
 def patch(pixels: UInt8Array, x: int, y: int) -> UInt8Array:

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dicom_io.icc_profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile
 from tests.integration.test_dicomweb import ask, assert_pixels, code_of, cut, error, predictions
 from tests.support.service import Service
 from tests.support.slides import CODINGS, EXPLICIT, JPEG, Coding, Slide, StoredInstance, pyramid, stained

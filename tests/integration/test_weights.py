@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from model.encoder import ModelError
-from model.weights_gcs import require_space
-from model.weights_hub import progress
+from model.weights.gcs import require_space
+from model.weights.hub import progress
 from tests.conftest import ModelFolders
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.gcs import BUCKET, GcsEmulator
@@ -65,7 +65,7 @@ def fetch(environment: dict[str, str], cache: Path, inside: Sequence[str] = ()) 
     """Fetch the model as a start does, and nothing more; return the exit status and all that is said."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from model.encoder import ModelError; from model.weights import fetch_model\n"
+        "from model.encoder import ModelError; from model.weights.locate import fetch_model\n"
         "try: fetch_model(sys.argv[1], Path(sys.argv[2]))\n"
         "except ModelError as error: sys.exit(str(error))\n"
     )

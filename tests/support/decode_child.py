@@ -7,9 +7,9 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from dicom_io.dicom_file import DicomFile, is_dicom_file
-from dicom_io.frames import FrameError, FrameFormat, decode_frame
-from dicom_io.raster import RasterFile
+from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
+from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
+from dicom_io.codecs.raster import RasterFile
 from serving.errors import ServiceError
 from tests.support.tissue import UInt8Array
 

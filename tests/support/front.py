@@ -14,14 +14,14 @@ from typing import Self
 from flask import Flask, Response, request
 from pydantic import SecretStr
 
-from model.link import Abandoned
-from serving.access import ApiKeys, secured
-from serving.app import HttpApplication, answer_error, refusal
+from model.transport.stream import Abandoned
+from serving.config.settings import load_settings
 from serving.errors import ServiceError
-from serving.gate import Gate
-from serving.http_front import HttpFront
-from serving.settings import load_settings
-from serving.wsgi_bridge import RECEIVED, Received
+from serving.front.access import ApiKeys, secured
+from serving.front.front import HttpFront
+from serving.front.gate import Gate
+from serving.front.wsgi_bridge import RECEIVED, Received
+from serving.http.app import HttpApplication, answer_error, refusal
 
 KEY = "key-of-the-service"
 Work = Callable[[bytearray, Received], bytes]

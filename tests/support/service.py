@@ -135,11 +135,11 @@ class Service:
 
     def encoder(self) -> psutil.Process:
         """The encoder process."""
-        return next(p for p in self._children() if "model.worker" in p.cmdline())
+        return next(p for p in self._children() if "serving.processes.encoder" in p.cmdline())
 
     def gunicorn(self) -> psutil.Process:
         """gunicorn's master process."""
-        return next(p for p in self._children() if "serving.http_server" in p.cmdline())
+        return next(p for p in self._children() if "serving.processes.http" in p.cmdline())
 
     def workers(self) -> list[psutil.Process]:
         """gunicorn's worker processes."""

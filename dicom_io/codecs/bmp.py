@@ -1,0 +1,36 @@
+"""BMP to pixels, by Pillow."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import BmpImagePlugin
+
+from dicom_io.codecs.encoded_image import DamagedImage, EncodedImage, check_size
+from dicom_io.codecs.pillow_pixels import pillow_pixels
+from dicom_io.geometry import UInt8Array
+
+SIGNATURE = b"BM"
+
+
+def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
+    """Read the header of a BMP image. Pillow's reader of it is plain Python.
+
+    Raises
+    ------
+    DamagedImage, ServiceError
+        When it is damaged, or too large.
+    """
+    try:
+        image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+    except Exception as error:  # Pillow raises anything at hostile bytes
+        raise DamagedImage("its header is damaged, or of an unusual kind") from error
+    check_size(*image.size, max_pixels)
+
+    def decode() -> tuple[UInt8Array, bytes | None]:
+        with image:
+            return pillow_pixels(image), None
+
+    # Runs are unfolded by Pillow in plain Python: slow, but elsewhere.
+    in_process = image.info.get("compression") == image.COMPRESSIONS["RAW"]
+    return EncodedImage(*image.size, in_process, decode)

@@ -1,0 +1,117 @@
+"""JPEG to pixels, by libjpeg-turbo with its warnings as errors: a hole in the data is no image."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import simplejpeg
+
+from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, DamagedImage, EncodedImage, check_depth, check_size
+from dicom_io.codecs.jpeg_markers import (
+    JpegColour,
+    JpegHeader,
+    read_jpeg_header,
+    read_jpeg_icc_profile,
+    rewritten,
+    with_usual_headers,
+)
+from dicom_io.geometry import UInt8Array
+
+_COLOUR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
+_STRAY = re.compile(r"extraneous bytes before marker 0xd[0-79]")
+_ODD_HEADER = re.compile(r"unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters")
+_ZEROS_BEFORE_MARKER = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7\xd9])")
+
+
+def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
+    """Read the header of an image file; its own markers decide about its colours, as libjpeg reads them.
+
+    Raises
+    ------
+    DamagedImage, ServiceError
+        When it cannot be decoded, or is too large.
+    """
+    header = read_jpeg_header(data)
+    check_size(header.width, header.height, max_pixels, header.components)
+    check_depth(header.precision)
+    header.require_decodable()
+
+    def decode() -> tuple[UInt8Array, bytes | None]:
+        return decode_jpeg(data, header), read_jpeg_icc_profile(header)
+
+    return EncodedImage(header.width, header.height, header.is_sequential, decode)
+
+
+def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = None) -> UInt8Array:
+    """Decode a JPEG image that has been found decodable.
+
+    Parameters
+    ----------
+    transformed:
+        Whether three components are YCbCr; ``None`` for what the markers say.
+
+    Returns
+    -------
+    uint8 ``[height, width, 1 | 3 | 4]``: gray, RGB, or CMYK with 255 as full ink.
+
+    Raises
+    ------
+    DamagedImage
+        At anything that libjpeg warns of.
+    """
+    space = _COLOUR_SPACES.get(header.components)
+    if space is None:
+        raise DamagedImage(f"it has {header.components} components")
+    as_rgb = transformed is False and header.components == 3
+    # libjpeg warns of a damaged profile, too; the picture is none the worse for it.
+    without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
+    if as_rgb or without_profile:
+        data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
+    try:
+        pixels = _strict(data, space)
+    except ValueError as error:
+        mended = _mended(data, header, str(error))
+        if mended is None:
+            raise DamagedImage(_reason(error)) from error
+        try:
+            pixels = _strict(mended, space)
+        except ValueError as second:
+            raise DamagedImage(_reason(second)) from second
+    return 255 - pixels if space == "CMYK" else pixels  # Adobe's CMYK, the only one in use, is inverted
+
+
+def is_transformed(header: JpegHeader, photometric: str) -> bool:
+    """Say whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
+
+    RGB is never subsampled, so a frame that is has a wrong label.
+    """
+    if header.colour is not JpegColour.UNSAID:
+        return header.colour is JpegColour.YCBCR
+    return header.is_subsampled or photometric != "RGB"
+
+
+def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
+    """Return an image without what libjpeg has warned of, where that may be no damage.
+
+    Some scanners fill up with zeros before restart markers, some writers before the end. Bytes that libjpeg
+    then misses are an error of the second attempt, so nothing but filling is ever dropped.
+    """
+    if _STRAY.search(warning):
+        return _ZEROS_BEFORE_MARKER.sub(b"", data)
+    if _ODD_HEADER.search(warning) and header.is_sequential:
+        return with_usual_headers(data, header)
+    return None
+
+
+def _strict(data: bytes, space: str) -> UInt8Array:
+    return np.asarray(
+        simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False, strict=True), np.uint8
+    )
+
+
+def _reason(error: ValueError) -> str:
+    text = str(error)
+    if "subsampling level" in text:
+        return "its components are sampled in an unusual way; store it with 4:4:4, 4:2:2 or 4:2:0"
+    return f"it is damaged or cut off ({text.rstrip('.')})"

@@ -1,0 +1,258 @@
+"""What a JPEG image says about itself before it is decoded (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, MAX_PROFILE_BYTES, DamagedImage
+
+_SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+_NOT_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
+_BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS, _JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
+_CODINGS = {
+    _LOSSLESS: "lossless",
+    0xC5: "hierarchical",
+    0xC6: "hierarchical",
+    0xC7: "hierarchical",
+    0xC9: "arithmetic-coded",
+    0xCA: "arithmetic-coded",
+    0xCB: "arithmetic-coded lossless",
+    0xCD: "hierarchical",
+    0xCE: "hierarchical",
+    0xCF: "hierarchical",
+    _JPEG_LS: "JPEG-LS",
+}
+_MAX_SEGMENTS = 10_000
+_MAX_SCANS = 100
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_ICC = b"ICC_PROFILE\0"
+
+
+class JpegColour(StrEnum):
+    """How the components of a JPEG image are coded, where its markers say so."""
+
+    RGB = "RGB"
+    YCBCR = "YCbCr"
+    UNSAID = "unsaid"
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    """What the markers before the first scan say.
+
+    Attributes
+    ----------
+    width, height:
+        Pixels.
+    colour:
+        How three components are coded.
+    precision:
+        Bits a sample.
+    process:
+        The frame header's marker, 0xC0 for baseline (T.81, table B.1).
+    sampling:
+        Horizontal and vertical factor of each component.
+    scans:
+        How many scans the components come in; two at least, where a sequential image's first is not of all.
+    icc_parts:
+        Number, total and bytes of each part of an ICC profile, in the order of the file.
+    """
+
+    width: int
+    height: int
+    components: int
+    colour: JpegColour
+    precision: int
+    process: int
+    sampling: tuple[tuple[int, int], ...]
+    scans: int
+    icc_parts: tuple[tuple[int, int, bytes], ...]
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether it is of JPEG's lossless process 14 (not JPEG-LS)."""
+        return self.process == _LOSSLESS
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether it is Huffman-coded and in one scan: decoded in one pass, and row by row."""
+        return self.process in (_BASELINE, _EXTENDED) and self.scans == 1
+
+    @property
+    def is_subsampled(self) -> bool:
+        """Whether the components differ in size."""
+        return len(set(self.sampling)) > 1
+
+    def require_decodable(self) -> None:
+        """Refuse by name what is not decoded here.
+
+        Raises
+        ------
+        DamagedImage
+            For other processes than Huffman-coded baseline, extended and progressive ones of 8 bits, and
+            for more scans than an honest encoder makes.
+        """
+        if coding := _CODINGS.get(self.process):
+            raise DamagedImage(f"{coding} JPEG is not supported; store it as baseline JPEG")
+        if self.precision != 8:
+            raise DamagedImage(f"its samples have {self.precision} bits, not 8")
+        if self.scans > (_MAX_SCANS if self.process == _PROGRESSIVE else self.components):
+            raise DamagedImage(f"it has {self.scans} scans")
+
+
+def read_jpeg_header(data: bytes) -> JpegHeader:
+    """Read a JPEG image's markers up to its first scan, and count its scans.
+
+    An Adobe marker (APP14) says whether the colours were transformed, a JFIF marker that they were;
+    components named R, G and B were not. Without any of these nothing is said.
+
+    Raises
+    ------
+    DamagedImage
+        When the bytes are no JPEG image, or end before the first scan.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise DamagedImage("it is no JPEG image")
+    position, colour, frame = 2, JpegColour.UNSAID, None
+    parts: list[tuple[int, int, bytes]] = []
+    for _ in range(_MAX_SEGMENTS):
+        marker, segment, position = _next_segment(data, position)
+        if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
+            colour = JpegColour.YCBCR if segment[11] else JpegColour.RGB
+        elif marker == _APP0 and segment[:5] == b"JFIF\0" and colour is JpegColour.UNSAID:
+            colour = JpegColour.YCBCR
+        elif marker == _APP2 and segment.startswith(_ICC) and len(segment) >= 14:
+            parts.append((segment[12], segment[13], segment[14:]))
+        elif _is_frame_header(marker):
+            if frame is not None:
+                raise DamagedImage("it has two frame headers")
+            frame = marker, segment
+        elif marker == _SOS:
+            break
+    else:
+        raise DamagedImage("its header never ends")
+    if frame is None:
+        raise DamagedImage("it has no frame header")
+    sequential, whole = frame[0] in (_BASELINE, _EXTENDED), segment[:1] == frame[1][5:6]
+    # Decoders end with a sequential image's first scan where that is of all components.
+    scans = 1 if sequential and whole else max(1 + sequential, _count_scans(data, position))
+    return _header(*frame, colour, scans, tuple(parts))
+
+
+def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
+    """Join the parts of an ICC profile (ICC.1:2010, B.4), whatever their order.
+
+    Returns
+    -------
+    The profile, ``None`` where there is none, ``DAMAGED_PROFILE`` when parts are missing or there twice.
+    """
+    parts = header.icc_parts
+    if not parts:
+        return None
+    totals = {total for _, total, _ in parts}
+    by_number = {number: part for number, _, part in parts}
+    if totals != {len(parts)} or set(by_number) != set(range(1, len(parts) + 1)):
+        return DAMAGED_PROFILE
+    profile = b"".join(by_number[number] for number in sorted(by_number))
+    return profile if len(profile) <= MAX_PROFILE_BYTES else DAMAGED_PROFILE
+
+
+def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
+    """Return a JPEG image with other markers around the same picture.
+
+    Parameters
+    ----------
+    as_rgb:
+        Mark three components as RGB, so that decoders leave them as they are. A JFIF marker would outweigh
+        Adobe's, so it goes.
+    without_profile:
+        Leave an ICC profile out.
+    """
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)  # version 100, flags, transform 0
+    kept, position = [b"\xff\xd8", adobe if as_rgb else b""], 2
+    while True:
+        start = position
+        marker, segment, position = _next_segment(data, position)
+        if marker == _SOS:
+            return b"".join([*kept, data[start:]])
+        about_colour = marker == _APP14 or (marker == _APP0 and segment[:5] == b"JFIF\0")
+        is_profile = marker == _APP2 and segment.startswith(_ICC)
+        if not (as_rgb and about_colour) and not (without_profile and is_profile):
+            kept.append(data[start:position])
+
+
+def with_usual_headers(data: bytes, header: JpegHeader) -> bytes:
+    """Return a sequential JPEG image without the oddities of headers that decoders warn of and ignore.
+
+    These are an unknown revision of JFIF, an unknown transform of Adobe's marker, and the parameters of a
+    scan, which mean something in progressive images only (T.81, B.2.3).
+    """
+    found, position = bytearray(data), 2
+    while True:
+        start = position
+        marker, segment, position = _next_segment(data, position)
+        if marker == _APP0 and segment[:5] == b"JFIF\0" and len(segment) >= 7:
+            found[start + 9] = 1
+        elif marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12 and segment[11]:
+            found[start + 15] = 2 if header.components == 4 else 1
+        elif marker == _SOS:
+            found[position - 3 : position] = b"\x00\x3f\x00"
+            return bytes(found)
+
+
+def _is_frame_header(marker: int) -> bool:
+    return (0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES) or marker == _JPEG_LS
+
+
+def _header(
+    process: int,
+    segment: bytes,
+    colour: JpegColour,
+    scans: int,
+    icc_parts: tuple[tuple[int, int, bytes], ...],
+) -> JpegHeader:
+    try:
+        precision, height, width, components = struct.unpack_from(">BHHB", segment)
+        names = bytes(segment[6 + 3 * i] for i in range(components))
+        factors = [segment[7 + 3 * i] for i in range(components)]
+    except (struct.error, IndexError) as error:
+        raise DamagedImage("its frame header is cut off") from error
+    if names == b"RGB" and colour is JpegColour.UNSAID:
+        colour = JpegColour.RGB
+    sampling = tuple((factor >> 4, factor & 15) for factor in factors)
+    return JpegHeader(width, height, components, colour, precision, process, sampling, scans, icc_parts)
+
+
+def _count_scans(data: bytes, position: int) -> int:
+    """Count the scans from within the first one; further images behind the end do not count."""
+    for scans in range(1, _MAX_SCANS + 2):
+        while True:
+            # Within a scan FF is followed by 00 or a restart's number, else it is a marker.
+            found = _MARKER.search(data, position)
+            if found is None or data[found.start() + 1] == _EOI:
+                return scans
+            try:
+                marker, _, position = _next_segment(data, found.start())
+            except DamagedImage:
+                return scans
+            if marker == _SOS:
+                break
+    return scans
+
+
+def _next_segment(data: bytes, position: int) -> tuple[int, bytes, int]:
+    while data[position : position + 2] == b"\xff\xff":
+        position += 1
+    try:
+        escape, marker, length = struct.unpack_from(">BBH", data, position)
+    except struct.error as error:
+        raise DamagedImage("its header is cut off") from error
+    if escape != 0xFF or marker in (_SOI, _EOI) or length < 2:
+        raise DamagedImage("its header is damaged")
+    end = position + 2 + length
+    if end > len(data):
+        raise DamagedImage("its header is cut off")
+    return marker, data[position + 4 : end], end

@@ -1,0 +1,44 @@
+"""Pixels of an image that Pillow reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from dicom_io.codecs.encoded_image import DamagedImage, check_depth
+from dicom_io.geometry import UInt8Array
+
+# The limit is the caller's (PATHSERVE_MAX_IMAGE_PIXELS), checked before any pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+
+def pillow_pixels(image: Image.Image) -> UInt8Array:
+    """Load an image; alpha is dropped, not blended.
+
+    Returns
+    -------
+    uint8 ``[height, width, 1 | 3 | 4]``: gray, RGB, or CMYK with 255 as full ink.
+
+    Raises
+    ------
+    DamagedImage, ServiceError
+        When it is damaged, or of pixels that do not fit.
+    """
+    try:
+        image.load()
+    except Exception as error:  # Pillow raises anything at hostile bytes
+        raise DamagedImage("it is cut off or damaged") from error
+    mode = image.mode
+    if mode.startswith(("I", "F")):
+        check_depth(16)
+    if mode == "CMYK":
+        return np.asarray(image)
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L"))[:, :, np.newaxis]
+    if mode in ("LA", "La"):
+        return np.asarray(image.convert("LA"))[:, :, :1]
+    if mode in ("RGBA", "RGBa"):
+        return np.asarray(image.convert("RGBA"))[:, :, :3]
+    if mode in ("RGB", "RGBX", "P", "PA", "YCbCr"):
+        return np.asarray(image.convert("RGB"))
+    raise DamagedImage(f"images of mode {mode} are not supported; send 8-bit gray, RGB, palette or CMYK")

@@ -1,0 +1,125 @@
+"""Ordinary images (PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, JPEG XL) to 8-bit pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicom_io.codecs.bmp import SIGNATURE as BMP_SIGNATURE
+from dicom_io.codecs.bmp import open_bmp
+from dicom_io.codecs.encoded_image import DamagedImage, EncodedImage
+from dicom_io.codecs.jp2 import SIGNATURE as JP2_SIGNATURE
+from dicom_io.codecs.jp2 import open_jpeg2000
+from dicom_io.codecs.jpeg import open_jpeg
+from dicom_io.codecs.jpeg2000 import START as JPEG_2000_START
+from dicom_io.codecs.jpeg_xl import open_jxl
+from dicom_io.codecs.jpeg_xl_header import is_jxl
+from dicom_io.codecs.png import SIGNATURE as PNG_SIGNATURE
+from dicom_io.codecs.png import open_png
+from dicom_io.codecs.tiff import SIGNATURES as TIFF_SIGNATURES
+from dicom_io.codecs.tiff import open_tiff
+from dicom_io.codecs.webp import is_webp, open_webp
+from dicom_io.geometry import UInt8Array
+from serving.errors import Code, ServiceError
+
+_NAMES = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000 or JPEG XL"
+
+_Opener = Callable[[bytes, int], EncodedImage]
+
+
+def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(signatures)
+
+
+_FORMATS: tuple[tuple[str, Callable[[bytes], bool], _Opener], ...] = (
+    ("JPEG", _starts(b"\xff\xd8"), open_jpeg),
+    ("PNG", _starts(PNG_SIGNATURE), open_png),
+    ("TIFF", _starts(*TIFF_SIGNATURES), open_tiff),
+    ("WebP", is_webp, open_webp),
+    ("BMP", _starts(BMP_SIGNATURE), open_bmp),
+    ("JPEG 2000", _starts(JP2_SIGNATURE, JPEG_2000_START), open_jpeg2000),
+    ("JPEG XL", is_jxl, open_jxl),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """A decoded image.
+
+    Attributes
+    ----------
+    pixels:
+        uint8 ``[height, width, channels]``; 1 channel is gray, 3 RGB, 4 CMYK (255 is full ink).
+    icc_profile:
+        The profile embedded in the image, for these channels; ``None`` where it has none, no bytes where
+        it has one that is incomplete or damaged.
+    """
+
+    pixels: UInt8Array
+    icc_profile: bytes | None
+
+
+class RasterFile:
+    """An encoded image whose header has been read, in plain Python, and found acceptable.
+
+    Parameters
+    ----------
+    data:
+        The whole encoded image.
+    max_pixels:
+        Images of more pixels are refused, and those that would take as much memory as more pixels.
+
+    Attributes
+    ----------
+    width, height:
+        Pixels, as stored: orientations are not applied.
+    in_process:
+        Whether decoding is safe and bounded enough for a process that serves others, too.
+
+    Raises
+    ------
+    ServiceError
+        IMAGE_ERROR when it is no image of the supported formats, or not of 8 bits a sample;
+        IMAGE_DIMENSION_ERROR when it is too large.
+    """
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        if not data:
+            raise ServiceError(Code.IMAGE_ERROR, f"The image is empty; send a {_NAMES} image.")
+        found = next(((name, open_) for name, starts, open_ in _FORMATS if starts(data)), None)
+        if found is None:
+            raise ServiceError(
+                Code.IMAGE_ERROR,
+                f"The bytes are no readable image; send a complete {_NAMES} image.",
+            )
+        self._format, open_image = found
+        try:
+            self._image = open_image(data, max_pixels)
+        except ServiceError:
+            raise
+        except Exception as error:  # readers raise anything at hostile bytes
+            raise self._unreadable(error) from error
+        self.width, self.height = self._image.width, self._image.height
+        self.in_process = self._image.in_process
+
+    def decode(self) -> Raster:
+        """Decode the pixels; of an animation or a multi-page TIFF the first image.
+
+        Raises
+        ------
+        ServiceError
+            IMAGE_ERROR when the image is cut off or damaged.
+        """
+        try:
+            return Raster(*self._image.decode())
+        except ServiceError:
+            raise
+        except Exception as error:  # so do decoders
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> ServiceError:
+        reason = error if isinstance(error, DamagedImage) else "it is cut off or damaged"
+        return ServiceError(
+            Code.IMAGE_ERROR,
+            f"The {self._format} image cannot be read: {reason}. Send it complete, or as a PNG image.",
+        )

@@ -1,0 +1,173 @@
+"""One decoding helper: its process, and the memory by which bytes get to it and pixels come back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from dicom_io.geometry import UInt8Array
+
+_START_S = 60.0
+_COPIED_BELOW = 1 << 20
+"""Smaller results are copied out of their mapping: a process may have some 65,000 mappings only."""
+
+MAX_PACKET = 1 << 16
+_KEPT = (
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "TZ",
+    "VIRTUAL_ENV",
+)
+
+
+class HelperEnded(Exception):
+    """A helper ended, or was ended, before it answered."""
+
+    def __init__(self, status: int | None) -> None:
+        named = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
+        super().__init__("no answer" if status is None else named)
+        self.too_slow = status is None or status == -signal.SIGXCPU
+
+
+class Helper:
+    """One helper process, up and ready.
+
+    Raises
+    ------
+    OSError, HelperEnded
+        When it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dicom_io.decoding.child", str(other.fileno())],
+                pass_fds=[other.fileno()],
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders print what they think of hostile bytes
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            other.close()
+        self.alive = True
+        try:
+            self._answer(_START_S)
+        except BaseException:
+            self.end()
+            raise
+
+    def ask(self, details: Mapping[str, Any], fd: int) -> dict[str, Any]:
+        """Send a job and return its answer.
+
+        Raises
+        ------
+        HelperEnded
+        """
+        with contextlib.suppress(OSError):  # a helper that is gone says so by its status
+            socket.send_fds(self._socket, [json.dumps(details).encode()], [fd])
+        # The system ends a job by its processor time; by the clock only one that is kept from running at all.
+        return self._answer(20.0 + 10 * details["cpu_s"])
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        self._socket.settimeout(seconds)
+        try:
+            packet = self._socket.recv(MAX_PACKET)
+        except TimeoutError:
+            raise HelperEnded(None) from None
+        except OSError:
+            packet = b""
+        if not packet:
+            self.alive = False
+            raise HelperEnded(self._process.wait(_START_S))
+        answer: dict[str, Any] = json.loads(packet)
+        return answer
+
+    def is_running(self) -> bool:
+        """Return whether the process has not ended."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """End the process at once."""
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
+class JobMemory:
+    """A memory file with a job's bytes, and room for what they decode to.
+
+    Attributes
+    ----------
+    out:
+        Where the result begins.
+    """
+
+    def __init__(self, fd: int, out: int) -> None:
+        self.fd, self.out = fd, out
+
+    def result(self, answer: Mapping[str, Any]) -> tuple[UInt8Array, bytes | None]:
+        """Return the pixels, uint8 ``[height, width, channels]``, and the ICC profile."""
+        mapping = mmap.mmap(self.fd, 0)
+        mapped = np.frombuffer(mapping, np.uint8)
+        shape = tuple(int(length) for length in answer["shape"])
+        end = self.out + int(np.prod(shape))
+        pixels = mapped[self.out : end].reshape(shape)
+        length = answer["profile"]
+        profile = None if length is None else mapped[end : end + int(length)].tobytes()
+        # Pixels keep the whole file: what is before and behind them would stay with them, and uncounted.
+        behind = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+        for start, stop in ((0, self.out), (behind, len(mapping))):
+            if start < stop:
+                mapping.madvise(mmap.MADV_REMOVE, start, stop - start)
+        return pixels.copy() if pixels.nbytes < _COPIED_BELOW else pixels, profile
+
+
+@contextlib.contextmanager
+def memory_of(data: bytes, room: int) -> Iterator[JobMemory]:
+    """Make a memory file for a job, for a ``with`` block; what was mapped of it lives on.
+
+    Parameters
+    ----------
+    room:
+        Bytes for the result.
+    """
+    out = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
+    fd = os.memfd_create("pathserve-decode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, max(out + room, 1))
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+        view, at = memoryview(data), 0
+        while at < len(data):
+            at += os.pwrite(fd, view[at:], at)
+        yield JobMemory(fd, out)
+    finally:
+        os.close(fd)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a helper needs of the environment: no keys and no tokens."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    # Large blocks go back to the system at once; one thread needs one arena.
+    return kept | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}

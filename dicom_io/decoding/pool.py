@@ -1,0 +1,279 @@
+"""Decoding in helper processes, so that hostile bytes cost their own instance and nothing else.
+
+Decoders are native code. Those of JPEG 2000, HTJ2K, JPEG-LS, RLE, JPEG XL, TIFF and WebP have crashed, hung
+and asked for gigabytes when they met bytes made for it, and such a crash ends every request of its process.
+Baseline JPEG and PNG, which most patches come in, are decoded here: their decoders are simple and well
+tried, and the trip to another process would double what they cost.
+
+A helper decodes one thing at a time. Pixels come back through a memory file that is sealed against
+shrinking: a helper that went bad cannot take away what this process has mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dicom_io.codecs.dicom_file import DicomFile
+from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process
+from dicom_io.codecs.raster import Raster, RasterFile
+from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
+from dicom_io.geometry import UInt8Array
+from serving.errors import Code, ServiceError
+
+HELPERS = 2
+"""Helper processes of an HTTP worker at most; each is started when it is first needed."""
+
+ImageFile = RasterFile | DicomFile
+"""An image whose header has been read."""
+
+_WAIT_S = 120.0
+"""Longest wait for a helper that is free; a job has far stricter bounds."""
+
+_STUCK_S = 60.0
+_BAD_STARTS = 3
+
+_CPU_S = 2
+_CPU_S_PER_MEGAPIXEL = 2
+"""Several times what the slowest decoder was measured to take, lossless JPEG 2000; of noise, 2.6 times."""
+
+_LONG_S = 34
+"""Jobs that may take more processor time leave one helper to others: images of more than 16 megapixels."""
+
+_MEMORY = 256 << 20
+_MEMORY_PER_PIXEL = 64
+"""Bytes: JPEG 2000 keeps coefficients and samples of 4 bytes each, of up to four channels, and a copy."""
+
+_PROFILE_BYTES = 16 << 20
+
+
+log = logging.getLogger(__name__)
+
+
+class Undecodable(Exception):
+    """A helper ended twice over the same bytes, or they took too long; the text says which."""
+
+
+def _no_helper() -> ServiceError:
+    """Return the fault of the service where no helper is to be had: the bytes are not to blame."""
+    return ServiceError(
+        Code.INTERNAL_ERROR, "The service has no decoder for this image at the moment; try again."
+    )
+
+
+class DecodePool:
+    """Decodes images and frames: what is safe here, all else in helpers; safe to use from many threads.
+
+    Parameters
+    ----------
+    helpers:
+        Helper processes at most.
+    """
+
+    def __init__(self, helpers: int = HELPERS) -> None:
+        self._most = helpers
+        self._long = threading.Semaphore(max(1, helpers - 1))
+        self._changed = threading.Condition()
+        self._idle: list[Helper] = []
+        self._running: set[Helper] = set()
+        self._count = 0
+        self._waiting: dict[int, float] = {}
+        self._tickets = itertools.count()
+        self._bad_starts = 0
+        self._closed = False
+
+    def image(self, file: ImageFile, data: bytes, max_pixels: int) -> Raster:
+        """Decode an image whose header has been read.
+
+        Parameters
+        ----------
+        data, max_pixels:
+            What ``file`` was made of.
+
+        Raises
+        ------
+        ServiceError
+            IMAGE_ERROR when it is damaged, or its decoder cannot bear it; INTERNAL_ERROR when no helper can
+            be had.
+        """
+        if file.in_process:
+            return file.decode()
+        pixels = file.width * file.height
+        try:
+            answer = self._run(data, 4 * pixels + _PROFILE_BYTES, pixels, {"max_pixels": max_pixels})
+        except Undecodable as error:
+            raise ServiceError(
+                Code.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
+            ) from None
+        if isinstance(answer, _Fault):
+            raise ServiceError(Code(answer.code or Code.IMAGE_ERROR), answer.text)
+        return Raster(*answer)
+
+    def frame(self, data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
+        """Decode a frame as ``decode_frame`` does.
+
+        Raises
+        ------
+        FrameError
+        ServiceError
+            INTERNAL_ERROR when no helper can be had.
+        """
+        if decodes_in_process(data, syntax):
+            return decode_frame(data, syntax, form)
+        parts = [form.width, form.height, form.samples, form.photometric, form.planar]
+        try:
+            answer = self._run(
+                data, form.decoded_bytes, form.width * form.height, {"frame": parts, "syntax": syntax}
+            )
+        except Undecodable as error:
+            raise FrameError(str(error)) from None
+        if isinstance(answer, _Fault):
+            raise FrameError(answer.text)
+        return answer[0]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether helpers can be started, and nothing has waited for one beyond reason."""
+        with self._changed:
+            oldest = min(self._waiting.values(), default=time.monotonic())
+            return self._bad_starts < _BAD_STARTS and time.monotonic() - oldest < _STUCK_S
+
+    def close(self) -> None:
+        """End the helpers."""
+        with self._changed:
+            self._closed = True
+            helpers, self._idle = [*self._idle, *self._running], []
+        for helper in helpers:
+            helper.end()
+
+    def _run(
+        self, data: bytes, room: int, pixels: int, job: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault:
+        bounds = {
+            "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
+            "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
+        }
+        with self._turn(bounds["cpu_s"]), memory_of(data, room) as memory:
+            details = {**job, **bounds, "length": len(data), "out": memory.out}
+            ended = self._attempt(memory, details)
+            if isinstance(ended, HelperEnded) and not ended.too_slow:
+                # It may have been ended from outside, for want of memory, say: once more in another process.
+                ended = self._attempt(memory, details)
+            if not isinstance(ended, HelperEnded):
+                return ended
+            log.warning("bytes that end their decoder", extra={"reason": str(ended)})
+            if ended.too_slow:
+                raise Undecodable("it takes longer to decode than an image of its size should")
+            raise Undecodable(f"its decoder ends over it ({ended})")
+
+    @contextlib.contextmanager
+    def _turn(self, cpu_s: int) -> Iterator[None]:
+        """Keep long jobs from holding all helpers, where there are several."""
+        if cpu_s <= _LONG_S:
+            yield
+            return
+        if not self._long.acquire(timeout=_WAIT_S):
+            log.error("no decoding helper became free for a large image in time")
+            raise _no_helper()
+        try:
+            yield
+        finally:
+            self._long.release()
+
+    def _attempt(
+        self, memory: JobMemory, details: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault | HelperEnded:
+        try:
+            with self._helper() as helper:
+                answer = helper.ask(details, memory.fd)
+        except HelperEnded as ended:
+            return ended
+        if "fault" in answer:
+            return _Fault(str(answer["fault"]), answer.get("code"))
+        return memory.result(answer)
+
+    @contextlib.contextmanager
+    def _helper(self) -> Iterator[Helper]:
+        helper = self._take()
+        try:
+            yield helper
+        except BaseException:
+            helper.end()
+            raise
+        finally:
+            with self._changed:
+                self._running.discard(helper)
+                if helper.alive and not self._closed:
+                    self._idle.append(helper)
+                else:
+                    self._count -= 1
+                self._changed.notify()
+
+    def _take(self) -> Helper:
+        ticket, until = next(self._tickets), time.monotonic() + _WAIT_S
+        with self._changed:
+            self._waiting[ticket] = time.monotonic()
+            try:
+                self._drop_ended()
+                while not self._idle and self._count >= self._most:
+                    if not self._changed.wait(until - time.monotonic()):
+                        log.error("no decoding helper became free in time")
+                        raise _no_helper()
+                if self._closed:
+                    raise _no_helper()
+            finally:
+                del self._waiting[ticket]
+            if self._idle:
+                helper = self._idle.pop()
+                self._running.add(helper)
+                return helper
+            self._count += 1
+        return self._started()
+
+    def _drop_ended(self) -> None:
+        """Forget idle helpers that were ended from outside: a job sent to one would fail for nothing."""
+        running = [helper for helper in self._idle if helper.is_running()]
+        self._count -= len(self._idle) - len(running)
+        self._idle = running
+
+    def _started(self) -> Helper:
+        try:
+            helper = _start()
+        except BaseException as error:
+            with self._changed:
+                self._count -= 1
+                self._bad_starts += 1
+                self._changed.notify()
+            if not isinstance(error, (OSError, HelperEnded)):
+                raise
+            log.error("a decoding helper cannot be started", extra={"reason": type(error).__name__})
+            raise _no_helper() from None
+        with self._changed:
+            self._bad_starts = 0
+            if not self._closed:
+                self._running.add(helper)
+                return helper
+            self._count -= 1
+        helper.end()  # the pool was closed while it started, and could not end it yet
+        raise _no_helper()
+
+
+class _Fault:
+    """What a helper says is wrong with the bytes."""
+
+    def __init__(self, text: str, code: str | None) -> None:
+        self.text, self.code = text, code
+
+
+def _start() -> Helper:
+    try:
+        return Helper()
+    except HelperEnded as ended:
+        if ended.too_slow:
+            raise
+    return Helper()  # it may have been ended from outside, as a helper at work may

@@ -1,0 +1,225 @@
+"""Fetching the frames of a level that a request needs: each once, in large requests, ahead of their use."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
+
+from dicom_io.cache import FrameCache, SharedFrame
+from dicom_io.codecs.frame import FrameError, FrameFormat
+from dicom_io.geometry import UInt8Array
+from dicom_io.slides.pyramid import Level
+from dicom_io.waiting import Cancellation
+from dicom_io.web.bounded_connection import Stop
+from dicom_io.web.credentials import BearerToken, fingerprint
+from dicom_io.web.dicomweb import FRAME_SLACK, DicomWebStore
+from dicom_io.web.series_path import SeriesPath
+from serving.errors import Code, ServiceError
+
+FRAMES_PER_GET = 64
+"""Most frames asked for in one request to the store."""
+
+_Entry = tuple[int, int, SharedFrame]
+"""A frame of the level from 0, its number in its SOP instance from 1, and where it is awaited."""
+
+_BYTES_PER_GET = 16 << 20
+_GETS_AHEAD = 4
+
+
+class FrameFetcher:
+    """The frames of one level for one instance of a request.
+
+    Parameters
+    ----------
+    io:
+        Runs functions that wait for the store.
+    """
+
+    def __init__(
+        self,
+        store: DicomWebStore,
+        cache: FrameCache[Hashable],
+        io: Executor,
+        path: SeriesPath,
+        token: BearerToken | None,
+        level: Level,
+        form: FrameFormat,
+        waits: Cancellation,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._io = io
+        self._path = path
+        self._token = token
+        self._level = level
+        self._form = form
+        self._waits = waits
+        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntaxes)
+        self._lock = threading.Lock()
+        self._queue: list[int] = []
+        self._next = 0
+        self._uses: Counter[int] = Counter()
+        self._frames: dict[int, SharedFrame] = {}
+        self._mine: set[int] = set()
+        self._asking: list[Future[None]] = []
+        self._stop = Stop()
+
+    @property
+    def bytes_ahead(self) -> int:
+        """Bytes of frames that are held at once: decoded, and what small ones may come in before that."""
+        frames = min(self._level.frames, _GETS_AHEAD * self._per_get)
+        return (self._form.decoded_bytes + FRAME_SLACK) * frames
+
+    @property
+    def _per_get(self) -> int:
+        return max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
+
+    def plan(self, needs: Sequence[Sequence[int]]) -> None:
+        """Hear which frames each patch needs, in reading order, and begin to fetch.
+
+        Parameters
+        ----------
+        needs:
+            For each patch the frames (from 0) that it touches.
+        """
+        self._uses = Counter(frame for frames in needs for frame in frames)
+        self._queue = list(dict.fromkeys(frame for frames in needs for frame in frames))
+        self._fetch_ahead()
+
+    def wait(self, frames: Iterable[int]) -> None:
+        """Wait until frames have been fetched, and keep the next ones coming.
+
+        Raises
+        ------
+        ServiceError
+            What fetching them raised; HTTP_ERROR when the deadline passes.
+        Cancelled
+        """
+        for frame in frames:
+            while frame not in self._frames and self._next < len(self._queue):
+                self._fetch_more()
+            if frame not in self._frames:
+                self._claim([frame])
+            self._wait_for(frame)
+        self._fetch_ahead()
+
+    def pixels(self, frame: int) -> UInt8Array:
+        """Return a decoded frame.
+
+        Raises
+        ------
+        ServiceError
+            DICOM_ERROR when it does not decode.
+        """
+        shared = self._frames[frame]
+        try:
+            return shared.pixels(self._form)
+        except FrameError as error:
+            self._cache.forget(self._key(frame), shared)
+            where = self._level.address(frame)
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                f"A frame cannot be decoded: {error}; SOP instance {where.sop_uid}, frame {where.number}.",
+            ) from error
+
+    def done_with(self, frames: Iterable[int]) -> None:
+        """Let go of frames after the last patch that needs them."""
+        with self._lock:
+            for frame in frames:
+                self._uses[frame] -= 1
+                if self._uses[frame] <= 0:
+                    self._frames.pop(frame, None)
+
+    def close(self) -> None:
+        """Stop fetching: also what is on its way, for others who share it ask in their own name."""
+        self._stop.set()
+        for asked in self._asking:
+            asked.cancel()
+        self._frames.clear()
+
+    def _key(self, frame: int) -> Hashable:
+        """Return what names a frame of the level (from 0) in the cache.
+
+        Metadata may be what a caller says, so a frame is shared only by those who read it in the same way.
+        """
+        return (*self._shared_by, self._level.address(frame))
+
+    def _wait_for(self, frame: int) -> None:
+        while True:
+            shared = self._frames[frame]
+            try:
+                self._waits.result(shared.fetched)
+                return
+            except TimeoutError as error:
+                raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
+            except (CancelledError, ServiceError):
+                self._cache.forget(self._key(frame), shared)
+                if frame in self._mine:
+                    raise
+                # Another request's failure is not ours: ask in our own name, for all that failed with it.
+                self._claim([frame, *self._failed_elsewhere(frame)])
+
+    def _failed_elsewhere(self, but: int) -> list[int]:
+        failed = [
+            (frame, shared)
+            for frame, shared in list(self._frames.items())
+            if frame != but and frame not in self._mine and shared.failed
+        ]
+        for frame, shared in failed:
+            self._cache.forget(self._key(frame), shared)
+        return [frame for frame, _ in failed]
+
+    def _fetch_ahead(self) -> None:
+        """Keep a few requests' worth of frames on their way."""
+        while self._next < len(self._queue):
+            waiting = sum(not f.fetched.done() for f in list(self._frames.values()))
+            if waiting > (_GETS_AHEAD - 1) * self._per_get or len(self._frames) > _GETS_AHEAD * self._per_get:
+                return
+            self._fetch_more()
+
+    def _fetch_more(self) -> None:
+        batch = self._queue[self._next : self._next + self._per_get]
+        self._next += len(batch)
+        self._claim(batch)
+
+    def _claim(self, batch: Sequence[int]) -> None:
+        """Take frames from the cache and ask the store for the others, a request for each SOP instance."""
+        keys = [self._key(frame) for frame in batch]
+        shared, mine = self._cache.claim(keys, self._form.decoded_bytes)
+        with self._lock:
+            self._frames.update(zip(batch, shared, strict=True))
+            self._mine.update(batch[position] for position in mine)
+        by_part: dict[str, list[_Entry]] = {}
+        for position in mine:
+            where = self._level.address(batch[position])
+            entry = (batch[position], where.number, shared[position])
+            by_part.setdefault(where.sop_uid, []).append(entry)
+        self._asking = [asked for asked in self._asking if not asked.done()]
+        for sop_uid, entries in by_part.items():
+            asked = self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked.add_done_callback(partial(self._end, entries))
+            self._asking.append(asked)
+
+    def _get(self, sop_uid: str, entries: list[_Entry]) -> None:
+        """Run in an I/O thread: one request, its frames handed on as they arrive."""
+        if self._stop.is_set():
+            return
+        part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
+        waiting = {number: shared for _, number, shared in entries}
+        for number, encoded in self._store.frames(
+            self._path, part, list(waiting), self._form, self._token, self._waits.deadline, self._stop
+        ):
+            waiting[number].fetched.set_result(encoded)
+
+    def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
+        """Tell who waits for frames that did not come why that is."""
+        failure = None if asked.cancelled() else asked.exception()
+        if isinstance(failure, ServiceError):
+            failure = ServiceError.of(failure.fault)  # without its frames, and what they hold
+        for frame, _, shared in reversed(entries):  # who waits for the first one then sees all of them
+            if not shared.fetched.done():
+                self._cache.forget(self._key(frame), shared)
+                shared.fetched.set_exception(failure or CancelledError())

@@ -1,0 +1,222 @@
+"""The pyramid of a series: levels, concatenations, and which frame holds which pixels. Pure; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dicom_io.slides.instance import SopInstance
+from dicom_io.slides.requirements import MIN_IMAGE_TYPES, SOP_CLASSES, require_valid
+from serving.errors import Code, ServiceError
+
+MAX_FRAMES = 1 << 31
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A rectangle in a level's total pixel matrix; (x, y) is its upper left pixel, from 0."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAddress:
+    """A frame as a store knows it: the SOP instance's UID and the number of the frame in it, from 1."""
+
+    sop_uid: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One image of the pyramid, whole: a single SOP instance, or all parts of a concatenation.
+
+    Attributes
+    ----------
+    parts:
+        The SOP instances, by the offset of their first frame.
+    width, height:
+        Size in pixels: the total pixel matrix, not the grid of tiles, which may reach beyond it.
+    tile_width, tile_height:
+        Size of a frame in pixels.
+    """
+
+    parts: tuple[SopInstance, ...]
+    width: int
+    height: int
+    tile_width: int
+    tile_height: int
+
+    @property
+    def instance(self) -> SopInstance:
+        """The first part; what describes the pixels is the same in all."""
+        return self.parts[0]
+
+    @property
+    def tiles_across(self) -> int:
+        """Tiles in a row of the grid."""
+        return -(-self.width // self.tile_width)
+
+    @property
+    def tiles_down(self) -> int:
+        """Rows of the grid."""
+        return -(-self.height // self.tile_height)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the whole level."""
+        return self.tiles_across * self.tiles_down
+
+    def tiles(self, region: Region) -> Iterator[tuple[int, Region]]:
+        """Yield the index of each frame that a region touches, and the frame's own rectangle.
+
+        Frames are TILED_FULL: row by row from the upper left, from 0 (PS3.3, C.7.6.17.3). Parts of the
+        region outside of the image touch none.
+        """
+        left, right = max(region.x, 0), min(region.x + region.width, self.width)
+        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
+        if left >= right or top >= bottom:
+            return
+        for row in range(top // self.tile_height, -(-bottom // self.tile_height)):
+            for column in range(left // self.tile_width, -(-right // self.tile_width)):
+                x, y = column * self.tile_width, row * self.tile_height
+                yield row * self.tiles_across + column, Region(x, y, self.tile_width, self.tile_height)
+
+    def touched(self, region: Region) -> int:
+        """Return how many frames a region touches."""
+        left, right = max(region.x, 0), min(region.x + region.width, self.width)
+        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
+        if left >= right or top >= bottom:
+            return 0
+        columns = -(-right // self.tile_width) - left // self.tile_width
+        return columns * (-(-bottom // self.tile_height) - top // self.tile_height)
+
+    def address(self, frame: int) -> FrameAddress:
+        """Return where a frame of the level (from 0) is in the store."""
+        part = max((p for p in self.parts if p.frame_offset <= frame), key=lambda p: p.frame_offset)
+        return FrameAddress(str(part.sop_uid), frame - part.frame_offset + 1)
+
+
+def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
+    """Return the images of a series' pyramid: not its labels, overviews and other objects.
+
+    Raises
+    ------
+    ServiceError
+        DICOM_ERROR when the series mixes kinds of images, or holds more than one pyramid.
+    """
+    images = [i for i in instances if i.sop_class in SOP_CLASSES and i.is_level]
+    if len({i.sop_class for i in images}) > 1:
+        raise ServiceError(
+            Code.DICOM_ERROR, "The series mixes SOP classes of microscopy; an image must have its own series."
+        )
+    if any(i.is_whole_slide for i in images):
+        for name, uids in (
+            ("PyramidUID (0008,0019)", {i.pyramid_uid for i in images if i.pyramid_uid}),
+            (
+                "FrameOfReferenceUID (0020,0052)",
+                {i.frame_of_reference_uid for i in images if i.frame_of_reference_uid},
+            ),
+        ):
+            if len(uids) > 1:
+                raise ServiceError(
+                    Code.DICOM_ERROR, f"The series holds more than one pyramid: its {name} differs."
+                )
+    return images
+
+
+def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, strict: bool) -> Level:
+    """Return the level that a request names, checked.
+
+    Parameters
+    ----------
+    instances:
+        The whole series.
+    wanted:
+        SOP instance UIDs; naming one part of a concatenation names the level.
+    strict:
+        See ``require_valid``.
+
+    Raises
+    ------
+    ServiceError
+        LEVEL_NOT_FOUND_ERROR, INSTANCES_NOT_CONCATENATED_ERROR, DICOM_TILED_FULL_ERROR or DICOM_ERROR.
+    """
+    by_uid = {i.sop_uid: i for i in instances}
+    for uid in wanted:
+        if uid in by_uid and not _says_what_it_is(by_uid[uid]):
+            require_valid(by_uid[uid], strict=strict)
+    images = pyramid_images(instances)
+    found = {i.sop_uid: i for i in images}
+    for uid in wanted:
+        if uid not in found:
+            raise ServiceError(
+                Code.LEVEL_NOT_FOUND_ERROR,
+                f"SOP instance {uid} is no image of this series' pyramid; name one of a VOLUME level.",
+            )
+    first = found[wanted[0]]
+    if len(set(wanted)) > 1 and (
+        not first.concatenation_uid or len({found[uid].concatenation_uid for uid in wanted}) > 1
+    ):
+        raise ServiceError(
+            Code.INSTANCES_NOT_CONCATENATED_ERROR,
+            "instance_uids names instances that are not parts of one concatenation; name one level.",
+        )
+    parts = [first]
+    if first.concatenation_uid:
+        parts = [i for i in images if i.concatenation_uid == first.concatenation_uid]
+    return _level(sorted(parts, key=lambda i: i.frame_offset), strict=strict)
+
+
+def _says_what_it_is(instance: SopInstance) -> bool:
+    """Say whether an instance is of a known class and, of a whole slide, has an Image Type to judge by."""
+    if not instance.is_whole_slide:
+        return instance.sop_class in SOP_CLASSES
+    return len(instance.image_type) >= MIN_IMAGE_TYPES
+
+
+def _level(parts: list[SopInstance], *, strict: bool) -> Level:
+    for part in parts:
+        require_valid(part, strict=strict)
+    first = parts[0]
+    _require_alike(parts)
+    rows, columns = first.rows or 0, first.columns or 0
+    if first.is_whole_slide:
+        level = Level(tuple(parts), first.total_columns or 0, first.total_rows or 0, columns, rows)
+    else:
+        level = Level(tuple(parts), columns, rows, columns, rows)
+    _require_all_frames(level)
+    return level
+
+
+def _require_alike(parts: list[SopInstance]) -> None:
+    descriptions = {
+        (p.rows, p.columns, p.total_rows, p.total_columns, p.samples, p.photometric, p.planar) for p in parts
+    }
+    if len(descriptions) > 1:
+        raise ServiceError(Code.DICOM_ERROR, "The parts of the concatenation describe different images.")
+    syntaxes = [set(p.transfer_syntaxes) for p in parts if p.transfer_syntaxes]
+    if syntaxes and not set.intersection(*syntaxes):
+        raise ServiceError(Code.DICOM_ERROR, "The level has more than one transfer syntax.")
+
+
+def _require_all_frames(level: Level) -> None:
+    expected = 0
+    for part in level.parts:
+        if part.frame_offset != expected:
+            raise ServiceError(
+                Code.DICOM_ERROR,
+                f"The concatenation misses frames before frame {part.frame_offset + 1}: a part is not in the "
+                "store, or ConcatenationFrameOffsetNumber (0020,9228) is wrong.",
+            )
+        expected += part.frames
+    if expected != level.frames or level.frames > MAX_FRAMES:
+        raise ServiceError(
+            Code.DICOM_ERROR,
+            f"The level has {expected} frames, but {level.width}x{level.height} pixels in tiles of "
+            f"{level.tile_width}x{level.tile_height} take {level.frames}; "
+            f"SOP instance {level.instance.sop_uid}.",
+        )

@@ -1,0 +1,67 @@
+"""Which parts of a slide hold tissue: a plain rule over the colours of an overview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.geometry import Patch, UInt8Array
+
+MIN_SATURATION = 20
+"""Least saturation (HSV, of 255) of stained tissue."""
+
+MAX_LIGHTNESS = 200
+"""Most lightness (of 255) of unstained things that still count: pigment, gray images."""
+
+MIN_LIGHTNESS = 10
+"""Darker is outside of the scanned area, or a marker."""
+
+
+def tissue_mask(pixels: UInt8Array) -> npt.NDArray[np.bool_]:
+    """Say for each pixel whether it shows tissue: stained, or darker than glass, but not black.
+
+    Parameters
+    ----------
+    pixels:
+        uint8 RGB ``[height, width, 3]``.
+
+    Returns
+    -------
+    bool ``[height, width]``
+    """
+    saturation = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)[:, :, 1]
+    lightness = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    mask: npt.NDArray[np.bool_] = (saturation >= MIN_SATURATION) | (lightness <= MAX_LIGHTNESS)
+    return mask & (lightness >= MIN_LIGHTNESS)
+
+
+@dataclass(frozen=True, slots=True)
+class TissueMap:
+    """A mask over a whole image, at any scale.
+
+    Attributes
+    ----------
+    mask:
+        bool ``[rows, columns]`` over the whole image.
+    width, height:
+        Size in pixels of the image that patches are given in.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    width: int
+    height: int
+
+    def share(self, patch: Patch) -> float:
+        """Return the share, 0 to 1, of the patch that shows tissue, by at least one pixel of the mask."""
+        rows, columns = self.mask.shape
+        left, right = _span(patch.x_origin, patch.width, self.width, columns)
+        top, bottom = _span(patch.y_origin, patch.height, self.height, rows)
+        return float(self.mask[top:bottom, left:right].mean())
+
+
+def _span(start: int, size: int, whole: int, cells: int) -> tuple[int, int]:
+    first = min(cells - 1, max(0, start * cells // whole))
+    return first, min(cells, max(first + 1, -(-(start + size) * cells // whole)))

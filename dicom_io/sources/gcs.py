@@ -1,0 +1,49 @@
+"""Images in Google Cloud Storage as a source of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from dicom_io.reading import ReadOptions, ReadSession
+from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.web.credentials import BearerToken, fingerprint
+from dicom_io.web.gcs import GcsUri
+
+
+@dataclass(frozen=True, slots=True)
+class GcsSource:
+    """``image_file_uri`` with ``bearer_token``: an encoded image, or a DICOM file of a single image."""
+
+    uri: GcsUri
+    token: BearerToken | None = field(repr=False)
+
+    @property
+    def remote(self) -> bool:
+        """Opening it downloads the object."""
+        return True
+
+    @property
+    def origin(self) -> Hashable:
+        """Cloud Storage as a whole."""
+        return "gs"
+
+    @property
+    def shared_key(self) -> Hashable:
+        """Instances that name the same object with the same token share it."""
+        return self.uri, fingerprint(self.token)
+
+    def open(self, options: ReadOptions, session: ReadSession) -> RasterImage:
+        """Download the object, unless another instance has, and read its header."""
+        context, key = session.context, self.shared_key
+        context.gcs.check(self.uri)
+        shared = session.rasters.get(
+            key,
+            lambda: SharedRaster(
+                lambda: context.gcs.fetch(self.uri, self.token, session.waits),
+                context.decoders,
+                context.max_image_pixels,
+            ),
+        )
+        return RasterImage(shared, options, session, lambda: session.rasters.done(key))

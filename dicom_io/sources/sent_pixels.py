@@ -1,0 +1,133 @@
+"""Images whose pixels Google's client library has sent along (``extensions.ez_wsi_state``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dicom_io.codecs.raster import RasterFile
+from dicom_io.colour.profiles import IccTarget
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadOptions, ReadSession
+from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
+from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.web.gcs import GcsUri
+
+PLACEHOLDER = "gs:///placeholder.png"
+"""What the client gives as ``image_file_uri`` of an image that is in no bucket."""
+
+_DECODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ClientImageSource:
+    """``image_file_uri`` with pixels in ``ez_wsi_state``; the object itself is not read.
+
+    Attributes
+    ----------
+    uri:
+        The object that the pixels are said to be of; ``None`` for the placeholder. Its bucket must be an
+        allowed one all the same.
+    """
+
+    state: ImageState
+    uri: GcsUri | None
+
+    @property
+    def remote(self) -> bool:
+        """Its bytes are here."""
+        return False
+
+    @property
+    def origin(self) -> None:
+        """Nobody is waited for."""
+        return
+
+    @property
+    def shared_key(self) -> None:
+        """Each instance has its own bytes."""
+        return
+
+    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        """Hold the state to the request and read the header of a whole image.
+
+        Raises
+        ------
+        ServiceError
+            EZ_WSI_STATE_ERROR when sizes differ, or colours would be transformed twice.
+        """
+        state = self.state
+        if self.uri is not None:
+            session.context.gcs.check(self.uri)
+        if state.normalised_to is not IccTarget.NONE:
+            if state.normalised_to is not options.icc_target:
+                raise bad_state(
+                    f"its pixels are already transformed to {state.normalised_to}, and the request asks for "
+                    f"{options.icc_target}"
+                )
+            options = replace(options, icc_target=IccTarget.NONE)
+        if state.image is None:
+            return ClientPatches(state, options, session)
+        text, context = state.image, session.context
+        shared = SharedRaster(lambda: decode_base64(text), context.decoders, context.max_image_pixels)
+        image = RasterImage(shared, options, session)
+        if state.size not in (None, shared.size(), (image.width, image.height)):
+            raise bad_state(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
+        return image
+
+
+class ClientPatches:
+    """An image of which only the patches are here, each encoded by itself."""
+
+    remote = False
+    patches_at_once = PATCHES_AT_ONCE
+    decodes_elsewhere = True
+    """Which format each patch has, is seen when it is read."""
+
+    def __init__(self, state: ImageState, options: ReadOptions, session: ReadSession) -> None:
+        assert state.size is not None, "a state with patches has a size"
+        if options.image_dimensions not in (None, state.size):
+            raise bad_state(
+                f"its patches are of an image of {state.size[0]}x{state.size[1]} pixels, and "
+                "extensions.image_dimensions says otherwise"
+            )
+        self.width, self.height = state.size
+        self._encoded: Mapping[Patch, str] = state.patches
+        self._target = options.icc_target
+        self._transforms, self._measure = session.context.transforms, session.measure
+        self._decoders = session.context.decoders
+        self.memory_bytes = 4 * _DECODED_AT_ONCE * max(p.width * p.height for p in state.patches)
+
+    def extra_reads(self, patches: int) -> int:
+        """Return 0: each patch is its own image."""
+        return 0
+
+    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
+        """Read patches in their own order."""
+        return range(len(patches))
+
+    def load(self) -> None:
+        """Do nothing: nothing is shared by the patches."""
+
+    def fetch(self, patches: Sequence[Patch]) -> None:
+        """Do nothing: the bytes are here."""
+
+    def read(self, patch: Patch) -> UInt8Array:
+        """Decode one patch, then transform its colours."""
+        with self._measure("decode"):
+            data, pixels = decode_base64(self._encoded[patch]), patch.width * patch.height
+            file = RasterFile(data, pixels)
+            if (file.width, file.height) != (patch.width, patch.height):
+                raise bad_state(
+                    f"one of its patches is an image of {file.width}x{file.height} pixels, not of "
+                    f"{patch.width}x{patch.height}"
+                )
+            raster = self._decoders.image(file, data, pixels)
+        with self._measure("colour"):
+            transform = self._transforms.to_rgb(raster.icc_profile, self._target, raster.pixels.shape[2])
+            return transform(raster.pixels)
+
+    def close(self) -> None:
+        """Let go of the encoded patches."""
+        self._encoded = {}

@@ -1,0 +1,206 @@
+"""What a store says about the SOP instances of a series, in the ways in which stores can say it.
+
+Most answer for the whole series at once (PS3.18, 10.4.1.1.2). Some have no such resource, or answer it with a
+summary of each instance: then the instances that a request names are asked for one by one, and those that
+belong to them are looked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TypeVar
+
+from urllib3.response import BaseHTTPResponse
+
+from dicom_io.cache import SharedCache
+from dicom_io.io_threads import IoThreads, run_together
+from dicom_io.slides.instance import IccReference, SopInstance, parse_instance
+from dicom_io.waiting import Cancellation
+from dicom_io.web.credentials import BearerToken, fingerprint
+from dicom_io.web.dicom_json import MAX_INSTANCES, MAX_METADATA_BYTES, parse_datasets
+from dicom_io.web.http import HttpStore, StoreStatusError, read_limited
+from dicom_io.web.multipart import media_type
+from dicom_io.web.patience import Patience
+from dicom_io.web.series_path import SeriesPath, is_uid
+from dicom_io.web.urls import StoreUrl
+from serving.errors import Code, ServiceError
+
+_JSON = "application/dicom+json"
+_LIFE_S = 60.0
+_CACHE_BYTES = 64 << 20
+_BYTES_PER_ENTRY = 1024
+_PAGE = 200
+_NO_SUCH_RESOURCE = frozenset({400, 404, 405, 406, 501})
+_CONCATENATION_UID = "00209161"
+
+Instances = tuple[SopInstance, ...]
+T = TypeVar("T")
+
+
+class SeriesMetadata:
+    """Reads and keeps metadata, for all requests of a process."""
+
+    def __init__(self, http: HttpStore, io: IoThreads) -> None:
+        self._http = http
+        self._io = io
+        self._kept: SharedCache[tuple[object, ...], Instances] = SharedCache(_CACHE_BYTES, _LIFE_S)
+
+    def series(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
+        """Return all SOP instances of a series.
+
+        Raises
+        ------
+        ServiceError
+            DICOM_PATH_ERROR when the store does not have the series.
+        """
+        known = self._at_once(path, token, waits)
+        if known is None:
+            uids = [uid for item in self._search(path, token, waits) if (uid := item.sop_uid)]
+            return self._one_by_one(path, uids, token, waits)
+        return known
+
+    def named(
+        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
+    ) -> Instances:
+        """Return the SOP instances of a series as far as reading some of them takes.
+
+        Parameters
+        ----------
+        uids:
+            The instances that are read; of a concatenation any part.
+
+        Raises
+        ------
+        ServiceError
+            DICOM_PATH_ERROR when the store does not have the series.
+        """
+        known = self._at_once(path, token, waits)
+        if known is not None:
+            meagre = [i.sop_uid for i in known if i.sop_uid in uids and i.is_meagre]
+            if not meagre:
+                return known
+        found = self._one_by_one(path, uids, token, waits)
+        if not found and known is None:
+            self._search(path, token, waits)  # says whether there is such a series at all
+        concatenations = {i.concatenation_uid for i in found if i.concatenation_uid}
+        if concatenations and len(found) < max(i.concatenation_parts or sys.maxsize for i in found):
+            listed = known if known is not None else self._search(path, token, waits)
+            told = [i for i in listed if i.concatenation_uid in concatenations]
+            # A summary that never says which concatenation an instance is of leaves but to ask each.
+            perhaps = told or [i for i in listed if i.concatenation_uid is None]
+            more = [uid for i in perhaps if (uid := i.sop_uid) and uid not in uids]
+            found += self._one_by_one(path, more, token, waits)
+        whole = {i.sop_uid for i in found}
+        return found + tuple(i for i in known or () if i.sop_uid not in whole)
+
+    def _at_once(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances | None:
+        """Return what the store says about the whole series, ``None`` where it cannot."""
+        try:
+            found = self._get(path.url.child("metadata"), token, waits)
+        except StoreStatusError as error:
+            if error.status not in _NO_SUCH_RESOURCE:
+                raise
+            return None
+        if not found:
+            raise _no_such_series(path)
+        return found
+
+    def _one_by_one(
+        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
+    ) -> Instances:
+        """Return what the store says about single instances; those that it does not have are left out."""
+
+        def ask(uid: str) -> Instances:
+            try:
+                return self._get(path.instance(uid).child("metadata"), token, waits)
+            except StoreStatusError as error:
+                if error.status not in _NO_SUCH_RESOURCE:
+                    raise
+                return ()
+
+        io = self._io.at(path.store.origin)
+        return tuple(i for found in run_together(io, ask, filter(is_uid, dict.fromkeys(uids))) for i in found)
+
+    def _search(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
+        """Return what a search lists, page by page (PS3.18, 8.3.4.4).
+
+        A page may be shorter than asked for, and a store may not know of pages: the end is where nothing new
+        comes.
+        """
+        found: dict[str, SopInstance] = {}
+        offset = 0
+        while len(found) <= MAX_INSTANCES:
+            query = f"limit={_PAGE}&offset={offset}&includefield={_CONCATENATION_UID}"
+            try:
+                page = self._get(path.url.child("instances", query=query), token, waits)
+            except StoreStatusError as error:
+                if error.status != 404:
+                    raise
+                page = ()
+            new = {uid: item for item in page if (uid := item.sop_uid) and uid not in found}
+            if not new:
+                break
+            found |= new
+            offset += len(page)
+        if not found:
+            raise _no_such_series(path)
+        return tuple(found.values())
+
+    def _get(self, url: StoreUrl, token: BearerToken | None, waits: Cancellation) -> Instances:
+        def make() -> tuple[Instances, int]:
+            patience = Patience(waits.deadline, waits.stop)
+            found = tuple(_sharing_profiles(self._http.read(url, _JSON, token, patience, _parsed)))
+            # A profile that several instances share is there once.
+            profiles = {id(i.icc): i.icc.kept_bytes for i in found if i.icc is not None}
+            own = sum(replace(i, icc=None).kept_bytes for i in found)
+            cost = _BYTES_PER_ENTRY + own + sum(profiles.values())
+            return found, cost if found else _CACHE_BYTES + 1  # what is not there yet is asked for anew
+
+        key = (url, fingerprint(token))
+        return waiting(lambda: self._kept.get(key, make, waits.deadline - time.monotonic()))
+
+
+def waiting(get: Callable[[], T]) -> T:
+    """Translate the end of a wait for what another thread is reading.
+
+    Raises
+    ------
+    ServiceError
+        HTTP_ERROR
+    """
+    try:
+        return get()
+    except TimeoutError as error:
+        raise ServiceError(Code.HTTP_ERROR, "The store did not answer in time.") from error
+
+
+def _parsed(response: BaseHTTPResponse) -> list[SopInstance]:
+    if response.status == HTTPStatus.NO_CONTENT:
+        return []
+    kind, _ = media_type(response.headers.get("Content-Type", ""))
+    if kind not in (_JSON, "application/json"):
+        raise ServiceError(Code.HTTP_ERROR, f"The store sent metadata as {kind}, not as {_JSON}.")
+    return [parse_instance(item) for item in parse_datasets(read_limited(response, MAX_METADATA_BYTES))]
+
+
+def _sharing_profiles(instances: Iterable[SopInstance]) -> Iterator[SopInstance]:
+    """Yield instances of which those with the same inline profile hold the same bytes."""
+    profiles: dict[IccReference, IccReference] = {}
+    for instance in instances:
+        reference = instance.icc
+        yield (
+            instance
+            if reference is None
+            else replace(instance, icc=profiles.setdefault(reference, reference))
+        )
+
+
+def _no_such_series(path: SeriesPath) -> ServiceError:
+    return ServiceError(
+        Code.DICOM_PATH_ERROR,
+        f"The store at {path.store.host} has no series {path.series_uid} in study {path.study_uid}.",
+    )

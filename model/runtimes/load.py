@@ -1,0 +1,109 @@
+"""From the name of a model to a warm encoder. TensorFlow is imported here, on demand, and no earlier."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from model.encoder import Encoder, ModelError, reason_of
+from model.weights.cache import cache_folder, nowhere_for_home
+from model.weights.locate import ModelFolder, fetch_model
+
+BUILTIN = "builtin:vit-s16"
+
+log = logging.getLogger(__name__)
+
+
+def load_encoder(
+    spec: str,
+    precision: str,
+    max_batch: int | None = None,
+    cache: Path | None = None,
+    runtime: str = "tensorflow",
+) -> Encoder:
+    """Load a model, try it, and make it ready to run at once.
+
+    Parameters
+    ----------
+    spec:
+        ``builtin:vit-s16``, or where a SavedModel is (see ``fetch_model``).
+    precision:
+        ``float32``, ``bfloat16`` or ``int8``.
+    max_batch:
+        Largest batch in patches; by the device when not given.
+    cache:
+        Folder that keeps downloaded models; by default the user's cache folder, which only a model that is
+        downloaded, or run by OpenVINO, needs.
+    runtime:
+        ``tensorflow``, ``openvino``, or ``auto``: OpenVINO where it is installed, runs the model and gives
+        TensorFlow's vectors, and there is no GPU; else TensorFlow.
+
+    Raises
+    ------
+    ModelError
+        With one sentence that says what is wrong with the model.
+    """
+    if spec.startswith("builtin:") and spec != BUILTIN:
+        raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
+    folder = None if spec == BUILTIN else fetch_model(spec, cache)
+    try:
+        if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
+            try:
+                return _with_openvino(folder, precision, max_batch, cache)
+            except ModelError as error:
+                if runtime == "openvino":
+                    raise
+                log.info("running TensorFlow", extra={"reason": str(error)})
+        return _with_tensorflow(folder, precision, max_batch)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"The model in {spec} does not run: {reason_of(error)}.") from error
+
+
+def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
+    with _hushed(), nowhere_for_home():
+        from model.runtimes import tensorflow as savedmodel
+        from model.runtimes import vit
+    model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
+    return savedmodel.TensorFlowEncoder(model, precision, max_batch)
+
+
+def _with_openvino(
+    folder: ModelFolder | None, precision: str, max_batch: int | None, cache: Path | None
+) -> Encoder:
+    try:
+        from model.runtimes.openvino import OpenVinoEncoder
+    except ModuleNotFoundError as error:
+        raise ModelError("OpenVINO is not installed: pip install 'pathserve[openvino]'.") from error
+    from model.runtimes.reference import reference_of
+
+    return OpenVinoEncoder(reference_of(folder, cache_folder(cache)), precision, max_batch)
+
+
+def _has_gpu() -> bool:
+    """Say whether NVIDIA's driver is loaded."""
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep TensorFlow's chatter at import out of the JSON log; show it if the import fails."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            chatter.seek(0)
+            os.write(stderr, chatter.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,0 +1,132 @@
+"""OpenVINO: the same SavedModel on a CPU, without TensorFlow in the process.
+
+OpenVINO reads the SavedModel itself. Whatever it runs is held to TensorFlow's float32 vectors first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import openvino.preprocess
+
+from model.batching import bucket_sizes
+from model.encoder import EncoderFacts, ModelError, Patches, Vectors, reason_of
+from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
+from model.runtimes.reference import Reference
+from model.runtimes.warming import warm
+
+MAX_BATCH = 16
+"""Default largest batch, in patches: a CPU gains nothing from more."""
+
+_DEVICE = "CPU"
+_VERSION = ov.__version__.partition("-")[0]
+_INT8 = "int8.xml"
+_GROUP = "384"
+"""Numbers of an activation that share a scale in int8: a whole token of ViT-S."""
+
+_CONFIGURATIONS = {
+    "float32": {"INFERENCE_PRECISION_HINT": "f32"},
+    "bfloat16": {"INFERENCE_PRECISION_HINT": "bf16"},
+    "int8": {"INFERENCE_PRECISION_HINT": "bf16", "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP},
+}
+
+log = logging.getLogger(__name__)
+
+
+class OpenVinoEncoder:
+    """Runs a model in OpenVINO: pixels are cast and scaled in the graph.
+
+    Parameters
+    ----------
+    precision:
+        ``float32``, ``bfloat16`` or ``int8`` (weights, and activations as they come). A lower one is kept
+        only if its vectors agree with TensorFlow's float32.
+
+    Raises
+    ------
+    ModelError
+        When OpenVINO cannot read or run the model, or not even its float32 vectors agree.
+    """
+
+    def __init__(self, reference: Reference, precision: str, max_batch: int | None = None) -> None:
+        self._core = ov.Core()
+        self._reference = reference
+        max_batch = max_batch or MAX_BATCH
+        self._sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
+        precision, parity = self._prepare(precision)
+        self.facts = EncoderFacts(
+            model=reference.name,
+            untrained=reference.untrained,
+            dimension=reference.vectors.shape[1],
+            device=_DEVICE,
+            precision=precision,
+            parity=parity,
+            digest=reference.digest,
+            runtime=f"OpenVINO {_VERSION}",
+            max_batch=max_batch,
+        )
+
+    def embed(self, patches: Patches) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
+        return np.array(self._request.infer({0: patches}, share_inputs=True)[0], np.float32)
+
+    def _prepare(self, precision: str) -> tuple[str, str]:
+        refused = ""
+        for candidate in dict.fromkeys((precision, "float32")):
+            self._compile(candidate)
+            warm(self.embed, self._sizes, self._reference.name, self._reference.vectors.shape[1])
+            kept, found = finding(candidate, self._reference.vectors, self.embed(parity_patches()))
+            if kept:
+                return candidate, refused or found
+            refused = found
+            log.warning("%s; OpenVINO", found)
+        raise ModelError(f"OpenVINO's vectors of {self._reference.name} are not TensorFlow's: {refused}.")
+
+    def _compile(self, precision: str) -> None:
+        model = self._int8() if precision == "int8" else _read(self._core, self._reference.folder)
+        steps = openvino.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8)
+        steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
+        configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
+        try:
+            compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
+        except RuntimeError as error:
+            name = self._reference.name
+            raise ModelError(f"The model {name} does not run in OpenVINO: {reason_of(error)}.") from error
+        self._request = compiled.create_infer_request()
+
+    def _int8(self) -> ov.Model:
+        """Return the model with weights of 8 bits, which are made once."""
+        cache, entry = self._reference.cache, f"{self._reference.entry}-int8-openvino-{_VERSION}"
+        folder = cache.find(entry)
+        if folder is None:
+            model = _read(self._core, self._reference.folder)
+            try:
+                folder = cache.put(entry, lambda made: _compress(model, made / _INT8))
+            except OSError as error:
+                raise ModelError(
+                    f"{cache.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
+                ) from error
+        return self._core.read_model(folder / _INT8)
+
+
+def _read(core: ov.Core, folder: Path) -> ov.Model:
+    try:
+        return core.read_model(folder)
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read the SavedModel in {folder}: {reason_of(error)}.") from error
+
+
+def _compress(model: ov.Model, file: Path) -> None:
+    os.environ["NNCF_CI"] = "1"  # else it tells its makers over the network that it is used
+    try:
+        import nncf
+    except ModuleNotFoundError as error:
+        raise ModelError("int8 needs nncf: pip install 'pathserve[openvino]'.") from error
+    nncf.set_log_level(logging.ERROR)
+    compressed = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    ov.save_model(compressed, file)

@@ -1,0 +1,125 @@
+"""The worker's side of the socket: keeps a link to the encoder, through restarts of the encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from model.encoder import EncoderFacts
+from model.transport import wire
+from model.transport.stream import EncoderUnavailable, Link, Stream
+
+STATUS_DEADLINE_S = 1.5
+"""An encoder that has not said anything for this long counts as down."""
+
+_SEND_TIMEOUT_S = 5.0
+_RECONNECT_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class EncoderClient:
+    """Keeps a link to the encoder, through restarts of the encoder.
+
+    Parameters
+    ----------
+    address:
+        Path of the encoder's Unix socket.
+    streams, quota:
+        Requests that run at once, and slots that each may own.
+    max_busy_s:
+        A batch that takes longer means that the encoder is stuck.
+    """
+
+    def __init__(self, address: str, *, streams: int, quota: int, max_busy_s: float = 60.0) -> None:
+        self._address = address
+        self._slots = streams * quota
+        self._quota = quota
+        self._max_busy_s = max_busy_s
+        self._link: Link | None = None
+        self._stopping = threading.Event()
+        self._socket: socket.socket | None = None
+        self._thread = threading.Thread(target=self._keep_linked, name="encoder-link", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._stopping.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    @property
+    def facts(self) -> EncoderFacts | None:
+        """Facts of the encoder that is linked; ``None`` while there is none."""
+        link = self._link
+        return link.facts if link is not None and link.alive else None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a warm encoder is linked and has answered just now."""
+        link = self._link
+        return (
+            link is not None
+            and link.alive
+            and time.monotonic() - link.last_status < STATUS_DEADLINE_S
+            and link.busy_s < self._max_busy_s
+        )
+
+    def open_stream(self, patches: int) -> Stream:
+        """Open a stream for a request of so many patches.
+
+        Raises
+        ------
+        EncoderUnavailable
+        """
+        link = self._link
+        if link is None:
+            raise EncoderUnavailable("the encoder is not ready")
+        return link.open_stream(patches, self._quota)
+
+    def _keep_linked(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._serve_one_link()
+            except (OSError, wire.WireError) as error:
+                log.debug("encoder link ended", extra={"reason": type(error).__name__})
+            self._stopping.wait(_RECONNECT_S)
+
+    def _serve_one_link(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            self._socket = sock
+            sock.connect(self._address)
+            sock.settimeout(_SEND_TIMEOUT_S)
+            link: Link | None = None
+            try:
+                for message in self._messages(sock):
+                    if link is not None:
+                        link.receive(message)
+                    elif isinstance(message, wire.Hello):
+                        link = self._link = Link(sock, message.facts, self._slots)
+                        log.info("encoder linked", extra={"model": message.facts.model})
+            finally:
+                self._link = None
+                if link is not None:
+                    link.fail()
+                    log.warning("encoder link lost")
+
+    def _messages(self, sock: socket.socket) -> Iterator[wire.Message]:
+        """Yield the encoder's messages until the socket is closed."""
+        while not self._stopping.is_set():
+            try:
+                packet = sock.recv(wire.MAX_PACKET)
+            except TimeoutError:
+                continue
+            if not packet:
+                return
+            yield wire.decode(packet)

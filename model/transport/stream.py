@@ -1,0 +1,266 @@
+"""A link from one HTTP worker to one encoder, and the streams of patches on it: one per request.
+
+A slot has exactly one owner at any time: the free pool, the stream that took it, or the encoder.
+A stream may own a fixed number of slots at once and the slab holds enough for all streams, so that
+no request ever waits for another one's slots, and a request of 4,000 patches never holds them all.
+
+Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
+its successor fills.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+
+import numpy as np
+
+from model.encoder import EncoderFacts, Patches, Vectors
+from model.transport import wire
+from model.transport.slab import Slab, SlotPool, create_slab
+
+SLOTS_AT_ONCE = 8
+"""Slots that are added to a stream before they are submitted together."""
+
+
+class EncoderUnavailable(Exception):
+    """The encoder is starting, restarting or gone; what was in flight is lost."""
+
+
+class DeadlineExceeded(Exception):
+    """The encoder did not get to the request's patches in time."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for the request any more."""
+
+
+class Stream:
+    """The patches of one request on their way through the encoder.
+
+    Attributes
+    ----------
+    vectors:
+        float32 ``[patches, dimension]``; row ``i`` is NaN until patch ``i`` is done.
+    failed:
+        Indexes of patches that the encoder could not embed.
+    queue_s, encode_s:
+        Longest wait for a batch and total batch time that this request saw, in seconds.
+    """
+
+    def __init__(self, link: Link, request: int, patches: int, quota: int) -> None:
+        self._link = link
+        self._request = request
+        self._quota = quota
+        self._owned = 0
+        self._ready: dict[int, int] = {}
+        self._sent: dict[int, int] = {}
+        self._closed = False
+        self._abandoned = False
+        self.vectors: Vectors = np.full((patches, link.facts.dimension), np.nan, np.float32)
+        self.failed: set[int] = set()
+        self.queue_s = 0.0
+        self.encode_s = 0.0
+
+    @property
+    def facts(self) -> EncoderFacts:
+        """Facts of the encoder that this stream goes to."""
+        return self._link.facts
+
+    def acquire(self, count: int, deadline: float) -> list[int]:
+        """Wait until the stream's quota has room and take slots: at least one, at most ``count``.
+
+        Parameters
+        ----------
+        deadline:
+            ``time.monotonic()`` seconds.
+
+        Raises
+        ------
+        EncoderUnavailable, DeadlineExceeded, Abandoned
+        """
+        if self._owned >= self._quota:
+            self.flush()
+        with self._link.changed:
+            while True:
+                self._require_wanted()
+                if slots := self._link.pool.take(min(count, self._quota - self._owned)):
+                    self._owned += len(slots)
+                    return slots
+                self._wait(deadline)
+
+    def pixels(self, slot: int) -> Patches:
+        """Return the slot's uint8 ``[224, 224, 3]``, to be written before ``submit``."""
+        pixels: Patches = self._link.slab.pixels[slot]
+        return pixels
+
+    def submit(self, slots: dict[int, int]) -> None:
+        """Hand slots to the encoder.
+
+        Parameters
+        ----------
+        slots:
+            Index of the patch in the request, by slot.
+
+        Raises
+        ------
+        EncoderUnavailable
+        """
+        with self._link.changed:
+            if not self._link.alive:
+                self._release(slots)
+            self._link.require_alive()
+            self._sent.update(slots)
+        self._link.send(wire.Submit(self._request, tuple(slots)))
+
+    def add(self, slots: dict[int, int]) -> None:
+        """Hand slots to the encoder, some at a time; call ``flush`` before waiting for anything else.
+
+        Parameters and errors as for ``submit``.
+        """
+        self._ready |= slots
+        if len(self._ready) >= SLOTS_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Submit what has been added."""
+        if self._ready:
+            ready, self._ready = self._ready, {}
+            self.submit(ready)
+
+    def release(self, *slots: int) -> None:
+        """Give back slots that were not submitted."""
+        with self._link.changed:
+            self._release(slots)
+
+    def wait(self, deadline: float) -> None:
+        """Wait until every submitted patch is done.
+
+        Raises
+        ------
+        EncoderUnavailable, DeadlineExceeded, Abandoned
+        """
+        self.flush()
+        with self._link.changed:
+            while self._sent:
+                self._require_wanted()
+                self._wait(deadline)
+
+    def abandon(self) -> None:
+        """Make the thread that uses the stream stop and close it; may be called from any other."""
+        with self._link.changed:
+            self._abandoned = True
+            self._link.changed.notify_all()
+
+    def close(self) -> None:
+        """Let go: patches that are still queued are dropped, their slots come back by themselves."""
+        unsent, self._ready = self._ready, {}
+        self.release(*unsent)
+        with self._link.changed:
+            self._closed = True
+            outstanding = bool(self._sent) and self._link.alive
+        if outstanding:
+            with contextlib.suppress(EncoderUnavailable):
+                self._link.send(wire.Cancel(self._request))
+        else:
+            self._link.end(self._request)
+
+    # Called with the link's lock held
+
+    def done(self, message: wire.Done) -> None:
+        """Take over the vectors of a batch and give its slots back."""
+        if not self._closed:
+            indexes = [self._sent[slot] for slot in message.slots]
+            self.vectors[indexes] = self._link.slab.vectors[list(message.slots)]
+            self.failed.update(self._sent[slot] for slot in message.failed)
+            self.queue_s = max(self.queue_s, message.queue_s)
+            self.encode_s += message.encode_s
+        for slot in (*message.slots, *message.failed):
+            del self._sent[slot]
+        self._release((*message.slots, *message.failed))
+        if self._closed and not self._sent:
+            self._link.end(self._request)
+
+    def _release(self, slots: tuple[int, ...] | dict[int, int]) -> None:
+        self._link.pool.give_back(slots)
+        self._owned -= len(slots)
+        self._link.changed.notify_all()
+
+    def _require_wanted(self) -> None:
+        self._link.require_alive()
+        if self._abandoned:
+            raise Abandoned
+
+    def _wait(self, deadline: float) -> None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded
+        self._link.changed.wait(left)
+
+
+class Link:
+    """One connection to one encoder, with its slab."""
+
+    def __init__(self, sock: socket.socket, facts: EncoderFacts, slots: int) -> None:
+        self.facts = facts
+        self.slab: Slab = create_slab(slots, facts.dimension)
+        self.pool = SlotPool(slots)
+        self.changed = threading.Condition(threading.RLock())
+        self.alive = True
+        self.last_status = time.monotonic()
+        self.busy_s = 0.0
+        self._sock = sock
+        self._requests = itertools.count(1)
+        self._streams: dict[int, Stream] = {}
+        try:
+            socket.send_fds(sock, [wire.encode(wire.Attach(slots))], [self.slab.fd])
+        finally:
+            self.slab.close_fd()
+
+    def open_stream(self, patches: int, quota: int) -> Stream:
+        """Open a stream for a request of so many patches."""
+        with self.changed:
+            self.require_alive()
+            request = next(self._requests)
+            stream = self._streams[request] = Stream(self, request, patches, quota)
+            return stream
+
+    def send(self, message: wire.Message) -> None:
+        """Send a message; a socket that does not take it in time is cut off."""
+        try:
+            self._sock.send(wire.encode(message))
+        except OSError as error:
+            self.fail()
+            raise EncoderUnavailable("the encoder does not take requests") from error
+
+    def receive(self, message: wire.Message) -> None:
+        """Act on a message of the encoder."""
+        with self.changed:
+            match message:
+                case wire.Done() if message.request in self._streams:
+                    self._streams[message.request].done(message)
+                case wire.Status(busy_s):
+                    self.last_status, self.busy_s = time.monotonic(), busy_s
+                case other:
+                    raise wire.WireError(f"unexpected {type(other).__name__}")
+
+    def require_alive(self) -> None:
+        """Raise EncoderUnavailable on a link that was cut off."""
+        if not self.alive:
+            raise EncoderUnavailable("the encoder went away")
+
+    def end(self, request: int) -> None:
+        """Forget a stream."""
+        with self.changed:
+            self._streams.pop(request, None)
+
+    def fail(self) -> None:
+        """Mark the link as cut off and wake everyone who waits on it."""
+        with self.changed:
+            self.alive = False
+            self.changed.notify_all()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,66 @@
+"""From where a model is to a local SavedModel folder: downloads are whole, checked and cached."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.encoder import ModelError, reason_of
+from model.weights.cache import Cache, cache_folder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A SavedModel on this machine, and the name by which clients know it."""
+
+    path: Path
+    name: str
+
+
+def fetch_model(spec: str, cache: Path | None) -> ModelFolder:
+    """Return the folder of a model, downloaded unless it is there already.
+
+    Parameters
+    ----------
+    spec:
+        A local folder, ``gs://bucket/folder`` or ``hf://organisation/name[@revision]``.
+    cache:
+        Folder that keeps downloads; by default the user's.
+
+    Raises
+    ------
+    ModelError
+        With one sentence that says what is wrong.
+    """
+    if "://" not in spec:
+        return _local(spec)
+    if not spec.isprintable():
+        raise ModelError(f"{spec!a} is no model address: it has characters that no address has.")
+    if spec.startswith("gs://"):
+        from model.weights.gcs import from_gcs
+
+        return ModelFolder(*from_gcs(spec, _swept(cache, "gcs")))
+    if spec.startswith("hf://"):
+        from model.weights.hub import from_hub
+
+        return ModelFolder(*from_hub(spec, _swept(cache, "hub")))
+    raise ModelError(f"{spec} is no model address: use a folder, gs://BUCKET/FOLDER or hf://ORG/NAME.")
+
+
+def _swept(cache: Path | None, kind: str) -> Cache:
+    found = Cache(cache_folder(cache), kind)
+    found.sweep()
+    return found
+
+
+def _local(spec: str) -> ModelFolder:
+    folder = Path(spec)
+    try:
+        found = folder.is_dir()
+    except OSError as error:
+        raise ModelError(f"The model {spec} cannot be read: {reason_of(error)}.") from error
+    if not found:
+        raise ModelError(f"The model {spec} is no folder on this machine (PATHSERVE_MODEL, AIP_STORAGE_URI).")
+    name = os.fsencode(folder.resolve().name).decode("utf-8", "replace")
+    return ModelFolder(folder, "".join(c if c.isprintable() else "\ufffd" for c in name))

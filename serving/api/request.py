@@ -1,0 +1,290 @@
+"""JSON to frozen, typed instances: each item is an Instance, or the Fault that it has.
+
+The request's shape is that of the Path Foundation predict API. Nothing here decodes an image
+or reaches a store.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+import orjson
+import pybase64
+
+from dicom_io.colour.profiles import IccTarget
+from dicom_io.geometry import Patch
+from dicom_io.json_size import unfolds_beyond
+from dicom_io.reading import ReadOptions, Source
+from dicom_io.sources.client_state import parse_image_state, parse_slide_state
+from dicom_io.sources.gcs import GcsSource
+from dicom_io.sources.inline import InlineSource
+from dicom_io.sources.sent_pixels import PLACEHOLDER, ClientImageSource
+from dicom_io.sources.slide_level import DicomWebSource
+from dicom_io.web.credentials import BearerToken
+from dicom_io.web.gcs import parse_gcs_uri
+from dicom_io.web.series_path import is_uid, parse_series_path
+from model.encoder import PATCH_SIDE
+from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
+from serving.errors import Code, Fault, ServiceError
+
+MAX_CONTAINERS = 500_000
+"""Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
+
+SOURCE_FIELDS = ("dicom_path", "image_file_uri", "raw_image_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One image and the patches wanted of it, in the order of the request."""
+
+    source: Source
+    patches: tuple[Patch, ...]
+    options: ReadOptions
+
+
+class Encoding(StrEnum):
+    """How vectors are written in the answer (``parameters.encoding``)."""
+
+    JSON = "json"
+    BASE64_FLOAT32 = "base64-float32"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """A request whose outline is sound: every item stands for itself."""
+
+    items: tuple[Instance | Fault, ...]
+    encoding: Encoding = Encoding.JSON
+
+    @property
+    def patch_count(self) -> int:
+        """Patches of all instances that can be read."""
+        return sum(len(item.patches) for item in self.items if isinstance(item, Instance))
+
+
+def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
+    """Parse a request's body.
+
+    Parameters
+    ----------
+    body:
+        UTF-8 JSON.
+    max_patches:
+        Patches that all instances together may list.
+
+    Raises
+    ------
+    ServiceError
+        INVALID_REQUEST_FIELD_ERROR when the body is not JSON, ``instances`` is no list of at least one
+        item, or ``parameters`` cannot be followed; TOO_MANY_PATCHES_ERROR when the instances list too many
+        patches.
+    """
+    document = _load(body)
+    if not is_object(document):
+        raise bad("The body must be a JSON object with the key `instances`.")
+    instances = document.get("instances")
+    if not isinstance(instances, list) or not instances:
+        raise bad("`instances` must be a list of at least one instance.")
+    encoding = _parse_encoding(document.get("parameters"))
+    instances = [_unwrapped(instance) for instance in instances]
+    listed = max(len(instances), sum(_listed_patches(instance) for instance in instances))
+    if listed > max_patches:
+        raise ServiceError(
+            Code.TOO_MANY_PATCHES_ERROR,
+            f"The request lists {listed} patches; at most {max_patches} are allowed. "
+            "Split it into several requests.",
+        )
+    return PredictRequest(tuple(_parse_item(instance) for instance in instances), encoding)
+
+
+def _load(body: bytes | bytearray) -> object:
+    if unfolds_beyond(body, MAX_CONTAINERS):
+        raise bad(f"The body holds more than {MAX_CONTAINERS:,} JSON objects and lists. Split it.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Python's own parser lets NaN, Infinity and 1e400 through, so that only their instance fails.
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise bad("The body is not valid JSON (UTF-8).") from error
+
+
+def _parse_encoding(parameters: object) -> Encoding:
+    if parameters is None:
+        return Encoding.JSON
+    if not is_object(parameters):
+        raise bad(f"`parameters` must be a JSON object, not {kind(parameters)}.")
+    value = parameters.get("encoding")
+    if value is None:
+        return Encoding.JSON
+    try:
+        return Encoding(str(value))
+    except ValueError:
+        raise bad(f"parameters.encoding must be one of {', '.join(Encoding)}.") from None
+
+
+def _unwrapped(value: object) -> object:
+    """Return the instance in what batch prediction makes of a line (Vertex AI, batch prediction input).
+
+    Lines with keys come as ``{"instance": …, "key": …}``; records and files as ``{"b64": …}``.
+    """
+    if not is_object(value):
+        return value
+    if set(value) == {"b64"} and isinstance(text := value["b64"], str):
+        try:
+            value = orjson.loads(_small(pybase64.b64decode(text, validate=True)))
+        except ValueError:
+            return bad("b64 must be the base64 of an instance in JSON.").fault
+    if is_object(value) and "instance" in value and not any(name in value for name in SOURCE_FIELDS):
+        return value["instance"]
+    return value
+
+
+def _small(text: bytes) -> bytes:
+    if unfolds_beyond(text, MAX_CONTAINERS // 100):
+        raise ValueError
+    return text
+
+
+def _listed_patches(instance: object) -> int:
+    patches = instance.get("patch_coordinates") if is_object(instance) else None
+    return len(patches) if isinstance(patches, list) else 0
+
+
+def _parse_item(value: object) -> Instance | Fault:
+    if isinstance(value, Fault):
+        return value
+    try:
+        return _parse_instance(value)
+    except ServiceError as error:
+        return error.fault
+
+
+def _parse_instance(value: object) -> Instance:
+    if not is_object(value):
+        raise bad(f"An instance must be a JSON object, not {kind(value)}.")
+    given = _parse_given(value)
+    extensions = value.get("extensions")
+    if extensions is None:
+        extensions = {}
+    if not is_object(extensions):
+        raise bad(f"extensions must be a JSON object, not {kind(extensions)}.")
+    patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
+    if given == "dicom_path":
+        source: Source = _parse_dicom_path(value["dicom_path"], _parse_token(value), state)
+    elif given == "image_file_uri":
+        source = _parse_image_uri(value["image_file_uri"], _parse_token(value), state, patches)
+    else:
+        source = _parse_bytes(value)
+    return Instance(source, patches, _parse_options(extensions))
+
+
+def _parse_given(instance: JsonObject) -> str:
+    given = [name for name in SOURCE_FIELDS if instance.get(name) is not None]
+    if len(given) != 1:
+        raise bad(
+            f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
+            f"this instance has {' and '.join(given) or 'none'}."
+        )
+    return given[0]
+
+
+def _parse_bytes(instance: JsonObject) -> Source:
+    if instance.get("bearer_token") not in (None, ""):
+        raise bad("bearer_token has no use with raw_image_bytes; leave it out.")
+    text = instance["raw_image_bytes"]
+    if not isinstance(text, str):
+        raise bad(f"raw_image_bytes must be a base64 string, not {kind(text)}.")
+    return InlineSource(text)
+
+
+def _parse_token(instance: JsonObject) -> BearerToken | None:
+    token = instance.get("bearer_token")
+    if token is None or token == "":
+        return None
+    if not isinstance(token, str):
+        raise bad(f"bearer_token must be a string, not {kind(token)}.")
+    return BearerToken(token)
+
+
+def _parse_dicom_path(value: object, token: BearerToken | None, state: object) -> Source:
+    if not is_object(value):
+        raise bad(f"dicom_path must be a JSON object, not {kind(value)}.")
+    path, uids = value.get("series_path"), value.get("instance_uids")
+    if not isinstance(path, str):
+        raise bad("dicom_path.series_path must be a string.")
+    if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
+        raise bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
+    series = parse_series_path(path)
+    if not all(is_uid(uid) for uid in uids):
+        raise ServiceError(
+            Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
+        )
+    return DicomWebSource(series, tuple(uids), token, parse_slide_state(state, series, uids))
+
+
+def _parse_image_uri(
+    value: object, token: BearerToken | None, state: object, patches: tuple[Patch, ...]
+) -> Source:
+    if not isinstance(value, str):
+        raise bad(f"image_file_uri must be a string, not {kind(value)}.")
+    pixels = parse_image_state(state, patches)
+    if pixels is not None:
+        return ClientImageSource(pixels, None if value == PLACEHOLDER else parse_gcs_uri(value))
+    return GcsSource(parse_gcs_uri(value), token)
+
+
+def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
+    values = instance.get("patch_coordinates")
+    if not isinstance(values, list) or not values:
+        raise bad("patch_coordinates must be a list of at least one patch.")
+    return tuple(_parse_patch(index, value) for index, value in enumerate(values))
+
+
+def _parse_patch(index: int, value: object) -> Patch:
+    name = f"patch_coordinates[{index}]"
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object, not {kind(value)}.")
+    x_origin, y_origin = (integer(value, key, name) for key in ("x_origin", "y_origin"))
+    width, height = (size(value, key, name, PATCH_SIDE) for key in ("width", "height"))
+    if (width, height) != (PATCH_SIDE, PATCH_SIDE):
+        raise ServiceError(
+            Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+            f"{name} is {width}x{height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+        )
+    return Patch(x_origin, y_origin, width, height)
+
+
+def _parse_options(extensions: JsonObject) -> ReadOptions:
+    return ReadOptions(
+        image_dimensions=_parse_dimensions(extensions.get("image_dimensions")),
+        icc_target=_parse_icc_target(extensions.get("transform_imaging_to_icc_profile")),
+        require_inside=boolean(
+            extensions.get("require_patches_fully_in_source_image"),
+            "extensions.require_patches_fully_in_source_image",
+            default=True,
+        ),
+    )
+
+
+def _parse_dimensions(value: object) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    name = "extensions.image_dimensions"
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object with width_px and height_px.")
+    return size(value, "width_px", name), size(value, "height_px", name)
+
+
+def _parse_icc_target(value: object) -> IccTarget:
+    try:
+        return IccTarget.named(value)
+    except ValueError:
+        raise ServiceError(
+            Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+            f"extensions.transform_imaging_to_icc_profile must be one of {', '.join(IccTarget)}.",
+        ) from None

@@ -1,0 +1,95 @@
+"""The only place where vectors become bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import orjson
+import pybase64
+
+from dicom_io.geometry import Patch
+from model.encoder import EncoderFacts
+from serving.api.request import Encoding, Instance, PredictRequest
+from serving.errors import Fault
+from serving.pipeline.predictor import Predictions
+from serving.pipeline.run import Outcome
+
+
+def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
+    """Return the JSON of a predict answer.
+
+    Numbers of a vector are written with the fewest digits that give the same float32 again; or the vector
+    as base64 of little-endian float32, where the request asks for that.
+
+    Parameters
+    ----------
+    request, predictions:
+        Items and outcomes in the same order.
+    deployed_model_id:
+        As Vertex AI knows it.
+    """
+    facts = predictions.facts
+    answer = {
+        "predictions": list(_predictions(request, predictions.outcomes)),
+        "deployedModelId": deployed_model_id,
+        "model": facts.model,
+        "modelVersionId": model_version(facts),
+        "modelDisplayName": display_name(facts),
+        "metadata": metadata(facts) | {"encoding": request.encoding},
+    }
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def error_body(fault: Fault) -> bytes:
+    """Return the JSON of an answer that fails the whole request."""
+    return orjson.dumps({"error": fault.as_json()})
+
+
+def display_name(facts: EncoderFacts) -> str:
+    """Return the model's name for people."""
+    return f"{facts.model} (untrained)" if facts.untrained else facts.model
+
+
+def model_version(facts: EncoderFacts) -> str:
+    """Return the first digits of the weights' digest."""
+    return facts.digest.removeprefix("sha256:")[:12]
+
+
+def metadata(facts: EncoderFacts) -> dict[str, object]:
+    """Return what clients are told about the encoder that made the vectors."""
+    return {
+        "untrained": facts.untrained,
+        "dimension": facts.dimension,
+        "device": facts.device,
+        "precision": facts.precision,
+        "parity": facts.parity,
+        "digest": facts.digest,
+        "runtime": facts.runtime,
+    }
+
+
+def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:
+    for item, outcome in zip(request.items, outcomes, strict=True):
+        if isinstance(outcome, Fault):
+            yield {"error": outcome.as_json()}
+        elif isinstance(item, Instance):
+            vectors: Iterable[object] = outcome
+            if request.encoding is Encoding.BASE64_FLOAT32:
+                vectors = (pybase64.b64encode_as_string(row) for row in outcome.astype("<f4", order="C"))
+            yield {
+                "result": {
+                    "patch_embeddings": [
+                        {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
+                        for patch, vector in zip(item.patches, vectors, strict=True)
+                    ]
+                }
+            }
+
+
+def _coordinate(patch: Patch) -> dict[str, int]:
+    return {
+        "x_origin": patch.x_origin,
+        "y_origin": patch.y_origin,
+        "width": patch.width,
+        "height": patch.height,
+    }

@@ -1,0 +1,212 @@
+"""What ``pathserve embed`` embeds: a file, an object or a level of a series, and its grid of patches."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dicom_io.colour.transforms import to_rgb
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import ReadContext, ReadOptions, ReadSession
+from dicom_io.slides.instance import SopInstance
+from dicom_io.slides.pyramid import Level, pyramid_images, select_level
+from dicom_io.slides.tissue import TissueMap, tissue_mask
+from dicom_io.sources.shared_raster import RasterRegistry, SharedRaster
+from dicom_io.sources.slide_level import DicomWebSource
+from dicom_io.waiting import Cancellation
+from dicom_io.web.credentials import BearerToken
+from dicom_io.web.gcs import parse_gcs_uri
+from dicom_io.web.series_path import SeriesPath, parse_series_path
+from model.encoder import PATCH_SIDE
+
+OVERVIEW_SIDE = 2048
+"""Longest side, in pixels, of the overview that tissue is looked for in."""
+
+_LEAST_OVERVIEW_SIDE = 512
+_DEADLINE_S = 300.0
+
+
+class TargetError(Exception):
+    """What was named cannot be embedded; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One image, or one level of a slide.
+
+    Attributes
+    ----------
+    source:
+        The fields of the predict API that name it.
+    study, series, instance:
+        UIDs of a slide; ``instance`` is the file or the object of another image.
+    level:
+        Index of the level, 0 is the largest.
+    width, height:
+        Size in pixels.
+    tissue:
+        Where tissue is; ``None`` where it was not looked for.
+    digest:
+        SHA-256 of a file's or an object's bytes.
+    """
+
+    source: Mapping[str, object] = field(repr=False)
+    study: str | None
+    series: str | None
+    instance: str
+    level: int
+    width: int
+    height: int
+    tissue: TissueMap | None = field(repr=False)
+    digest: str | None = None
+
+    def grid(self, stride: int, min_tissue: float) -> list[tuple[int, int]]:
+        """Return the origins of the patches that lie fully inside, row by row.
+
+        Parameters
+        ----------
+        stride:
+            Pixels from one patch to the next.
+        min_tissue:
+            Least share of a patch, 0 to 1, that must show tissue, where it was looked for.
+        """
+        origins = [
+            (x, y)
+            for y in range(0, self.height - PATCH_SIDE + 1, stride)
+            for x in range(0, self.width - PATCH_SIDE + 1, stride)
+        ]
+        if self.tissue is None:
+            return origins
+        side = PATCH_SIDE
+        return [(x, y) for x, y in origins if self.tissue.share(Patch(x, y, side, side)) >= min_tissue]
+
+
+def find_target(
+    where: str, level: int, token: str | None, context: ReadContext, *, look_for_tissue: bool
+) -> Target:
+    """Open what a command line names.
+
+    Parameters
+    ----------
+    where:
+        A file's path, ``gs://BUCKET/OBJECT``, or the address of a series.
+    token:
+        The caller's token for the store.
+
+    Raises
+    ------
+    TargetError
+        When there is no such file or level.
+    ServiceError
+        When a store or an image has a fault.
+    """
+    bearer = None if token is None else BearerToken(token)
+    given: dict[str, object] = {} if token is None else {"bearer_token": token}
+    if where.startswith(("https://", "http://")):
+        return _series(parse_series_path(where), where, level, bearer, given, context, look_for_tissue)
+    if level != 0:
+        raise TargetError("--level is for series; an image has one level.")
+    if where.startswith("gs://"):
+        uri = parse_gcs_uri(where)
+        data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
+        return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
+    try:
+        data = Path(where).read_bytes()
+    except OSError as error:
+        raise TargetError(f"{where} cannot be read: {error.strerror}.") from error
+    source = {"raw_image_bytes": base64.b64encode(data).decode("ascii")}
+    # A table holds text; a file's name on this system may be any bytes.
+    name = os.fsencode(where).decode("utf-8", "replace")
+    return _image(source, name, data, context, look_for_tissue)
+
+
+def _image(
+    source: Mapping[str, object], name: str, data: bytes, context: ReadContext, look_for_tissue: bool
+) -> Target:
+    shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
+    width, height = shared.size()
+    tissue = None
+    if look_for_tissue:
+        tissue = TissueMap(tissue_mask(_overview(to_rgb(shared.raster().pixels))), width, height)
+    return Target(source, None, None, name, 0, width, height, tissue, hashlib.sha256(data).hexdigest())
+
+
+def _overview(pixels: UInt8Array) -> UInt8Array:
+    scale = OVERVIEW_SIDE / max(pixels.shape[:2])
+    if scale >= 1:
+        return np.ascontiguousarray(pixels)
+    small = cv2.resize(np.ascontiguousarray(pixels), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _series(
+    path: SeriesPath,
+    where: str,
+    level: int,
+    token: BearerToken | None,
+    given: dict[str, object],
+    context: ReadContext,
+    look_for_tissue: bool,
+) -> Target:
+    instances = context.dicomweb.instances(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
+    levels = _levels(instances, strict=context.strict_dicom)
+    if not 0 <= level < len(levels):
+        sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
+        raise TargetError(f"The series has no level {level}; it has {sizes or 'no image'}.")
+    chosen = levels[level]
+    uids = [str(part.sop_uid) for part in chosen.parts]
+    tissue = None
+    if look_for_tissue:
+        overview = _read_whole(_smallest(levels), path, token, context)
+        tissue = TissueMap(tissue_mask(_overview(overview)), chosen.width, chosen.height)
+    source = {"dicom_path": {"series_path": where, "instance_uids": uids}} | given
+    return Target(
+        source, path.study_uid, path.series_uid, uids[0], level, chosen.width, chosen.height, tissue
+    )
+
+
+def _levels(instances: tuple[SopInstance, ...], *, strict: bool) -> list[Level]:
+    """Return the levels of a series' pyramid, largest first; a concatenation is one level."""
+    levels: dict[str, Level] = {}
+    for image in pyramid_images(instances):
+        key = image.concatenation_uid or str(image.sop_uid)
+        if key not in levels:
+            levels[key] = select_level(instances, [str(image.sop_uid)], strict=strict)
+    return sorted(levels.values(), key=lambda found: -found.width * found.height)
+
+
+def _smallest(levels: list[Level]) -> Level:
+    """Return the smallest level that still shows where tissue is."""
+    large_enough = [found for found in levels if max(found.width, found.height) >= _LEAST_OVERVIEW_SIDE]
+    return large_enough[-1] if large_enough else levels[0]
+
+
+def _read_whole(
+    level: Level, path: SeriesPath, token: BearerToken | None, context: ReadContext
+) -> UInt8Array:
+    if level.width * level.height > context.max_image_pixels:
+        raise TargetError(
+            f"The smallest level has {level.width}x{level.height} pixels: too many to look for tissue in. "
+            "Embed all of it with --all."
+        )
+    deadline = time.monotonic() + _DEADLINE_S
+    waits = Cancellation(deadline)
+    session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
+    uids = tuple(str(part.sop_uid) for part in level.parts)
+    image = DicomWebSource(path, uids, token).open(ReadOptions(), session)
+    whole = Patch(0, 0, level.width, level.height)
+    try:
+        image.plan([whole])
+        image.fetch([whole])
+        return image.read(whole)
+    finally:
+        image.close()

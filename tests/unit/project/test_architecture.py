@@ -1,0 +1,71 @@
+"""The shape of the tree: arrows point down, and TensorFlow stays in the encoder process."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+ROOMS = ("serving", "model", "dicom_io")
+ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
+LEAVES = {"serving.errors", "dicom_io.web.google_session", "dicom_io.web.sessions"}
+TENSORFLOW_FILES = {"model/runtimes/tensorflow.py", "model/runtimes/vit.py"}
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def is_leaf(name: str) -> bool:
+    return any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_point_down(room: str) -> None:
+    files = sorted((ROOT / room).rglob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name in imports(path):
+            top = name.split(".")[0]
+            if top in ROOMS and top != room and not is_leaf(name):
+                assert top in ALLOWED[room], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("leaf", sorted(LEAVES))
+def test_a_leaf_imports_only_leaves(leaf: str) -> None:
+    names = imports(ROOT / f"{leaf.replace('.', '/')}.py")
+    assert not {name for name in names if name.split(".")[0] in ROOMS and not is_leaf(name)}
+
+
+def test_a_leafs_room_imports_nothing_when_it_is_entered() -> None:
+    assert not imports(ROOT / "serving/__init__.py")
+
+
+def test_only_two_files_import_tensorflow() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] in ("tensorflow", "keras") for name in imports(path))
+    }
+    assert users == TENSORFLOW_FILES
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["serving.http.app", "serving.processes.http", "serving.processes.launcher", "model.transport.client"],
+)
+def test_http_processes_do_not_import_tensorflow(module: str) -> None:
+    code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in ('tensorflow', 'keras')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

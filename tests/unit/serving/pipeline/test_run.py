@@ -1,0 +1,141 @@
+"""The pipeline in this process, with an encoder that is no model."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import numpy as np
+import pytest
+
+from dicom_io.geometry import Patch
+from dicom_io.reading import OpenedImage, ReadOptions, ReadSession
+from dicom_io.sources.inline import InlineSource
+from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.shared_raster import SharedRaster
+from model.transport.local import encoder_in_process
+from model.transport.stream import Abandoned
+from serving.api.request import Instance, PredictRequest
+from serving.config.settings import load_settings
+from serving.errors import Fault
+from serving.pipeline.predictor import Predictor
+from serving.processes.assembly import read_context
+from serving.telemetry.request_record import StageTimes
+from tests.support.encoders import CornerEncoder
+from tests.support.tissue import base64_text, encode, tissue
+
+PATCH = (Patch(0, 0, 224, 224),)
+TWENTY_MEGABYTES = 20 << 20
+
+
+@pytest.fixture
+def predictor() -> Iterator[Predictor]:
+    context = read_context(load_settings())
+    with encoder_in_process(CornerEncoder) as client:
+        until = time.monotonic() + 10
+        while client.facts is None and time.monotonic() < until:
+            threading.Event().wait(0.01)
+        yield Predictor(client, context, threads=2, max_reads=4000)
+    context.decoders.close()
+
+
+def damaged_inside() -> bytes:
+    """Return 20 MB that begin as a PNG image does and go on as no image does."""
+    image = encode(tissue(300, 300))
+    return image[: len(image) // 2].ljust(TWENTY_MEGABYTES, b"\x55")
+
+
+def damaged_outside() -> bytes:
+    return b"no image at all".ljust(TWENTY_MEGABYTES, b"\x55")
+
+
+class _Fetched:
+    """A source that gets its bytes from elsewhere when it is opened."""
+
+    shared_key = origin = None
+
+    def __init__(self, fetch: Callable[[], bytes], *, remote: bool = False) -> None:
+        self._fetch = fetch
+        self._remote = remote
+
+    @property
+    def remote(self) -> bool:
+        return self._remote
+
+    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        context = session.context
+        return RasterImage(
+            SharedRaster(self._fetch, context.decoders, context.max_image_pixels), options, session
+        )
+
+
+def instance(source: InlineSource | _Fetched) -> Instance:
+    return Instance(source, PATCH, ReadOptions())
+
+
+@pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside])
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_on(
+    predictor: Predictor, damaged: Callable[[], bytes], remote: bool
+) -> None:
+    png = encode(tissue(224, 224))
+    held: list[int] = []
+
+    def last() -> bytes:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return png
+
+    count = 5
+    sources: list[InlineSource | _Fetched] = (
+        [_Fetched(damaged, remote=True) for _ in range(count)]
+        if remote
+        else [InlineSource(base64_text(damaged())) for _ in range(count)]
+    )
+    # Images are opened some ahead of their turn: what fails must be over when the last one is opened.
+    between = [_Fetched(lambda: png, remote=True) for _ in range(20)]
+    items = tuple(instance(source) for source in [*sources, *between, _Fetched(last)])
+    gc.disable()  # what only the collector finds stays for as long as it likes
+    tracemalloc.start()
+    try:
+        sources = []
+        before = tracemalloc.get_traced_memory()[0]
+        outcomes = predictor.predict(PredictRequest(items), time.monotonic() + 60, StageTimes()).outcomes
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert all(isinstance(outcome, Fault) for outcome in outcomes[:count])
+    assert all(isinstance(outcome, np.ndarray) for outcome in outcomes[count:])
+    assert held[0] - before < count * 1_000_000 + 5_000_000, "the images that are open are the rest"
+
+
+def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_slow(
+    predictor: Predictor,
+) -> None:
+    answered = threading.Event()
+
+    @contextlib.contextmanager
+    def hanging_up(gone: Callable[[], None]) -> Iterator[None]:
+        timer = threading.Timer(0.1, gone)
+        timer.start()
+        yield
+        timer.cancel()
+
+    watching: Callable[[Callable[[], None]], AbstractContextManager[None]] = hanging_up
+    slow = _Fetched(lambda: bytes(answered.wait(30)), remote=True)
+    try:
+        with pytest.raises(Abandoned):
+            predictor.predict(
+                PredictRequest((instance(slow),)), time.monotonic() + 30, StageTimes(), watching
+            )
+    finally:
+        answered.set()
+    png = InlineSource(base64_text(encode(tissue(224, 224))))
+    (outcome,) = predictor.predict(
+        PredictRequest((instance(png),)), time.monotonic() + 30, StageTimes()
+    ).outcomes
+    assert isinstance(outcome, np.ndarray)
