@@ -21,8 +21,8 @@ from dicom_io.codecs.frame import (
     decodes_in_process,
 )
 from dicom_io.codecs.raster import Raster
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.requirements import PHOTOMETRIC
-from serving.errors import Code, ServiceError
 
 _PREAMBLE_BYTES = 132
 _READS_AT_MOST = 50_000
@@ -45,7 +45,7 @@ class DicomFile:
 
     Raises
     ------
-    ServiceError
+    ImageError
         IMAGE_ERROR when it is no single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
         is too large.
     """
@@ -63,12 +63,12 @@ class DicomFile:
             )
             bits = int(self._dataset.BitsAllocated)
             signed = int(self._dataset.get("PixelRepresentation") or 0)
-        except ServiceError:
+        except ImageError:
             raise
         except Exception as error:  # pydicom raises anything at hostile bytes
             raise _unsupported("it is damaged or holds no image") from error
         if frames != 1:
-            raise _unsupported(f"it has {frames} frames; put it into a DICOM store and name it by dicom_path")
+            raise _unsupported(f"it has {frames} frames; put it into a DICOM store and name it there")
         if (
             bits != 8
             or signed
@@ -90,7 +90,7 @@ class DicomFile:
 
         Raises
         ------
-        ServiceError
+        ImageError
             IMAGE_ERROR when its pixels are cut off or damaged.
         """
         try:
@@ -149,5 +149,5 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2
 
 
-def _unsupported(reason: str) -> ServiceError:
-    return ServiceError(Code.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.")
+def _unsupported(reason: str) -> ImageError:
+    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.")

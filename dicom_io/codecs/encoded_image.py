@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 DAMAGED_PROFILE = b""
 """Stands for an ICC profile that is in the image, but incomplete or damaged."""
@@ -52,18 +52,18 @@ def check_size(width: int, height: int, max_pixels: int, samples: int = 1) -> No
 
     Raises
     ------
-    ServiceError
+    ImageError
         IMAGE_DIMENSION_ERROR for an image that is empty, or of more pixels or samples than allowed.
     """
     if width < 1 or height < 1 or width * height > max_pixels:
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
             f"The image of {width}x{height} pixels is beyond this service's limit of "
             f"{max_pixels} pixels. Send a smaller region.",
         )
     if width * height * samples > _SAMPLES_A_PIXEL * max_pixels:
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
             f"The image of {width}x{height} pixels with {samples} samples each is beyond this service's "
             f"limit of {max_pixels} pixels. Send a smaller region, or colours only.",
         )
@@ -79,12 +79,12 @@ def check_depth(bits: int, *, plain: bool = True) -> None:
 
     Raises
     ------
-    ServiceError
+    ImageError
         IMAGE_ERROR with what to do.
     """
     if bits > 8 or not plain:
-        raise ServiceError(
-            Code.IMAGE_ERROR,
+        raise ImageError(
+            ImageCode.IMAGE_ERROR,
             f"The image has {bits}-bit, signed or floating-point samples; only unsigned 8-bit images are "
             "supported (16-bit and float are not). Convert it to 8 bits first.",
         )

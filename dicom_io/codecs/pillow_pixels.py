@@ -8,7 +8,7 @@ from PIL import Image
 from dicom_io.codecs.encoded_image import DamagedImage, check_depth
 from dicom_io.geometry import UInt8Array
 
-# The limit is the caller's (PATHSERVE_MAX_IMAGE_PIXELS), checked before any pixel is decoded.
+# The limit is the caller's , checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 

@@ -19,8 +19,8 @@ from dicom_io.codecs.encoded_image import (
 from dicom_io.codecs.jpeg import decode_jpeg
 from dicom_io.codecs.jpeg_markers import read_jpeg_header
 from dicom_io.codecs.pillow_pixels import pillow_pixels
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0")
 
@@ -84,7 +84,7 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is damaged, too large, or of tiles that are too large.
     """
     directory = read_directory(data)
@@ -152,8 +152,8 @@ def _check_tiles(directory: Directory, width: int, height: int, max_pixels: int)
     """Refuse tiles that are far larger than the image: a decoder allocates a whole one."""
     across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_LENGTH)
     if across * down > _tile_at_most(width, height, max_pixels):
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
             f"The TIFF image of {width}x{height} pixels has tiles of {across}x{down}; write it with tiles "
             "that are not larger than the image.",
         )

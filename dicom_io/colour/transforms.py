@@ -17,8 +17,8 @@ from PIL import Image, ImageCms
 from dicom_io.cache import SharedCache
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.table import IccTable, shared_table
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 HOT_PIXELS = 1000 * 224 * 224
 """Pixels after which a transform gets a table: about what making one costs."""
@@ -61,7 +61,7 @@ class IccTransform:
 
     Raises
     ------
-    ServiceError
+    ImageError
         INVALID_ICC_PROFILE_TRANSFORM_ERROR when the profile is broken, does not fit the
         image's channels, or is of a kind without a transform (named colours).
     """
@@ -93,11 +93,11 @@ def _is_whole(profile: bytes) -> bool:
     return 0 < int.from_bytes(profile[:4], "big") <= len(profile)
 
 
-def _unusable(what: str) -> ServiceError:
-    return ServiceError(
-        Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
-        f"The image's ICC profile {what}. Embed a valid profile, or set "
-        "extensions.transform_imaging_to_icc_profile to NONE.",
+def _unusable(what: str) -> ImageError:
+    return ImageError(
+        ImageCode.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+        f"The image's ICC profile {what}. Embed a valid profile.",
+        Remedy.COLOUR_AS_STORED,
     )
 
 
@@ -164,7 +164,7 @@ class ColourTransforms:
 
         Raises
         ------
-        ServiceError
+        ImageError
             INVALID_ICC_PROFILE_TRANSFORM_ERROR when there is a profile that cannot be used: no bytes stand
             for one that is incomplete or damaged.
         """

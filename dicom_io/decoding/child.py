@@ -27,7 +27,7 @@ from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.helper import MAX_PACKET
-from serving.errors import ServiceError
+from dicom_io.errors import ImageError
 
 _ENDED_BY_WORKER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that a supervisor may send to all processes at once: requests in flight still need this one."""
@@ -80,7 +80,7 @@ def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
                 pixels, profile = raster.pixels, raster.icc_profile
         except FrameError as error:
             return {"fault": str(error)}
-        except ServiceError as error:
+        except ImageError as error:
             return {"fault": error.description, "code": error.code}
         except MemoryError:
             return {"fault": "it takes more memory to decode than an image of its size should"}

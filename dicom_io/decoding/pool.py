@@ -23,8 +23,8 @@ from dicom_io.codecs.dicom_file import DicomFile
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 HELPERS = 2
 """Helper processes of an HTTP worker at most; each is started when it is first needed."""
@@ -59,10 +59,10 @@ class Undecodable(Exception):
     """A helper ended twice over the same bytes, or they took too long; the text says which."""
 
 
-def _no_helper() -> ServiceError:
+def _no_helper() -> ImageError:
     """Return the fault of the service where no helper is to be had: the bytes are not to blame."""
-    return ServiceError(
-        Code.INTERNAL_ERROR, "The service has no decoder for this image at the moment; try again."
+    return ImageError(
+        ImageCode.INTERNAL_ERROR, "The service has no decoder for this image at the moment; try again."
     )
 
 
@@ -97,7 +97,7 @@ class DecodePool:
 
         Raises
         ------
-        ServiceError
+        ImageError
             IMAGE_ERROR when it is damaged, or its decoder cannot bear it; INTERNAL_ERROR when no helper can
             be had.
         """
@@ -107,11 +107,11 @@ class DecodePool:
         try:
             answer = self._run(data, 4 * pixels + _PROFILE_BYTES, pixels, {"max_pixels": max_pixels})
         except Undecodable as error:
-            raise ServiceError(
-                Code.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
+            raise ImageError(
+                ImageCode.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
             ) from None
         if isinstance(answer, _Fault):
-            raise ServiceError(Code(answer.code or Code.IMAGE_ERROR), answer.text)
+            raise ImageError(ImageCode(answer.code or ImageCode.IMAGE_ERROR), answer.text)
         return Raster(*answer)
 
     def frame(self, data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
@@ -120,7 +120,7 @@ class DecodePool:
         Raises
         ------
         FrameError
-        ServiceError
+        ImageError
             INTERNAL_ERROR when no helper can be had.
         """
         if decodes_in_process(data, syntax):

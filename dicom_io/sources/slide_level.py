@@ -11,6 +11,7 @@ import numpy as np
 from dicom_io.codecs.frame import JPEG_BASELINE, NATIVE, FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.colour.transforms import ToRgb
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.io_threads import run_together
 from dicom_io.reading import PATCHES_AT_ONCE, Measure, ReadOptions, ReadSession
@@ -22,7 +23,6 @@ from dicom_io.slides.pyramid import Level, Region, pyramid_images, select_level
 from dicom_io.sources.client_state import SlideState
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.series_path import SeriesPath
-from serving.errors import Code, ServiceError
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
@@ -79,8 +79,8 @@ class DicomWebSource:
             instance.planar,
         )
         if form.width * form.height > context.max_image_pixels:
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
                 f"{context.max_image_pixels} pixels.",
             )
@@ -109,7 +109,7 @@ class DicomWebSource:
             return None
         try:
             level = select_level(state.instances, self.instance_uids, strict=session.context.strict_dicom)
-        except ServiceError:
+        except ImageError:
             return None  # the store's own metadata say what is wrong, if anything is
         return level, state.icc_profile
 
@@ -140,10 +140,10 @@ class DicomWebSource:
         found = run_together(session.context.io.at(self.origin), fetch, siblings)
         profiles = {None if profile is None else without_padding(profile) for profile in found}
         if len(profiles) > 1:
-            raise ServiceError(
-                Code.DICOM_ERROR,
-                "The levels of the pyramid have different ICC profiles; set "
-                "extensions.transform_imaging_to_icc_profile to NONE to read this one as it is.",
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
+                "The levels of the pyramid have different ICC profiles.",
+                Remedy.COLOUR_AS_STORED,
             )
         return profiles.pop()
 
@@ -182,11 +182,12 @@ class DicomWebImage:
         self.width, self.height = options.image_dimensions or (level.width, level.height)
         self._scale_x, self._scale_y = level.width / self.width, level.height / self.height
         if max(self._scale_x, self._scale_y) > MAX_DOWNSAMPLING:
-            raise ServiceError(
-                Code.DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR,
-                f"extensions.image_dimensions asks for {self.width}x{self.height} pixels of a level of "
+            raise ImageError(
+                ImageCode.DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR,
+                f"An image of {self.width}x{self.height} pixels is asked for of a level of "
                 f"{level.width}x{level.height}; at most {MAX_DOWNSAMPLING:.0f}x smaller is allowed. Use a "
                 "smaller level of the pyramid.",
+                Remedy.ANOTHER_SIZE,
             )
 
     @property
@@ -208,8 +209,8 @@ class DicomWebImage:
         touched_by_each = [self._level.touched(region) for region in regions]
         touched = sum(touched_by_each)
         if touched > MAX_FRAME_USES:
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"These patches are put together from {touched} tiles of {self._level.tile_width}x"
                 f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
             )

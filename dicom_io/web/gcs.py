@@ -25,11 +25,11 @@ from google.oauth2.credentials import Credentials
 from requests.adapters import HTTPAdapter
 
 from dicom_io.cache import SharedCache
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.waiting import Cancellation
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.google_session import google_session, plain_request
-from serving.errors import Code, ServiceError
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest name of an object in UTF-8 (Cloud Storage, object naming)."""
@@ -66,8 +66,8 @@ def parse_gcs_uri(text: str, *, folder: bool = False) -> GcsUri:
 
     Raises
     ------
-    ServiceError
-        GCS_IMAGE_PATH_FORMAT_ERROR
+    ValueError
+        With what an address must be.
     """
     scheme, _, rest = text.partition("://")
     bucket, _, name = rest.partition("/")
@@ -87,9 +87,7 @@ def parse_gcs_uri(text: str, *, folder: bool = False) -> GcsUri:
     elif {".", ".."} & set(name.split("/")):
         fault = "the object's name must have no dot segments"
     if fault:
-        raise ServiceError(
-            Code.GCS_IMAGE_PATH_FORMAT_ERROR, f"image_file_uri must be gs://BUCKET/OBJECT; {fault}."
-        )
+        raise ValueError(f"must be gs://BUCKET/OBJECT; {fault}")
     return GcsUri(bucket, name)
 
 
@@ -112,7 +110,7 @@ class GcsAllowList:
         if entries is not None:
             try:
                 self._entries = [parse_gcs_uri(entry, folder=True) for entry in entries]
-            except ServiceError as error:
+            except ValueError as error:
                 raise ValueError("entries must be gs://BUCKET or gs://BUCKET/FOLDER") from error
 
     def admits(self, uri: GcsUri) -> bool:
@@ -156,10 +154,10 @@ class GcsStore:
     def check(self, uri: GcsUri) -> None:
         """Raise unless the object may be read; nothing is sent before that."""
         if not self._policy.allowed.admits(uri):
-            raise ServiceError(
-                Code.UNAPPROVED_GCS_BUCKET_ERROR,
-                f"Bucket {uri.bucket} or the folder in it is not on this service's allow-list "
-                "(APPROVED_GCS_SOURCE_LIST).",
+            raise ImageError(
+                ImageCode.UNAPPROVED_GCS_BUCKET_ERROR,
+                f"Bucket {uri.bucket} or the folder in it is not on this service's allow-list.",
+                Remedy.APPROVE_BUCKET,
             )
 
     def fetch(self, uri: GcsUri, token: BearerToken | None, waits: Cancellation) -> bytes:
@@ -172,7 +170,7 @@ class GcsStore:
 
         Raises
         ------
-        ServiceError
+        ImageError
             INVALID_CREDENTIALS_ERROR, or HTTP_ERROR for any other fault of the store.
         """
         self.check(uri)
@@ -241,9 +239,9 @@ class _BoundedFile(io.BytesIO):
         return super().write(data)
 
 
-def _too_large(uri: GcsUri, limit: int) -> ServiceError:
-    return ServiceError(
-        Code.IMAGE_DIMENSION_ERROR, f"{uri} is larger than this service's limit of {limit} bytes."
+def _too_large(uri: GcsUri, limit: int) -> ImageError:
+    return ImageError(
+        ImageCode.IMAGE_DIMENSION_ERROR, f"{uri} is larger than this service's limit of {limit} bytes."
     )
 
 
@@ -279,12 +277,13 @@ def _status(error: GoogleAPICallError | InvalidResponse) -> int:
     return int(error.code or 0)
 
 
-def _refused(uri: GcsUri) -> ServiceError:
-    return ServiceError(
-        Code.INVALID_CREDENTIALS_ERROR,
-        f"Cloud Storage refused to read {uri}; send a bearer_token that may read it.",
+def _refused(uri: GcsUri) -> ImageError:
+    return ImageError(
+        ImageCode.INVALID_CREDENTIALS_ERROR,
+        f"Cloud Storage refused to read {uri}.",
+        Remedy.A_TOKEN,
     )
 
 
-def _http_error(uri: GcsUri, reason: str) -> ServiceError:
-    return ServiceError(Code.HTTP_ERROR, f"{uri} could not be read: {reason}.")
+def _http_error(uri: GcsUri, reason: str) -> ImageError:
+    return ImageError(ImageCode.HTTP_ERROR, f"{uri} could not be read: {reason}.")

@@ -12,13 +12,13 @@ from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError, SSL
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.patience import Patience
 from dicom_io.web.public_connection import PrivateAddress, is_metadata_service, is_public, is_this_machine
 from dicom_io.web.urls import StoreUrl, UrlError, resolve_reference
-from serving.errors import Code, ServiceError
 
 _BUSY = frozenset({429, 502, 503, 504})
 _SUCCESS = frozenset({200, 204, 206})
@@ -31,15 +31,17 @@ _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too M
 T = TypeVar("T")
 
 
-class StoreStatusError(ServiceError):
+class StoreStatusError(ImageError):
     """A status that is not success; ``status`` lets the caller give it a meaning of its own."""
 
-    def __init__(self, code: Code, description: str, status: int) -> None:
-        super().__init__(code, description)
+    def __init__(
+        self, code: ImageCode, description: str, remedy: Remedy | None = None, *, status: int
+    ) -> None:
+        super().__init__(code, description, remedy)
         self.status = status
 
 
-class LostConnection(ServiceError):
+class LostConnection(ImageError):
     """A read that failed on its way and may be tried again: what is read is only ever read."""
 
 
@@ -90,20 +92,20 @@ class HttpStore:
     def check(self, url: StoreUrl) -> None:
         """Raise unless the policy lets this address be reached; nothing is sent before that."""
         if not self._policy.allowed.admits(url):
-            raise ServiceError(
-                Code.UNAPPROVED_DICOM_STORE_ERROR,
-                f"The store at {url.host} is not on this service's allow-list "
-                "(APPROVED_DICOM_STORE_SOURCE_LIST).",
+            raise ImageError(
+                ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
+                f"The store at {url.host} is not on this service's allow-list.",
+                Remedy.APPROVE_STORE,
             )
         if url.scheme == "http" and not (url.is_loopback or self._policy.allow_http):
-            raise ServiceError(
-                Code.DICOM_PATH_ERROR,
-                "The store's address must begin with https://; plain http is for this machine alone unless "
-                "PATHSERVE_ALLOW_HTTP_STORES is set.",
+            raise ImageError(
+                ImageCode.DICOM_PATH_ERROR,
+                "The store's address must begin with https://; plain http is for this machine alone.",
+                Remedy.ALLOW_HTTP,
             )
         if is_metadata_service(url.host):
-            raise ServiceError(
-                Code.UNAPPROVED_DICOM_STORE_ERROR,
+            raise ImageError(
+                ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
                 f"{url.host} is kept for the metadata services of clouds, which are never read.",
             )
 
@@ -119,7 +121,7 @@ class HttpStore:
 
         Raises
         ------
-        ServiceError
+        ImageError
             As ``get``, and whatever ``consume`` raises.
         """
         while True:
@@ -142,7 +144,7 @@ class HttpStore:
             INVALID_CREDENTIALS_ERROR for 401 and 403, HTTP_ERROR for any other fault.
         LostConnection
             HTTP_ERROR when the connection broke, here or while the body was read.
-        ServiceError
+        ImageError
             HTTP_ERROR when the store cannot be reached in time.
         """
         bounds = Bounds(patience.deadline, self._policy.timeout_s, stop=patience.stop)
@@ -178,10 +180,10 @@ class HttpStore:
             try:
                 here = resolve_reference(here, location)
             except UrlError as error:
-                raise ServiceError(
-                    Code.HTTP_ERROR, "The store redirects to an address that is not plain."
+                raise ImageError(
+                    ImageCode.HTTP_ERROR, "The store redirects to an address that is not plain."
                 ) from error
-        raise ServiceError(Code.HTTP_ERROR, f"The store at {url.host} redirects without end.")
+        raise ImageError(ImageCode.HTTP_ERROR, f"The store at {url.host} redirects without end.")
 
     def _send(
         self, url: StoreUrl, named: bool, headers: Mapping[str, str], patience: Patience, bounds: Bounds
@@ -214,14 +216,14 @@ def read_limited(response: BaseHTTPResponse, limit: int) -> bytes:
     for chunk in iter_body(response):
         body += chunk
         if len(body) > limit:
-            raise ServiceError(Code.HTTP_ERROR, f"The store's answer is larger than {limit} bytes.")
+            raise ImageError(ImageCode.HTTP_ERROR, f"The store's answer is larger than {limit} bytes.")
     return bytes(body)
 
 
 def iter_body(response: BaseHTTPResponse) -> Iterator[bytes]:
     """Yield a body in pieces, until its request's deadline."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ServiceError(Code.HTTP_ERROR, "The store compressed its answer though it was asked not to.")
+        raise ImageError(ImageCode.HTTP_ERROR, "The store compressed its answer though it was asked not to.")
     while chunk := response.read1(_CHUNK):
         yield chunk
 
@@ -232,24 +234,24 @@ def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
     try:
         yield
     except PrivateAddress as error:
-        raise ServiceError(
-            Code.UNAPPROVED_DICOM_STORE_ERROR,
+        raise ImageError(
+            ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
             f"The store at {url.host} is, or leads to, an address that may not be reached: a cloud's "
-            "metadata service, this machine by a redirect, or one that is not public "
-            "(PATHSERVE_REFUSE_PRIVATE_STORES).",
+            "metadata service, this machine by a redirect, or one that is not public.",
+            Remedy.ALLOW_PRIVATE,
         ) from error
     except (HTTPError, OSError) as error:
         if isinstance(error, SSLError) and bounds.led_to_public:
-            raise ServiceError(
-                Code.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
+            raise ImageError(
+                ImageCode.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
             ) from error
         # A refused connection is a time-out by the library's family tree.
         timed_out = isinstance(error, (HttpTimeoutError, TimeoutError)) and not isinstance(
             error, NewConnectionError
         )
-        kind = ServiceError if timed_out else LostConnection
+        kind = ImageError if timed_out else LostConnection
         raise kind(
-            Code.HTTP_ERROR,
+            ImageCode.HTTP_ERROR,
             f"The store at {url.host} could not be reached, or did not answer in time as a store does; check "
             "its address and that it runs.",
         ) from error
@@ -268,6 +270,6 @@ def _status_error(url: StoreUrl, status: int) -> StoreStatusError:
     said = f"The store at {url.host} answered {status} {reason}".rstrip()
     if status in (401, 403):
         return StoreStatusError(
-            Code.INVALID_CREDENTIALS_ERROR, f"{said}; send a bearer_token that may read this series.", status
+            ImageCode.INVALID_CREDENTIALS_ERROR, f"{said}.", Remedy.A_TOKEN, status=status
         )
-    return StoreStatusError(Code.HTTP_ERROR, f"{said}.", status)
+    return StoreStatusError(ImageCode.HTTP_ERROR, f"{said}.", status=status)
