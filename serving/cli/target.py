@@ -28,6 +28,7 @@ from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
 from dicom_io.web.series_path import SeriesPath, parse_series_path
 from model.encoder import PATCH_SIDE
+from serving.errors import Code
 
 OVERVIEW_SIDE = 2048
 """Longest side, in pixels, of the overview that tissue is looked for in."""
@@ -121,7 +122,7 @@ def find_target(
     if level != 0:
         raise TargetError("--level is for series; an image has one level.")
     if where.startswith("gs://"):
-        uri = _address(parse_gcs_uri, where)
+        uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
         data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
         return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
     try:
@@ -134,11 +135,11 @@ def find_target(
     return _image(source, name, data, context, look_for_tissue)
 
 
-def _address(parse: Callable[[str], A], where: str) -> A:
+def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
     try:
         return parse(where)
     except ValueError as error:
-        raise TargetError(f"{where} {error}.") from error
+        raise TargetError(f"{code}: {where} {error}.") from error
 
 
 def _image(
