@@ -126,7 +126,7 @@ TABLE: Mapping[Code, Row] = {
         "The request line is too long.", in_instance=False, status=HTTPStatus.REQUEST_URI_TOO_LONG
     ),
     Code.CONTENT_ENCODING_ERROR: Row(
-        "The body's Content-Encoding is none that is read here: plain or gzip.",
+        "The body's Content-Encoding is not supported; send it plain or as gzip.",
         in_instance=False,
         status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ),
