@@ -1,25 +1,29 @@
-"""The seam that every kind of image source implements, and the options they share."""
+"""The seam of images: what every kind of image gives, however its bytes come here.
+
+>>> with closing(source.open(ReadOptions(), session)) as image:
+...     for task in image.read(patches):
+...         task.wait(session.waits)
+...         for index, pixels in zip(task.indexes, task.pixels(), strict=True):
+...             use(patches[index], pixels)
+
+``wait`` belongs in the thread that serves a request, ``pixels`` in a pool of threads: stores and files differ
+in the first alone, and several small tasks may share one turn of a pool.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_io.cache import FrameCache
 from dicom_io.colour.profiles import IccTarget
-from dicom_io.colour.transforms import ColourTransforms
-from dicom_io.decoding.pool import DecodePool
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.io_threads import IoThreads
-from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
-from dicom_io.web.dicomweb import DicomWebStore
-from dicom_io.web.gcs import GcsStore
 
 PATCHES_AT_ONCE = 8
-"""Patches that one task reads, where nothing speaks for fewer."""
+"""Patches of one task, where nothing speaks for fewer."""
 
 Measure = Callable[[str], AbstractContextManager[None]]
 
@@ -43,63 +47,36 @@ class ReadOptions:
     require_inside: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ReadContext:
-    """What sources share inside one process: limits, caches and connections.
-
-    Attributes
-    ----------
-    dicomweb:
-        Stores of DICOMweb series.
-    gcs:
-        Google Cloud Storage.
-    frames:
-        Decoded frames of DICOM levels.
-    decoders:
-        Decodes images, in helper processes where that could end this one.
-    io:
-        Threads that wait for stores.
-    strict_dicom:
-        Whether requirements that are only documented refuse an image.
-    """
-
-    max_image_pixels: int
-    transforms: ColourTransforms
-    dicomweb: DicomWebStore
-    gcs: GcsStore
-    frames: FrameCache[Hashable]
-    decoders: DecodePool
-    io: IoThreads
-    strict_dicom: bool
+def _nothing_to_wait_for(_: Cancellation) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
-class ReadSession:
-    """What the sources of one request share.
+class PatchTask:
+    """A few patches of an image that are read together.
 
     Attributes
     ----------
-    waits:
-        Ends what the request waits for, at its deadline or when its client is gone.
-    rasters:
-        Images that several instances name.
-    measure:
-        Adds the time of a ``with`` block to one of the request's stages: decode or colour.
+    indexes:
+        Which they are, as indexes of the patches that ``OpenedImage.read`` was given.
+    pixels:
+        Returns uint8 RGB ``[height, width, 3]`` for each of them; computes, and may be called in any thread
+        once ``wait`` has returned. Raises ImageError.
+    wait:
+        Waits until all that ``pixels`` needs is here. Raises ImageError, Cancelled, and TimeoutError when the
+        deadline passes.
+    ready:
+        Returns whether ``wait`` is known to return at once.
     """
 
-    context: ReadContext
-    waits: Cancellation
-    rasters: RasterRegistry
-    measure: Measure
-
-    @property
-    def deadline(self) -> float:
-        """``time.monotonic()`` seconds."""
-        return self.waits.deadline
+    indexes: Sequence[int]
+    pixels: Callable[[], list[UInt8Array]]
+    wait: Callable[[Cancellation], None] = _nothing_to_wait_for
+    ready: Callable[[], bool] = lambda: True
 
 
 class OpenedImage(Protocol):
-    """An image whose size is known and whose patches can be read.
+    """An image whose header or metadata have been read; kinds of images inherit from it.
 
     Attributes
     ----------
@@ -107,71 +84,54 @@ class OpenedImage(Protocol):
         Size in pixels of the frame that patches are given in (after any resize).
     memory_bytes:
         What reading it holds at its peak; the caller keeps the sum within a budget.
-    patches_at_once:
-        Patches that one task reads; known after ``plan``.
-    remote:
-        Whether ``fetch`` waits for a store.
     decodes_elsewhere:
-        Whether ``load`` or ``read`` waits for a decoding helper, and a thread meant for computing should not.
+        Whether ``PatchTask.pixels`` waits for a decoding helper, and a thread meant for computing should not.
     """
 
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def patches_at_once(self) -> int: ...
-    @property
-    def remote(self) -> bool: ...
-    @property
-    def decodes_elsewhere(self) -> bool: ...
+    width: int
+    height: int
+    memory_bytes: int
+    decodes_elsewhere: bool
 
-    def extra_reads(self, patches: int) -> int:
-        """Return what reading so many patches counts for beyond the patches themselves."""
+    def extra_frames(self, patches: int) -> int:
+        """Return how many frames are decoded for so many patches, beyond one for each of them."""
+        return 0
 
-    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
-        """Hear which patches will be read, begin to fetch, and return the best order to read them in."""
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        """Begin to fetch what patches need, and return tasks that cover them, in the best order to read them.
 
-    def load(self) -> None:
-        """Do the computing that all patches share. Called once, after ``plan`` and before ``read``."""
-
-    def fetch(self, patches: Sequence[Patch]) -> None:
-        """Wait until the bytes that these patches need are here."""
-
-    def read(self, patch: Patch) -> UInt8Array:
-        """Return one patch as uint8 RGB ``[height, width, 3]``; safe to call from many threads."""
-
-    def close(self) -> None:
-        """Stop fetching and let go."""
-
-
-class Source(Protocol):
-    """What an instance names.
-
-    Attributes
-    ----------
-    remote:
-        Whether opening it waits for a store.
-    origin:
-        Who is waited for: sources of the same origin have only a share of the threads that wait.
-    shared_key:
-        The same for sources that share one fetched image; ``None`` where nothing is shared.
-    """
-
-    @property
-    def remote(self) -> bool: ...
-    @property
-    def origin(self) -> Hashable: ...
-    @property
-    def shared_key(self) -> Hashable | None: ...
-
-    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
-        """Open the image, reading no more than its header or metadata.
+        Called once. Tasks are to be waited for in their order.
 
         Raises
         ------
-        ServiceError
-            With the code that the API names for the fault.
+        ImageError
+            When these patches cannot be read together.
         """
+        ...
+
+    def close(self) -> None:
+        """Stop fetching and let go; called once, when no task is running."""
+        return
+
+
+def in_chunks(order: Sequence[int], size: int = PATCHES_AT_ONCE) -> Iterator[Sequence[int]]:
+    """Yield a sequence of indexes, a few at a time."""
+    return (order[first : first + size] for first in range(0, len(order), size))
+
+
+def read_patch(image: OpenedImage, patch: Patch, waits: Cancellation) -> UInt8Array:
+    """Read one patch in the calling thread, and close the image.
+
+    Returns
+    -------
+    uint8 RGB ``[height, width, 3]``
+
+    Raises
+    ------
+    ImageError, Cancelled, TimeoutError
+    """
+    with contextlib.closing(image):
+        (task,) = image.read([patch])
+        task.wait(waits)
+        (pixels,) = task.pixels()
+        return pixels

@@ -89,7 +89,7 @@ class FrameFetcher:
         self._queue = list(dict.fromkeys(frame for frames in needs for frame in frames))
         self._fetch_ahead()
 
-    def wait(self, frames: Iterable[int]) -> None:
+    def wait(self, frames: Iterable[int], waits: Cancellation) -> None:
         """Wait until frames have been fetched, and keep the next ones coming.
 
         Raises
@@ -103,7 +103,7 @@ class FrameFetcher:
                 self._fetch_more()
             if frame not in self._frames:
                 self._claim([frame])
-            self._wait_for(frame)
+            self._wait_for(frame, waits)
         self._fetch_ahead()
 
     def pixels(self, frame: int) -> UInt8Array:
@@ -147,11 +147,11 @@ class FrameFetcher:
         """
         return (*self._shared_by, self._level.address(frame))
 
-    def _wait_for(self, frame: int) -> None:
+    def _wait_for(self, frame: int, waits: Cancellation) -> None:
         while True:
             shared = self._frames[frame]
             try:
-                self._waits.result(shared.fetched)
+                waits.result(shared.fetched)
                 return
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from dicom_io.codecs.frame import JPEG_BASELINE, NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import PATCHES_AT_ONCE, Measure, ReadOptions
-from dicom_io.resampling import Taps, resample, taps
-from dicom_io.resize import resize
+from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.pyramid import Level, Region
+from dicom_io.waiting import Cancellation
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
@@ -32,15 +32,8 @@ MAX_FRAME_USES = 500_000
 tiles take 324,000; tiles of a few pixels, which a store or a caller may claim, far more."""
 
 
-class LevelImage:
+class LevelImage(OpenedImage):
     """A level of a slide, whose patches are put together from its frames."""
-
-    remote = True
-
-    @property
-    def decodes_elsewhere(self) -> bool:
-        """Whether its frames are decoded by helpers, as far as the metadata says."""
-        return self._level.instance.transfer_syntax not in DECODED_HERE
 
     def __init__(
         self,
@@ -52,7 +45,6 @@ class LevelImage:
         measure: Measure,
     ) -> None:
         self._measure = measure
-        self.patches_at_once = PATCHES_AT_ONCE
         self._level = level
         self._to_rgb = to_rgb
         self._fetcher = fetcher
@@ -67,22 +59,20 @@ class LevelImage:
                 "smaller level of the pyramid.",
                 Remedy.ANOTHER_SIZE,
             )
+        # As far as the metadata says; a store may send frames in another syntax.
+        self.decodes_elsewhere = level.instance.transfer_syntax not in DECODED_HERE
+        self.memory_bytes = fetcher.bytes_ahead
 
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of the frames that are held while patches are read."""
-        return self._fetcher.bytes_ahead
-
-    def extra_reads(self, patches: int) -> int:
-        """Return what reading so many patches counts for beyond the patches themselves.
+    def extra_frames(self, patches: int) -> int:
+        """Return how many frames are decoded for so many patches, beyond one for each of them.
 
         A patch of a resized level counts ceil(scale) squared, but never more than the level has frames.
         """
         per_patch = math.ceil(self._scale_x) * math.ceil(self._scale_y)
         return max(0, min(per_patch * patches, self._level.frames) - patches) if per_patch > 1 else 0
 
-    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
-        """Order patches by the tiles they begin in, so that few frames are held at a time."""
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        """Return tasks by the tiles that patches begin in, so that few frames are held at a time."""
         regions = [self._region(patch) for patch in patches]
         touched_by_each = [self._level.touched(region) for region in regions]
         touched = sum(touched_by_each)
@@ -93,21 +83,28 @@ class LevelImage:
                 f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
             )
         # Tiles may be of a few pixels and come in many bytes each: the fewer patches then wait for theirs.
-        self.patches_at_once = max(1, min(PATCHES_AT_ONCE, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
+        at_once = max(1, min(PATCHES_AT_ONCE, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
         across, down = self._level.tile_width, self._level.tile_height
         order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
         self._fetcher.plan([self._frames(regions[i]) for i in order])
-        return order
+        return (self._task(patches, indexes) for indexes in in_chunks(order, at_once))
 
-    def load(self) -> None:
-        """Do nothing: frames are decoded as they come."""
+    def _task(self, patches: Sequence[Patch], indexes: Sequence[int]) -> PatchTask:
+        some = [patches[index] for index in indexes]
+        return PatchTask(
+            indexes,
+            pixels=lambda: [self._pixels(patch) for patch in some],
+            wait=lambda waits: self._fetch(some, waits),
+            ready=lambda: False,
+        )
 
-    def fetch(self, patches: Sequence[Patch]) -> None:
+    def _fetch(self, patches: Sequence[Patch], waits: Cancellation) -> None:
         """Wait for the frames of these patches."""
-        for patch in patches:
-            self._fetcher.wait(self._frames(self._region(patch)))
+        with self._measure("fetch"):
+            for patch in patches:
+                self._fetcher.wait(self._frames(self._region(patch)), waits)
 
-    def read(self, patch: Patch) -> UInt8Array:
+    def _pixels(self, patch: Patch) -> UInt8Array:
         """Put a patch together, transform its colours, then bring it to its size."""
         if self._scale_x == self._scale_y == 1:
             return self._rgb(self._region(patch))

@@ -9,12 +9,13 @@ from dicom_io.codecs.frame import FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
-from dicom_io.reading import ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
 from dicom_io.slides.level_image import LevelImage
 from dicom_io.slides.pyramid import Level, pyramid_images, select_level
 from dicom_io.sources.client_state import SlideState
+from dicom_io.sources.session import ReadSession
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.series_path import SeriesPath
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +16,12 @@ import numpy as np
 
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import ReadContext, ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions, read_patch
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.pyramid import Level, pyramid_images, select_level
 from dicom_io.slides.tissue import TissueMap, tissue_mask
+from dicom_io.sources.encoded import EncodedSource, GcsSource
+from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry, SharedRaster
 from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.waiting import Cancellation
@@ -50,7 +51,7 @@ class Target:
     Attributes
     ----------
     source:
-        The fields of the predict API that name it.
+        What opens it.
     study, series, instance:
         UIDs of a slide; ``instance`` is the file or the object of another image.
     level:
@@ -63,7 +64,7 @@ class Target:
         SHA-256 of a file's or an object's bytes.
     """
 
-    source: Mapping[str, object] = field(repr=False)
+    source: Source
     study: str | None
     series: str | None
     instance: str
@@ -114,14 +115,11 @@ def find_target(
         When a store or an image has a fault.
     """
     bearer = None if token is None else BearerToken(token)
-    given: dict[str, object] = {} if token is None else {"bearer_token": token}
     if where.startswith(("https://", "http://")):
         return _series(
             _address(parse_series_path, where, Code.DICOM_PATH_ERROR),
-            where,
             level,
             bearer,
-            given,
             context,
             look_for_tissue,
         )
@@ -130,15 +128,14 @@ def find_target(
     if where.startswith("gs://"):
         uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
         data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
-        return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
+        return _image(GcsSource(uri, bearer), where, data, context, look_for_tissue)
     try:
         data = Path(where).read_bytes()
     except OSError as error:
         raise TargetError(f"{where} cannot be read: {error.strerror}.") from error
-    source = {"raw_image_bytes": base64.b64encode(data).decode("ascii")}
     # A table holds text; a file's name on this system may be any bytes.
     name = os.fsencode(where).decode("utf-8", "replace")
-    return _image(source, name, data, context, look_for_tissue)
+    return _image(EncodedSource(lambda: data), name, data, context, look_for_tissue)
 
 
 def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
@@ -148,11 +145,10 @@ def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
         raise TargetError(f"{code}: {where} {error}.") from error
 
 
-def _image(
-    source: Mapping[str, object], name: str, data: bytes, context: ReadContext, look_for_tissue: bool
-) -> Target:
+def _image(source: Source, name: str, data: bytes, context: ReadContext, look_for_tissue: bool) -> Target:
     shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
-    width, height = shared.size()
+    header = shared.header()
+    width, height = header.width, header.height
     tissue = None
     if look_for_tissue:
         tissue = TissueMap(tissue_mask(_overview(to_rgb(shared.raster().pixels))), width, height)
@@ -169,10 +165,8 @@ def _overview(pixels: UInt8Array) -> UInt8Array:
 
 def _series(
     path: SeriesPath,
-    where: str,
     level: int,
     token: BearerToken | None,
-    given: dict[str, object],
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
@@ -187,7 +181,7 @@ def _series(
     if look_for_tissue:
         overview = _read_whole(_smallest(levels), path, token, context)
         tissue = TissueMap(tissue_mask(_overview(overview)), chosen.width, chosen.height)
-    source = {"dicom_path": {"series_path": where, "instance_uids": uids}} | given
+    source = DicomWebSource(path, tuple(uids), token)
     return Target(
         source, path.study_uid, path.series_uid, uids[0], level, chosen.width, chosen.height, tissue
     )
@@ -217,15 +211,8 @@ def _read_whole(
             f"The smallest level has {level.width}x{level.height} pixels: too many to look for tissue in. "
             "Embed all of it with --all."
         )
-    deadline = time.monotonic() + _DEADLINE_S
-    waits = Cancellation(deadline)
+    waits = Cancellation(time.monotonic() + _DEADLINE_S)
     session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
     uids = tuple(str(part.sop_uid) for part in level.parts)
     image = DicomWebSource(path, uids, token).open(ReadOptions(), session)
-    whole = Patch(0, 0, level.width, level.height)
-    try:
-        image.plan([whole])
-        image.fetch([whole])
-        return image.read(whole)
-    finally:
-        image.close()
+    return read_patch(image, Patch(0, 0, level.width, level.height), waits)

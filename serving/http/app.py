@@ -12,6 +12,7 @@ import orjson
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
 from model.transport.stream import Abandoned
@@ -171,7 +172,9 @@ class _PredictEndpoint:
         del body, inner
         deadline = received.arrived + self._settings.request_timeout_s
         record.instances, record.patches = len(parsed.items), parsed.patch_count
-        predictions = self._predictor.predict(parsed, deadline, record.stages, received.hang_up.during)
+        waits = Cancellation(deadline)
+        with received.hang_up.during(waits.cancel):
+            predictions = self._predictor.predict(parsed.items, waits, record.stages)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))

@@ -13,7 +13,7 @@ import requests
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from dicom_io.resize import resize
+from dicom_io.resampling import resize
 from tests.conftest import ModelFolders
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service

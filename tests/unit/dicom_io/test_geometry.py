@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import CMYK_BLACK, Patch, crop, require_inside
-from dicom_io.resize import resize
+from dicom_io.resampling import resize
 from tests.support.tissue import tissue
 
 

@@ -79,7 +79,7 @@ def test_closing_ends_what_is_on_its_way_and_others_ask_in_their_own_name(io: Io
         second.plan([[0, 1, 2, 3]])
         first.close()
         assert server.gone.wait(5)
-        second.wait([0, 1, 2, 3])
+        second.wait([0, 1, 2, 3], Cancellation(time.monotonic() + 60))
         assert [second.pixels(frame).shape for frame in range(4)] == [(256, 256, 3)] * 4
         assert len(server.requests) == 2
 
@@ -91,7 +91,7 @@ def test_a_request_whose_own_frames_fail_does_not_ask_for_ever(io: IoThreads) ->
         asked = fetcher(server, slide, dicomweb(io), cache, io)
         asked.plan([[0, 1]])
         with pytest.raises(ImageError) as caught:
-            asked.wait([0, 1])
+            asked.wait([0, 1], Cancellation(time.monotonic() + 60))
         assert caught.value.code is ImageCode.HTTP_ERROR
         assert len(server.requests) <= 3
 

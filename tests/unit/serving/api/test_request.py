@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch
-from serving.api.request import Instance, parse_request
+from serving.api.request import parse_request
 from serving.errors import Code, Fault, ServiceError
+from serving.pipeline.types import Instance
 
 GOOD: dict[str, Any] = {"raw_image_bytes": "AAAA", "patch_coordinates": [{"x_origin": 1, "y_origin": 2}]}
 FIELD = Code.INVALID_REQUEST_FIELD_ERROR
