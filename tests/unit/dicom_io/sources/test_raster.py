@@ -1,0 +1,81 @@
+"""An encoded image as tasks: one decodes, the others wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Patch
+from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_patch
+from dicom_io.sources.encoded import EncodedSource
+from dicom_io.sources.session import ReadContext, ReadSession
+from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.waiting import Cancellation
+from serving.config.settings import load_settings
+from serving.processes.assembly import read_context
+from tests.support.tissue import encode, tissue
+
+PATCHES = [Patch(7 * n, 5 * n, 224, 224) for n in range(2 * PATCHES_AT_ONCE + 3)]
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[ReadContext]:
+    context = read_context(load_settings())
+    yield context
+    context.decoders.close()
+
+
+@pytest.fixture
+def session(context: ReadContext) -> ReadSession:
+    waits = Cancellation(time.monotonic() + 30)
+    return ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
+
+
+def test_tasks_cover_the_patches_in_their_order(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
+    found = {}
+    for task in image.read(PATCHES):
+        task.wait(session.waits)
+        assert task.ready()
+        assert len(task.indexes) <= PATCHES_AT_ONCE
+        found |= dict(zip(task.indexes, task.pixels(), strict=True))
+    assert list(found) == list(range(len(PATCHES)))
+    for index, patch in enumerate(PATCHES):
+        truth = tissue()[patch.y_origin : patch.y_origin + 224, patch.x_origin : patch.x_origin + 224]
+        np.testing.assert_array_equal(found[index], truth)
+
+
+def test_only_the_first_task_is_ready_until_it_has_decoded(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
+    first, second, third = image.read(PATCHES)
+    assert [task.ready() for task in (first, second, third)] == [True, False, False]
+    with pytest.raises(TimeoutError):
+        second.wait(Cancellation(time.monotonic()))
+    decoding = threading.Thread(target=first.pixels)
+    decoding.start()
+    second.wait(session.waits)
+    assert third.ready()
+    decoding.join()
+
+
+def test_tasks_that_waited_for_an_image_that_is_damaged_fail_as_the_first_does(session: ReadSession) -> None:
+    whole = encode(tissue())
+    damaged = whole[: len(whole) // 2].ljust(2 * len(whole), b"\x55")
+    image = EncodedSource(lambda: damaged).open(ReadOptions(), session)
+    first, second, _ = image.read(PATCHES)
+    for task in (first, second):
+        task.wait(session.waits)
+        with pytest.raises(ImageError) as caught:
+            task.pixels()
+        assert caught.value.code is ImageCode.IMAGE_ERROR
+
+
+def test_one_patch_is_read_in_one_call(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(image_dimensions=(256, 256)), session)
+    assert read_patch(image, Patch(0, 0, 256, 256), session.waits).shape == (256, 256, 3)
