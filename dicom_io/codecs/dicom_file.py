@@ -21,7 +21,7 @@ from dicom_io.codecs.frame import (
     decodes_in_process,
 )
 from dicom_io.codecs.raster import Raster
-from dicom_io.errors import ImageCode, ImageError
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.slides.requirements import PHOTOMETRIC
 
 _PREAMBLE_BYTES = 132
@@ -68,7 +68,7 @@ class DicomFile:
         except Exception as error:  # pydicom raises anything at hostile bytes
             raise _unsupported("it is damaged or holds no image") from error
         if frames != 1:
-            raise _unsupported(f"it has {frames} frames; put it in a DICOM store and read it from there")
+            raise _unsupported(f"it has {frames} frames", Remedy.A_STORE)
         if (
             bits != 8
             or signed
@@ -150,5 +150,5 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2
 
 
-def _unsupported(reason: str) -> ImageError:
-    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.")
+def _unsupported(reason: str, remedy: Remedy | None = None) -> ImageError:
+    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.", remedy)
