@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_io.cache import FrameCache
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.io_threads import IoThreads
+from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
 from dicom_io.web.dicomweb import DicomWebStore

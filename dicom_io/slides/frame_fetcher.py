@@ -8,13 +8,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 
-from dicom_io.cache import FrameCache, SharedFrame
 from dicom_io.codecs.frame import FrameError, FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
+from dicom_io.slides.frame_cache import FrameCache, SharedFrame
 from dicom_io.slides.pyramid import Level
-from dicom_io.waiting import Cancellation
-from dicom_io.web.bounded_connection import Stop
+from dicom_io.waiting import Cancellation, Stop
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.dicomweb import FRAME_SLACK, DicomWebStore
 from dicom_io.web.series_path import SeriesPath

@@ -9,13 +9,13 @@ from http import HTTPStatus
 
 from urllib3.response import BaseHTTPResponse
 
-from dicom_io.cache import EncodedFrame, SharedCache
+from dicom_io.cache import SharedCache
 from dicom_io.codecs.frame import DECODERS, FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
+from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance
-from dicom_io.waiting import Cancellation
-from dicom_io.web.bounded_connection import Stop
+from dicom_io.waiting import Cancellation, Stop
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.frame_syntax import FRAME_TYPES, Wanted, colours_are_unsaid, syntax_of, ways_to_ask
 from dicom_io.web.http import HttpStore, LostConnection, StoreStatusError, iter_body, read_limited

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterator
 import psutil
 import pytest
 
-from dicom_io.cache import FrameCache
 from dicom_io.codecs.frame import FrameFormat, decode_frame
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
+from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import parse_instance
 from dicom_io.slides.pyramid import select_level
