@@ -127,23 +127,21 @@ class FrameCache(Generic[K]):
         size:
             Bytes of each frame once decoded.
         """
-        frames: list[SharedFrame] = []
-        mine: list[int] = []
         with self._lock:
             # All that are here first: making room for a new one must not drop one that is claimed beside it.
             here = [self._frames.get(key) for key in keys]
-            for position, (key, frame) in enumerate(zip(keys, here, strict=True)):
-                if frame is None:
-                    frame = SharedFrame(self._decode, partial(self._recount, key, size + FRAME_OVERHEAD))
-                    self._frames.put(key, frame, size + FRAME_OVERHEAD)
-                    mine.append(position)
-                frames.append(frame)
-        return frames, mine
+            frames = [frame or self._add(key, size) for key, frame in zip(keys, here, strict=True)]
+        return frames, [position for position, frame in enumerate(here) if frame is None]
 
     def forget(self, key: K, frame: SharedFrame) -> None:
         """Drop a frame that could not be fetched or decoded."""
         with self._lock:
             self._frames.drop(key, frame)
+
+    def _add(self, key: K, size: int) -> SharedFrame:
+        frame = SharedFrame(self._decode, partial(self._recount, key, size + FRAME_OVERHEAD))
+        self._frames.put(key, frame, size + FRAME_OVERHEAD)
+        return frame
 
     def _recount(self, key: K, decoded: int, frame: SharedFrame) -> None:
         """Count the encoded bytes of a frame from its arrival until it has been decoded."""

@@ -19,7 +19,8 @@ from dicom_io.colour.transforms import to_rgb
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.reading import ReadContext, ReadOptions, ReadSession
 from dicom_io.slides.instance import SopInstance
-from dicom_io.slides.pyramid import Level, pyramid_images, select_level
+from dicom_io.slides.level import Level
+from dicom_io.slides.pyramid import pyramid_images, select_level
 from dicom_io.slides.tissue import TissueMap, tissue_mask
 from dicom_io.sources.shared_raster import RasterRegistry, SharedRaster
 from dicom_io.sources.slide_level import DicomWebSource
@@ -176,7 +177,8 @@ def _series(
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
-    instances = context.dicomweb.instances(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
+    waits = Cancellation(time.monotonic() + _DEADLINE_S)
+    instances = context.dicomweb.series(path, token, waits).instances()
     levels = _levels(instances, strict=context.strict_dicom)
     if not 0 <= level < len(levels):
         sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
