@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.reading import ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions
 from dicom_io.slides.level_image import LevelImage
 from dicom_io.slides.opening import FoundLevel, LevelOpener
 from dicom_io.slides.pyramid import select_level
 from dicom_io.sources.client_state import SlideState
+from dicom_io.sources.session import ReadSession
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.series_path import SeriesPath
 

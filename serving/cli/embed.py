@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.reading import ReadContext
+from dicom_io.sources.session import ReadContext
 from serving.cli.parquet import Output, OutputError, Rows
 from serving.cli.target import Target, TargetError, find_target
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors

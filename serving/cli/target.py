@@ -17,11 +17,12 @@ import numpy as np
 
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import ReadContext, ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.level import Level
 from dicom_io.slides.pyramid import pyramid_images, select_level
 from dicom_io.slides.tissue import TissueMap, tissue_mask
+from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry, SharedRaster
 from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.waiting import Cancellation
