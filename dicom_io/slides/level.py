@@ -63,6 +63,11 @@ class Level:
         return self.parts[0]
 
     @property
+    def sop_uids(self) -> tuple[str, ...]:
+        """UIDs of the parts."""
+        return tuple(str(part.sop_uid) for part in self.parts)
+
+    @property
     def form(self) -> FrameFormat:
         """How the level's frames hold their pixels, whatever they are compressed with."""
         described = self.instance

@@ -35,15 +35,15 @@ class LevelOpener:
     ----------
     frames:
         Frames that have been read lately.
-    max_frame_pixels:
-        Pixels of the largest frame that is decoded.
+    max_pixels:
+        Most pixels of what is decoded in one: a frame, or a whole level that is read to be looked over.
     strict:
         Whether requirements that are only documented refuse an image; see ``require_valid``.
     """
 
     frames: FrameCache[Hashable]
     transforms: ColourTransforms
-    max_frame_pixels: int
+    max_pixels: int
     strict: bool
 
     def find(self, series: Series, uids: Sequence[str], target: IccTarget) -> FoundLevel:
@@ -75,11 +75,11 @@ class LevelOpener:
             cannot be used.
         """
         level, form = found.level, found.level.form
-        if form.width * form.height > self.max_frame_pixels:
+        if form.width * form.height > self.max_pixels:
             raise ImageError(
                 ImageCode.DICOM_ERROR,
                 f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
-                f"{self.max_frame_pixels} pixels.",
+                f"{self.max_pixels} pixels.",
             )
         to_rgb = self.transforms.to_rgb(found.icc_profile, options.icc_target, form.samples)
         fetcher = FrameFetcher(series, self.frames, level)

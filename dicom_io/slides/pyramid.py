@@ -41,6 +41,22 @@ def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
     return images
 
 
+def pyramid_levels(instances: Sequence[SopInstance], *, strict: bool) -> tuple[Level, ...]:
+    """Return the levels of a series' pyramid, checked, largest first; a concatenation is one level.
+
+    Raises
+    ------
+    ImageError
+        As ``pyramid_images`` and ``select_level``.
+    """
+    levels: dict[str, Level] = {}
+    for image in pyramid_images(instances):
+        key = image.concatenation_uid or str(image.sop_uid)
+        if key not in levels:
+            levels[key] = select_level(instances, [str(image.sop_uid)], strict=strict)
+    return tuple(sorted(levels.values(), key=lambda level: -level.width * level.height))
+
+
 def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, strict: bool) -> Level:
     """Return the level that a request names, checked.
 

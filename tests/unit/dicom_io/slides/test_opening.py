@@ -136,7 +136,7 @@ def test_a_frame_that_is_too_large_is_refused_before_any_is_fetched(threads: Thr
     slide = pyramid("explicit", [(500, 350)])
     series = MemorySeries(slide, threads, waits())
     with pytest.raises(ImageError, match="256x256 pixels is beyond"):
-        read(series, [slide.instances[0].uid], PATCHES, opening=opener(max_frame_pixels=256 * 256 - 1))
+        read(series, [slide.instances[0].uid], PATCHES, opening=opener(max_pixels=256 * 256 - 1))
     assert series.asked == []
 
 
