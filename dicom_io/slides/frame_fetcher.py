@@ -40,7 +40,7 @@ class FrameFetcher:
         self._cache = cache
         self._level = level
         self._form = level.form
-        # Metadata may be what a caller says, so a frame is shared only by those who read it in the same way.
+        # Metadata may come from a caller, so a frame is shared only by those who read it in the same way.
         self._shared_by = (series.key, self._form, level.instance.transfer_syntaxes)
         # Guards _uses and _frames, which the threads that compute change, too (``done_with``). Who only looks
         # a frame up does so without it: one is put in before its patches are read, and goes after them.

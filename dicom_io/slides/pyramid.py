@@ -76,7 +76,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     """
     by_uid = {i.sop_uid: i for i in instances}
     for uid in wanted:
-        if uid in by_uid and not _says_what_it_is(by_uid[uid]):
+        if uid in by_uid and not _is_identifiable(by_uid[uid]):
             require_valid(by_uid[uid], strict=strict)
     images = pyramid_images(instances)
     found = {i.sop_uid: i for i in images}
@@ -100,7 +100,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     return _level(sorted(parts, key=lambda i: i.frame_offset), strict=strict)
 
 
-def _says_what_it_is(instance: SopInstance) -> bool:
+def _is_identifiable(instance: SopInstance) -> bool:
     """Return whether an instance is of a known class and, of a whole slide, has an Image Type to judge by."""
     if not instance.is_whole_slide:
         return instance.sop_class in SOP_CLASSES

@@ -14,7 +14,7 @@ from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.series import most_encoded_bytes
 from dicom_io.waiting import Stop
-from dicom_io.web.frame_syntax import FRAME_TYPES, Wanted, colours_are_unsaid, syntax_of, ways_to_ask
+from dicom_io.web.frame_syntax import FRAME_TYPES, Wanted, colours_are_unknown, syntax_of, ways_to_ask
 from dicom_io.web.http import LostConnection, StoreStatusError, iter_body, read_limited
 from dicom_io.web.multipart import MultipartError, Part, iter_parts, media_type
 from dicom_io.web.patience import Patience
@@ -64,7 +64,7 @@ def fetch_frames(
 def _why_unusable(syntax: str, instance: SopInstance, form: FrameFormat) -> str | None:
     if syntax not in DECODERS:
         return f"Transfer syntax {syntax} is not supported"
-    if colours_are_unsaid(syntax, instance, form):
+    if colours_are_unknown(syntax, instance, form):
         return "The store decompresses these JPEG frames and does not say to which colours"
     return None
 

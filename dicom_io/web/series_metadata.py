@@ -96,9 +96,9 @@ class SeriesMetadata:
         if not concatenations or len(found) >= max(i.concatenation_parts or sys.maxsize for i in found):
             return []
         listed = known if known is not None else self._search()
-        told = [i for i in listed if i.concatenation_uid in concatenations]
-        # A summary that never says which concatenation an instance is of leaves but to ask each.
-        perhaps = told or [i for i in listed if i.concatenation_uid is None]
+        declared = [i for i in listed if i.concatenation_uid in concatenations]
+        # A summary that never says which concatenation an instance is of leaves only to ask each.
+        perhaps = declared or [i for i in listed if i.concatenation_uid is None]
         return [uid for i in perhaps if (uid := i.sop_uid) and uid not in but]
 
     def _at_once(self) -> Instances | None:

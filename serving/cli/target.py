@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.slides.level import Region
-from dicom_io.slides.opening import LevelOpener
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
 from dicom_io.slides.tissue import TissueMap, find_tissue
 from dicom_io.sources.session import ReadContext
 from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.sources.slide_level import level_opener
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
@@ -173,8 +173,7 @@ def _series(
 
 
 def _tissue(slide: Slide, series: Series, context: ReadContext) -> TissueMap:
-    opener = LevelOpener(context.frames, context.transforms, context.max_image_pixels, context.strict_dicom)
     try:
-        return slide.tissue(series, opener)
+        return slide.tissue(series, level_opener(context))
     except OverviewTooLarge as error:
         raise TargetError(f"{error.description} Embed all of it with --all.") from error

@@ -74,6 +74,12 @@ def part_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[1]
 
 
+def test_a_store_of_objects_loads_no_codec() -> None:
+    code = "import sys, dicom_io.web.gcs; print({'cv2', 'imagecodecs', 'PIL'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("word", ["extensions.", "PATHSERVE_"])
 def test_who_reads_images_names_no_field_and_no_setting_of_the_service(word: str) -> None:
     """What is wrong with an image is said below; what a request or a service could change is said above."""
