@@ -2,7 +2,7 @@
 
 >>> with closing(source.open(ReadOptions(), session)) as image:
 ...     for task in image.read(patches):
-...         task.wait(session.waits)
+...         task.wait()
 ...         for index, pixels in zip(task.indexes, task.pixels(), strict=True):
 ...             use(patches[index], pixels)
 
@@ -20,7 +20,6 @@ from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.waiting import Cancellation
 
 PATCHES_AT_ONCE = 8
 """Patches of one task, where nothing speaks for fewer."""
@@ -47,7 +46,7 @@ class ReadOptions:
     require_inside: bool = True
 
 
-def _nothing_to_wait_for(_: Cancellation) -> None:
+def _nothing_to_wait_for() -> None:
     pass
 
 
@@ -63,15 +62,15 @@ class PatchTask:
         Returns uint8 RGB ``[height, width, 3]`` for each of them; computes, and may be called in any thread
         once ``wait`` has returned. Raises ImageError.
     wait:
-        Waits until all that ``pixels`` needs is here. Raises ImageError, Cancelled, and TimeoutError when the
-        deadline passes.
+        Waits until all that ``pixels`` needs is here, or the waits end that the image was opened with. Raises
+        ImageError, Cancelled, TimeoutError.
     ready:
         Returns whether ``wait`` is known to return at once.
     """
 
     indexes: Sequence[int]
     pixels: Callable[[], list[UInt8Array]]
-    wait: Callable[[Cancellation], None] = _nothing_to_wait_for
+    wait: Callable[[], None] = _nothing_to_wait_for
     ready: Callable[[], bool] = lambda: True
 
 
@@ -119,19 +118,20 @@ def in_chunks(order: Sequence[int], size: int = PATCHES_AT_ONCE) -> Iterator[Seq
     return (order[first : first + size] for first in range(0, len(order), size))
 
 
-def read_patch(image: OpenedImage, patch: Patch, waits: Cancellation) -> UInt8Array:
-    """Read one patch in the calling thread, and close the image.
+def read_here(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array]:
+    """Read patches in the calling thread, one task after the other, and close the image.
 
     Returns
     -------
-    uint8 RGB ``[height, width, 3]``
+    uint8 RGB ``[height, width, 3]`` for each patch, in their order.
 
     Raises
     ------
     ImageError, Cancelled, TimeoutError
     """
+    found: dict[int, UInt8Array] = {}
     with contextlib.closing(image):
-        (task,) = image.read([patch])
-        task.wait(waits)
-        (pixels,) = task.pixels()
-        return pixels
+        for task in image.read(patches):
+            task.wait()
+            found |= zip(task.indexes, task.pixels(), strict=True)
+    return [found[index] for index in range(len(patches))]

@@ -15,6 +15,7 @@ from dicom_io.codecs.frame import (
     DEFLATED_LE,
     IMPLICIT_LE,
     NATIVE,
+    PHOTOMETRIC,
     FrameError,
     FrameFormat,
     decode_frame,
@@ -22,7 +23,6 @@ from dicom_io.codecs.frame import (
 )
 from dicom_io.codecs.raster import Raster
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.slides.requirements import PHOTOMETRIC
 
 _PREAMBLE_BYTES = 132
 _READS_AT_MOST = 50_000

@@ -53,6 +53,12 @@ class FrameError(ValueError):
     """A frame that cannot be decoded; the text is the reason, as a clause."""
 
 
+PHOTOMETRIC = (
+    "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB", "MONOCHROME1", "MONOCHROME2",
+)  # fmt: skip
+"""Photometric interpretations that are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrameFormat:
     """How the frames of an image are described by its metadata.

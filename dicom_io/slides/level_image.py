@@ -14,8 +14,7 @@ from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.pyramid import Level, Region
-from dicom_io.waiting import Cancellation
+from dicom_io.slides.level import Level, Region
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
@@ -94,15 +93,15 @@ class LevelImage(OpenedImage):
         return PatchTask(
             indexes,
             pixels=lambda: [self._pixels(patch) for patch in some],
-            wait=lambda waits: self._fetch(some, waits),
+            wait=lambda: self._fetch(some),
             ready=lambda: False,
         )
 
-    def _fetch(self, patches: Sequence[Patch], waits: Cancellation) -> None:
+    def _fetch(self, patches: Sequence[Patch]) -> None:
         """Wait for the frames of these patches."""
         with self._measure("fetch"):
             for patch in patches:
-                self._fetcher.wait(self._frames(self._region(patch)), waits)
+                self._fetcher.wait(self._frames(self._region(patch)))
 
     def _pixels(self, patch: Patch) -> UInt8Array:
         """Put a patch together, transform its colours, then bring it to its size."""

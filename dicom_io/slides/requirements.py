@@ -2,7 +2,7 @@
 
 Source: the Path Foundation API's DICOM requirements, and the parts of PS3.3 that they quote. A rule is
 ``NEEDED`` where the pixels could not be read rightly without it, and ``DOCUMENTED`` where the API asks
-for it though they could; the latter refuse an image only when the service is told to be strict.
+for it though they could; the latter refuse an image only when the service is set to be strict.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom_io.codecs.frame import PHOTOMETRIC
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import (
     VL_MICROSCOPIC,
@@ -23,11 +24,6 @@ from dicom_io.slides.instance import (
 log = logging.getLogger(__name__)
 
 SOP_CLASSES = (VL_WHOLE_SLIDE_MICROSCOPY, VL_MICROSCOPIC, VL_SLIDE_COORDINATES_MICROSCOPIC)
-
-PHOTOMETRIC = (
-    "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB", "MONOCHROME1", "MONOCHROME2",
-)  # fmt: skip
-"""Photometric interpretations that are read."""
 
 MIN_IMAGE_TYPES = 3
 """Values of Image Type that say which image of a slide it is (PS3.3, C.8.12.4.1.1)."""
@@ -53,7 +49,7 @@ class Requirement:
     holds:
         Whether an instance meets the rule.
     sentence:
-        What the caller is told, after the name of the attribute.
+        What the caller reads, after the name of the attribute.
     applies:
         Which instances it is about.
     """

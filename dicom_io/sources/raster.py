@@ -44,7 +44,7 @@ class RasterImage(OpenedImage):
         done: Callable[[], None] = lambda: None,
     ) -> None:
         self._options, self._transforms = options, session.context.transforms
-        self._measure, self._done = session.measure, done
+        self._measure, self._waits, self._done = session.measure, session.waits, done
         header = shared.header()
         self.source_size = (header.width, header.height)
         self.decodes_elsewhere = header.decodes_elsewhere
@@ -70,7 +70,7 @@ class RasterImage(OpenedImage):
                 yield PatchTask(indexes, pixels)
             else:
                 # Whoever waits for the first one should not keep a thread of a pool while doing so.
-                yield PatchTask(indexes, pixels, loaded.wait, lambda: loaded.done)
+                yield PatchTask(indexes, pixels, lambda: loaded.wait(self._waits), lambda: loaded.done)
 
     def close(self) -> None:
         """Let others who share the image know."""

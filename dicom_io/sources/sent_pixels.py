@@ -1,4 +1,4 @@
-"""Images whose pixels Google's client library has sent along (``extensions.ez_wsi_state``)."""
+"""Images whose pixels Google's client library has sent along as values of its state."""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dicom_io.cache import FrameCache
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
 from dicom_io.reading import Measure, OpenedImage, ReadOptions
+from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
 from dicom_io.web.dicomweb import DicomWebStore

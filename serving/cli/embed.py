@@ -18,12 +18,12 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.session import ReadContext
 from model.encoder import PATCH_SIDE, Vectors
-from serving.cli.parquet import Output, OutputError, Rows
 from serving.cli.target import Target, TargetError, find_target
 from serving.client import PathserveClient, ServiceFault
 from serving.client.embedder import ServiceEmbedder
 from serving.config.settings import EXIT_INTERRUPTED, Settings
 from serving.errors import Code, Fault, fault_of
+from serving.output import Output, OutputError, Rows
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import embedder_in_process
 from serving.pipeline.types import Instance

@@ -41,7 +41,7 @@ class Waits:
         if not task.ready():
             self._stream.flush()
         with _ending_the_request():
-            task.wait(self._cancellation)
+            task.wait()
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
-from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_patch
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_here
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -39,9 +39,9 @@ def session(context: ReadContext) -> ReadSession:
 
 def test_tasks_cover_the_patches_in_their_order(session: ReadSession) -> None:
     image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
-    found = {}
+    found: dict[int, UInt8Array] = {}
     for task in image.read(PATCHES):
-        task.wait(session.waits)
+        task.wait()
         assert task.ready()
         assert len(task.indexes) <= PATCHES_AT_ONCE
         found |= dict(zip(task.indexes, task.pixels(), strict=True))
@@ -55,11 +55,9 @@ def test_only_the_first_task_is_ready_until_it_has_decoded(session: ReadSession)
     image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
     first, second, third = image.read(PATCHES)
     assert [task.ready() for task in (first, second, third)] == [True, False, False]
-    with pytest.raises(TimeoutError):
-        second.wait(Cancellation(time.monotonic()))
     decoding = threading.Thread(target=first.pixels)
     decoding.start()
-    second.wait(session.waits)
+    second.wait()
     assert third.ready()
     decoding.join()
 
@@ -71,12 +69,13 @@ def test_tasks_that_waited_for_an_image_that_is_damaged_fail_as_the_first_does(s
     image = EncodedSource(lambda: damaged).open(ReadOptions(), session)
     first, second, _ = image.read(PATCHES)
     for task in (first, second):
-        task.wait(session.waits)
+        task.wait()
         with pytest.raises(ImageError) as caught:
             task.pixels()
         assert caught.value.code is ImageCode.IMAGE_ERROR
 
 
-def test_one_patch_is_read_in_one_call(session: ReadSession) -> None:
+def test_patches_are_read_in_one_call(session: ReadSession) -> None:
     image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(image_dimensions=(256, 256)), session)
-    assert read_patch(image, Patch(0, 0, 256, 256), session.waits).shape == (256, 256, 3)
+    (whole,) = read_here(image, [Patch(0, 0, 256, 256)])
+    assert whole.shape == (256, 256, 3)

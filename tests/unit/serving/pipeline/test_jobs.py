@@ -50,7 +50,7 @@ class Picture(OpenedImage):
     memory_bytes: int = SMALL_BYTES // 8
     decodes_elsewhere: bool = False
     before: Callable[[], None] = lambda: None
-    wait: Callable[[Cancellation], None] = lambda _: None
+    wait: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
     threads: list[str] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -211,7 +211,7 @@ def test_tasks_are_waited_for_one_after_the_other(run: Callable[..., list[Outcom
     arrived: list[int] = []
     here = Picture()
     far = Picture(
-        memory_bytes=SMALL_BYTES, wait=lambda _: arrived.append(len(far.threads)), ready=lambda: False
+        memory_bytes=SMALL_BYTES, wait=lambda: arrived.append(len(far.threads)), ready=lambda: False
     )
     near, distant = run(instances([here, far], patches=100))
     assert numbers(near) == list(range(100))
@@ -220,7 +220,7 @@ def test_tasks_are_waited_for_one_after_the_other(run: Callable[..., list[Outcom
 
 
 def test_an_image_whose_bytes_do_not_come_fails_alone(run: Callable[..., list[Outcome]]) -> None:
-    def lost(_: Cancellation) -> None:
+    def lost() -> None:
         raise ImageError(ImageCode.HTTP_ERROR, "lost")
 
     pictures = [Picture(), Picture(wait=lost, ready=lambda: False), Picture()]
@@ -240,7 +240,12 @@ def test_memory_is_given_back_when_threads_have_let_go_of_an_abandoned_request(
         assert go_on.wait(30)
 
     pictures = [Picture(memory_bytes=SMALL_BYTES, before=slow) for _ in range(6)]
-    client = threading.Thread(target=lambda: reading.wait(30) and waits.cancel())
+
+    def hang_up() -> None:
+        assert reading.wait(30)
+        waits.cancel()
+
+    client = threading.Thread(target=hang_up)
     client.start()
     try:
         with pytest.raises(Abandoned):
