@@ -13,7 +13,7 @@ from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderUnavailable, Stream
 from serving.api.request import PredictRequest
 from serving.errors import unavailable
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.run import Outcome, Pools, Run, shared_images
 from serving.pipeline.watched_threads import WatchedThreads
 from serving.telemetry.request_record import StageTimes

@@ -29,7 +29,7 @@ from model.encoder import Vectors
 from model.transport.stream import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
 from serving.api.request import Instance, PredictRequest
 from serving.errors import Code, Fault, ServiceError
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.watched_threads import WatchedThreads
 
 OPENED_AHEAD = 8
