@@ -20,6 +20,7 @@ from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
 from dicom_io.slides.pyramid import Level, Region, pyramid_images, select_level
 from dicom_io.sources.client_state import SlideState
+from dicom_io.stages import ReadStage
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.series_path import SeriesPath
 from serving.errors import Code, ServiceError
@@ -278,11 +279,11 @@ class DicomWebImage:
         """Return a region of the level in the wanted colours; what is outside of the image is black."""
         pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
         frames = list(self._level.tiles(region))
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             for frame, tile in frames:
                 self._paste(pixels, region, self._fetcher.pixels(frame), tile)
         self._fetcher.done_with(frame for frame, _ in frames)
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
 
     def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:

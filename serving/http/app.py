@@ -27,7 +27,13 @@ from serving.front.wsgi_bridge import RECEIVED, Answer, Application, Received
 from serving.http.body import unwrapped, wrap
 from serving.pipeline.predictor import Predictor
 from serving.processes.assembly import read_context
-from serving.telemetry.request_record import RequestRecord, Telemetry, multiprocess_folder, request_id
+from serving.telemetry.request_record import (
+    RequestRecord,
+    RequestStage,
+    Telemetry,
+    multiprocess_folder,
+    request_id,
+)
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
 """Where Google's client library finds an endpoint when it is pointed at this service."""
@@ -165,7 +171,7 @@ class _PredictEndpoint:
         body: bytes | bytearray = received.take_body()
         record.request_bytes = len(body)
         inner = unwrapped(body) if request.endpoint == _RAW_PREDICT else None
-        with record.stages.measure("parse"):
+        with record.stages.measure(RequestStage.PARSE):
             parsed = parse_request(body if inner is None else inner, self._settings.max_patches_per_request)
         wrapped = inner is not None
         del body, inner
@@ -175,7 +181,7 @@ class _PredictEndpoint:
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
-        with record.stages.measure("serialise"):
+        with record.stages.measure(RequestStage.SERIALISE):
             answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
         if wrapped and _asks_for_json():
             answer = wrap(answer)

@@ -16,7 +16,7 @@ from serving.errors import unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.run import Outcome, Pools, Run, shared_images
 from serving.pipeline.watched_threads import WatchedThreads
-from serving.telemetry.request_record import StageTimes
+from serving.telemetry.request_record import RequestStage, StageTimes
 
 _FREE_IMAGE_BYTES = 8_000_000
 _WAITING_THREADS = 8
@@ -103,8 +103,8 @@ class Predictor:
 
             with watching(gone):
                 outcomes = run.outcomes()
-            stages.add("queue", stream.queue_s)
-            stages.add("encode", stream.encode_s)
+            stages.add(RequestStage.QUEUE, stream.queue_s)
+            stages.add(RequestStage.ENCODE, stream.encode_s)
             return Predictions(outcomes, stream.facts)
         except EncoderUnavailable as error:
             raise unavailable(
