@@ -17,12 +17,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from serving.config.settings import Settings
 from serving.errors import ServiceError
 from serving.front import client_limits as limits
+from serving.front.application import HttpApplication
 from serving.front.connection import Connection, Phase
 from serving.front.head import Head
 from serving.front.outgoing import PIECE
 from serving.front.turns import BodyBudget, Turns
 from serving.front.wsgi_bridge import Answer, Received, answer_of, environ_of
-from serving.http.app import HttpApplication
 
 LOOK_S = 0.25
 """How often deadlines are looked at."""

@@ -14,14 +14,13 @@ from typing import Self
 from flask import Flask, Response, request
 from pydantic import SecretStr
 
-from model.transport.stream import Abandoned
 from serving.config.settings import load_settings
-from serving.errors import ServiceError
-from serving.front.access import ApiKeys, secured
+from serving.front.application import HttpApplication
 from serving.front.front import HttpFront
-from serving.front.gate import Gate
 from serving.front.wsgi_bridge import RECEIVED, Received
-from serving.http.app import HttpApplication, answer_error, refusal
+from serving.http.access import ApiKeys, secured
+from serving.http.answers import answer_error, refusal
+from serving.http.gate import Gate
 
 KEY = "key-of-the-service"
 Work = Callable[[bytearray, Received], bytes]
@@ -136,8 +135,7 @@ def _application(work: Work, key: bool, limit: int) -> HttpApplication:
 
     app.add_url_rule("/predict", "predict", predict, methods=["POST"])
     app.add_url_rule("/health", "health", lambda: "well")
-    app.register_error_handler(ServiceError, answer_error)
-    app.register_error_handler(Abandoned, lambda _: Response(status=499))
+    app.register_error_handler(Exception, answer_error)
     app.after_request(secured)
     keys = ApiKeys([SecretStr(KEY)] if key else None)
-    return HttpApplication(app, Gate(app, ["predict"], keys, limit), refusal)
+    return HttpApplication(app, Gate(app.url_map, ["predict"], keys, limit), refusal)
