@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import socket
 import termios
 import time
 from typing import TYPE_CHECKING
 
-from serving.errors import Code, ServiceError, unavailable
+from serving.errors import Code, ServiceError
 from serving.front import client_limits as limits
-from serving.front.body import Body, incomplete, is_gzip
-from serving.front.head import Head, RequestReader
+from serving.front.body import incomplete, too_slow
+from serving.front.head import Head
+from serving.front.incoming import Incoming
 from serving.front.outgoing import Outgoing
 from serving.front.pace import Pace
+from serving.front.phase import Phase
 from serving.front.socket_state import is_reset, reset_on_close, waiting_bytes
 from serving.front.wsgi_bridge import VERSION, Answer, Received
 
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
     from serving.front.front import HttpFront
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Phase(enum.IntEnum):
-    """What a connection is doing; when there are too many, the lowest phases are closed first."""
-
-    SILENT = 0
-    HEAD = 1
-    LINGERING = 2
-    IDLE = 3
-    CLOSING = 4
-    ANSWERING = 5
-    BODY = 6
-    WORKING = 7
 
 
 class Connection(asyncio.Protocol):
@@ -59,11 +47,8 @@ class Connection(asyncio.Protocol):
         self._out: Outgoing | None = None
         now = time.monotonic()
         self.phase, self.since, self._until = Phase.SILENT, now, now + limits.HANDSHAKE_S
-        self._pace = Pace(1, limits.HANDSHAKE_S, now)
-        self._reader: RequestReader | None = None
-        self._started = 0.0
-        self._body: Body | None = None
-        self._waits_for_room: float | None = None
+        self._linger_pace = Pace(1, limits.LINGER_PACE_S, now)
+        self._incoming: Incoming | None = None
         self._ahead = bytearray()
         self._received: Received | None = None
         self._lingers = self._half_closed = self._version_sent = False
@@ -81,7 +66,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in bytes, wherever they belong."""
         if self.phase is Phase.LINGERING:
-            self._pace.note(len(data), time.monotonic())
+            self._linger_pace.note(len(data), time.monotonic())
         elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
             if len(self._ahead) > limits.AHEAD_BYTES:
@@ -113,7 +98,7 @@ class Connection(asyncio.Protocol):
         else:
             self._front.bodies.release(self)
         self.phase = Phase.CLOSING
-        self._transport = self._body = self._out = None
+        self._transport = self._incoming = self._out = None
         self._ahead.clear()
         self._front.leave(self)
 
@@ -131,62 +116,55 @@ class Connection(asyncio.Protocol):
     # Reading.
 
     def _read(self, data: bytes) -> None:
-        if self._reader is None:
-            self._reader, self._started = RequestReader(), time.perf_counter()
+        if self._incoming is None:
+            self._incoming = Incoming()
             self._enter(Phase.HEAD, self._patience(limits.HEAD_S))
+        incoming = self._incoming
         try:
-            self._reader.feed(data)
-            if self.phase is Phase.HEAD and self._reader.head is not None:
-                self._admit(self._reader, self._reader.head)
-            if self._body is not None:
-                self._take_body(self._reader, self._body)
+            incoming.feed(data)
+            if self.phase is Phase.HEAD and incoming.head is not None:
+                self._admit(incoming, incoming.head)
+            if incoming.has_body:
+                self._take_body(incoming)
         except ServiceError as refusal:
             self._refuse(refusal)
 
-    def _admit(self, reader: RequestReader, head: Head) -> None:
+    def _admit(self, incoming: Incoming, head: Head) -> None:
         try:
             wanted = self._front.gate.wants_body(head)
         except ServiceError as refusal:
-            self._work(head, Received(self._started, refusal=refusal))
+            self._work(incoming, incoming.without_body(refusal))
             return
         if not wanted:
-            self._work(head, Received(self._started))
+            self._work(incoming, incoming.without_body())
             return
-        self._body = Body(self._front.gate.limit, gzip=is_gzip(head.header("content-encoding")))
-        now = time.monotonic()
+        incoming.expect_body(head, self._front.gate.limit, time.monotonic())
         self._enter(Phase.BODY, 0)
-        self._pace = Pace(*limits.BODY_PACE, now)
         self._front.bodies.hold(self, 0)
-        if head.expects_continue and not reader.is_complete:
+        if head.expects_continue and not incoming.is_complete:
             self._open.write(_CONTINUE)
 
-    def _take_body(self, reader: RequestReader, body: Body) -> None:
+    def _take_body(self, incoming: Incoming) -> None:
         now = time.monotonic()
-        for piece in reader.body():
-            body.add(piece)
-            self._pace.note(len(piece), now)
-        self._front.bodies.hold(self, body.size)
-        if reader.is_complete:
-            assert reader.head is not None
-            received = Received(self._started, body.end())
-            self._body = None
+        self._front.bodies.hold(self, incoming.collect(now))
+        if incoming.is_complete:
+            received = incoming.whole()
             self._front.bodies.complete(self)
-            self._work(reader.head, received)
+            self._work(incoming, received)
         elif not self._front.bodies.has_room(self):
             self._open.pause_reading()
-            self._waits_for_room = now
+            incoming.stop(now)
 
     def go_on(self) -> None:
         """Read on, when there is room for the body again."""
-        if self._waits_for_room is not None:
-            self._waits_for_room = None
-            self._pace.restart(time.monotonic())
+        if self._incoming is not None and self._incoming.waits_for_room:
+            self._incoming.go_on(time.monotonic())
             self._open.resume_reading()
 
     @property
     def waits_for_room(self) -> bool:
-        """Whether reading has stopped until other bodies are let go."""
-        return self._waits_for_room is not None
+        """Whether reading has stopped until other bodies are released."""
+        return self._incoming is not None and self._incoming.waits_for_room
 
     # Working.
 
@@ -195,25 +173,23 @@ class Connection(asyncio.Protocol):
         self._lingers = True
         if refusal.code is Code.REQUEST_TIMEOUT_ERROR:
             self._linger_s = limits.SHORT_LINGER_S
-        admitted, self._body = self._body is not None, None
         self._front.bodies.release(self)
-        if self._waits_for_room is not None:
-            self.go_on()
-        if admitted and self._reader is not None and self._reader.head is not None:
-            self._work(self._reader.head, Received(self._started, refusal=refusal))
+        self.go_on()
+        if self._incoming is not None and self._incoming.has_body:  # it has a route, which logs it
+            self._work(self._incoming, self._incoming.without_body(refusal))
         else:
             self._enter(Phase.WORKING, 0)
             self.answer(self._front.refusal(refusal))
 
-    def _work(self, head: Head, received: Received) -> None:
-        assert self._reader is not None
-        self._keeps = head.keep_alive
-        if not self._reader.is_complete:
+    def _work(self, incoming: Incoming, received: Received) -> None:
+        assert incoming.head is not None
+        self._keeps = incoming.head.keep_alive
+        if not incoming.is_complete:
             self._lingers = True
-        self._ahead += self._reader.tail
+        self._ahead += incoming.tail
         self._received = received
         self._enter(Phase.WORKING, 0)
-        self._front.work(self, head, received)
+        self._front.work(self, incoming.head, received)
 
     def answer(self, answer: Answer) -> None:
         """Send the answer to the request that was handed on."""
@@ -247,7 +223,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Go on after an answer."""
-        self._reader = None
+        self._incoming = None
         self._version_sent = False
         if self._keeps:
             self._enter(Phase.IDLE, self._patience(self._front.keep_alive_s))
@@ -257,7 +233,7 @@ class Connection(asyncio.Protocol):
                 asyncio.get_running_loop().call_soon(self._go_on_with_next)
         elif self._lingers and not self._half_closed:
             self._enter(Phase.LINGERING, self._patience(self._linger_s))
-            self._pace = Pace(1, limits.LINGER_PACE_S, self.since)
+            self._linger_pace = Pace(1, limits.LINGER_PACE_S, self.since)
             self._ahead.clear()
             self._open.resume_reading()
             if self._open.can_write_eof():
@@ -309,7 +285,7 @@ class Connection(asyncio.Protocol):
         elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
             self._look_at_answer(now)
         elif self.phase is Phase.LINGERING:
-            if self._pace.is_lost(now) or now > self._until:
+            if self._linger_pace.is_lost(now) or now > self._until:
                 self.abort()
         elif now > self._until:
             self._give_up_waiting()
@@ -319,11 +295,9 @@ class Connection(asyncio.Protocol):
         self._until = min(self._until, now + limits.FAREWELL_S)
 
     def _look_at_body(self, now: float) -> None:
-        if self._waits_for_room is not None:
-            if now - self._waits_for_room > self._front.admission_timeout_s:
-                self._refuse(unavailable("The service's memory is in use; try again later.", retry_after_s=5))
-        elif self._pace.is_lost(now):
-            self._refuse(_too_slow("The request's body came too slowly; send it again."))
+        assert self._incoming is not None
+        if refusal := self._incoming.overdue(now, self._front.admission_timeout_s):
+            self._refuse(refusal)
 
     def _look_at_answer(self, now: float) -> None:
         if self._out is None:
@@ -335,7 +309,7 @@ class Connection(asyncio.Protocol):
 
     def _give_up_waiting(self) -> None:
         if self.phase is Phase.HEAD:
-            self._refuse(_too_slow("The request's head did not arrive in time."))
+            self._refuse(too_slow("The request's head did not arrive in time."))
         elif not waiting_bytes(self._sock, termios.FIONREAD):  # else a request has just come
             self.close()
 
@@ -351,7 +325,3 @@ class Connection(asyncio.Protocol):
     def _open(self) -> asyncio.Transport:
         assert self._transport is not None
         return self._transport
-
-
-def _too_slow(description: str) -> ServiceError:
-    return ServiceError(Code.REQUEST_TIMEOUT_ERROR, description)

@@ -18,9 +18,10 @@ from serving.config.settings import Settings
 from serving.errors import ServiceError
 from serving.front import client_limits as limits
 from serving.front.application import HttpApplication
-from serving.front.connection import Connection, Phase
+from serving.front.connection import Connection
 from serving.front.head import Head
 from serving.front.outgoing import PIECE
+from serving.front.phase import Phase
 from serving.front.turns import BodyBudget, Turns
 from serving.front.wsgi_bridge import Answer, Received, answer_of, environ_of
 
