@@ -16,7 +16,8 @@ from dicom_io.web.public_connection import is_public
 from serving.client import Image, PathserveClient
 from serving.config.settings import SettingsError, load_settings
 from tests.conftest import ModelFolders
-from tests.integration.test_dicomweb import ask, code_of
+from tests.integration.test_lifecycle import start_and_fail
+from tests.support.asking import ask, code_of
 from tests.support.certificate import self_signed
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service, wait_until
@@ -242,3 +243,11 @@ def test_tiles_of_a_pixel_are_refused(probe_service: Service) -> None:
         origins = [(x, 0) for x in range(70)]
         assert code_of(probe_service, ask(store, slide, [level.uid], *origins)) == "DICOM_ERROR"
         assert store.frame_requests() == []
+
+
+def test_a_bad_allow_list_stops_the_start(model_folders: ModelFolders) -> None:
+    for name in ("APPROVED_GCS_SOURCE_LIST", "APPROVED_DICOM_STORE_SOURCE_LIST"):
+        status, output = start_and_fail({"PATHSERVE_MODEL": model_folders["probe"], name: "hospital"})
+        assert status != 0
+        assert name in output
+        assert "Traceback" not in output

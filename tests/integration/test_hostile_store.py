@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.load import memory_megabytes
 from tests.conftest import ModelFolders
-from tests.integration.test_dicomweb import ask, code_of, error
+from tests.support.asking import ask, code_of, error
 from tests.support.loopback import Handler, Loopback
 from tests.support.service import Service, wait_until
 from tests.support.slides import Slide, pyramid
