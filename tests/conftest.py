@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import models
-from tests.support.app import App
+from tests.support.app import App, ServedApp
 from tests.support.service import Service
 
 # Machines are shared: no timing assertions. CI judges a change by the same examples every time.
@@ -46,3 +46,10 @@ def probe_app() -> Iterator[App]:
     """The application in this process with the poisonable probe, for requests that leave it as it was."""
     with App() as app:
         yield app
+
+
+@pytest.fixture(scope="session")
+def served_app(probe_app: App) -> Iterator[ServedApp]:
+    """That application behind the front, for what needs sockets but no processes."""
+    with ServedApp(probe_app) as served:
+        yield served

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote_to_bytes
 
+import requests
 from flask import Flask
 
 from model.encoder import Encoder
@@ -29,7 +30,8 @@ from serving.processes.assembly import read_context
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import Telemetry
 from tests.support.encoders import ProbeEncoder
-from tests.support.service import wait_until
+from tests.support.front import Front
+from tests.support.service import samples, wait_until
 
 
 class Response(Protocol):
@@ -75,11 +77,18 @@ class App:
         By variable name.
     encoder:
         By default the poisonable probe.
+
+    Attributes
+    ----------
+    settings:
+        What it runs with.
+    application:
+        What the front serves.
     """
 
     def __init__(self, settings: dict[str, object] | None = None, encoder: Encoder | None = None) -> None:
-        self._settings = load_settings(settings or {})
-        self._context = read_context(self._settings)
+        self.settings = load_settings(settings or {})
+        self._context = read_context(self.settings)
         self._encoder = encoder_in_process(lambda: encoder or ProbeEncoder())
         self._lines = io.StringIO()
         self._handler = logging.StreamHandler(self._lines)
@@ -93,9 +102,10 @@ class App:
         self.encoder = self._encoder.__enter__()
         wait_until(lambda: self.encoder.facts is not None, "the encoder")
         self.predictor = Predictor(
-            self.encoder, self._context, threads=2, max_reads=self._settings.max_patches_per_request
+            self.encoder, self._context, threads=2, max_reads=self.settings.max_patches_per_request
         )
-        application = http_application(self._settings, self.predictor, Telemetry())
+        application = http_application(self.settings, self.predictor, Telemetry())
+        self.application = application
         self._gate, flask = application.gate, application.wsgi
         assert isinstance(flask, Flask)
         self._flask = flask
@@ -165,3 +175,40 @@ class App:
             return Received(started, arriving.end())
         except ServiceError as refusal:
             return Received(started, refusal=refusal)
+
+
+class ServedApp:
+    """An application behind the front, on a free port: all of the service but its processes.
+
+    Its clients are those of a service: ``url``, ``port``, ``session``.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._front = Front(application=app.application, configured=app.settings)
+        self.port = self._front.port
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def __enter__(self) -> Self:
+        self._front.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.session.close()
+        self._front.__exit__(kind, error, trace)
+
+    def predict(self, *instances: object) -> requests.Response:
+        """POST instances to the predict route."""
+        return self.session.post(f"{self.url}/predict", json={"instances": list(instances)}, timeout=300)
+
+    def health(self) -> int:
+        """Status of the health route."""
+        return self.session.get(f"{self.url}/health", timeout=10).status_code
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of the metrics route by their full name."""
+        return samples(self.session.get(f"{self.url}/metrics", timeout=10).text)
