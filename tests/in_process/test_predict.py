@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from dicom_io.resize import resize
-from tests.support.app import App, Predicts
+from tests.support.app import App, Predicts, ServedApp
 from tests.support.models import TOLERANCE, probe
 from tests.support.tissue import UInt8Array, base64_text, encode, instance, tissue
 from tests.unit.dicom_io.codecs.test_raster import bomb
@@ -234,3 +235,18 @@ def test_numbers_round_trip_as_float32(probe_app: App) -> None:
     values = json.loads(text)["predictions"][0]["result"]["patch_embeddings"][0]["embedding_vector"]
     assert all(float(np.float32(value)) == float(np.float32(str(value))) for value in values)
     assert len(json.dumps(values, separators=(",", ":"))) < 4300
+
+
+def test_a_body_beyond_the_limit_is_413() -> None:
+    with App({"PATHSERVE_MAX_REQUEST_BYTES": "200000"}) as app, ServedApp(app) as service:
+        assert service.predict(instance(encode(tissue(), "JPEG", quality=70))).status_code == 200
+        response = service.predict(instance(encode(tissue())))
+        assert response.status_code == 413
+        assert response.json()["error"]["code"] == "REQUEST_TOO_LARGE_ERROR"
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(100):
+                yield b" " * 10_000
+
+        response = service.session.post(f"{service.url}/predict", data=chunks(), timeout=30)
+        assert response.status_code == 413
