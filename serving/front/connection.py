@@ -8,9 +8,7 @@ only when all of it is here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import termios
 import time
 from typing import TYPE_CHECKING
 
@@ -21,8 +19,8 @@ from serving.front.head import Head
 from serving.front.incoming import Incoming
 from serving.front.outgoing import Outgoing
 from serving.front.pace import Pace
+from serving.front.peer import Peer
 from serving.front.phase import Phase
-from serving.front.socket_state import is_reset, reset_on_close, waiting_bytes
 from serving.front.wsgi_bridge import VERSION, Answer, Received
 
 if TYPE_CHECKING:
@@ -36,19 +34,18 @@ class Connection(asyncio.Protocol):
 
     Attributes
     ----------
-    since:
-        When the phase began, or bytes moved in it last.
+    incoming, outgoing:
+        The request that arrives or is worked on, and the answers that are sent.
     """
 
     def __init__(self, front: HttpFront, sock: socket.socket) -> None:
         self._front = front
-        self._sock = sock
-        self._transport: asyncio.Transport | None = None
-        self._out: Outgoing | None = None
+        self._peer = Peer(sock)
+        self.incoming: Incoming | None = None
+        self.outgoing: Outgoing | None = None
         now = time.monotonic()
         self.phase, self.since, self._until = Phase.SILENT, now, now + limits.HANDSHAKE_S
         self._linger_pace = Pace(1, limits.LINGER_PACE_S, now)
-        self._incoming: Incoming | None = None
         self._ahead = bytearray()
         self._received: Received | None = None
         self._lingers = self._half_closed = self._version_sent = False
@@ -60,7 +57,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport, self._out = transport, Outgoing(transport, self._sock, time.monotonic())
+        self._peer.attach(transport)
+        self.outgoing = Outgoing(transport, self._peer.sock, time.monotonic())
         self._enter(Phase.SILENT, self._patience(limits.SILENCE_S))
 
     def data_received(self, data: bytes) -> None:
@@ -70,13 +68,13 @@ class Connection(asyncio.Protocol):
         elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
             if len(self._ahead) > limits.AHEAD_BYTES:
-                self._open.pause_reading()
+                self._peer.transport.pause_reading()
         elif self.phase is not Phase.CLOSING:
             self._read(data)
 
     def eof_received(self) -> bool:
-        """Hear that the client sends no more; say whether it may still read."""
-        tls = self._open.get_extra_info("sslcontext") is not None
+        """Note that the client sends no more; return whether the connection stays open for an answer."""
+        tls = self._peer.is_tls
         self._half_closed = True
         if self._goes_on:
             pass
@@ -86,40 +84,41 @@ class Connection(asyncio.Protocol):
             # Has it hung up, or only finished sending? Both look the same until something is sent. The first
             # bytes of the answer are known: a client that has gone resets the connection on them.
             self._version_sent = True
-            self._open.write(VERSION)
+            self._peer.transport.write(VERSION)
         elif self.phase is not Phase.ANSWERING:
             return False
         return not tls
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Let go of everything; whoever works for this client is told."""
+        """Release everything; whoever works for this client is notified."""
         if self._received is not None and self.phase is Phase.WORKING:
             self._received.hang_up.happen()  # its body is counted until nobody works on it any more
         else:
             self._front.bodies.release(self)
         self.phase = Phase.CLOSING
-        self._transport = self._incoming = self._out = None
+        self._peer.detach()
+        self.incoming = self.outgoing = None
         self._ahead.clear()
         self._front.leave(self)
 
     def pause_writing(self) -> None:
-        """Hear that the client reads more slowly than is written."""
-        if self._out is not None:
-            self._out.pause()
+        """Stop writing: the client reads more slowly than is written."""
+        if self.outgoing is not None:
+            self.outgoing.pause()
 
     def resume_writing(self) -> None:
         """Write on."""
-        if self._out is not None:
-            self._out.resume()
-            self._send_on(self._out)
+        if self.outgoing is not None:
+            self.outgoing.resume()
+            self._send_on(self.outgoing)
 
     # Reading.
 
     def _read(self, data: bytes) -> None:
-        if self._incoming is None:
-            self._incoming = Incoming()
+        if self.incoming is None:
+            self.incoming = Incoming()
             self._enter(Phase.HEAD, self._patience(limits.HEAD_S))
-        incoming = self._incoming
+        incoming = self.incoming
         try:
             incoming.feed(data)
             if self.phase is Phase.HEAD and incoming.head is not None:
@@ -142,7 +141,7 @@ class Connection(asyncio.Protocol):
         self._enter(Phase.BODY, 0)
         self._front.bodies.hold(self, 0)
         if head.expects_continue and not incoming.is_complete:
-            self._open.write(_CONTINUE)
+            self._peer.transport.write(_CONTINUE)
 
     def _take_body(self, incoming: Incoming) -> None:
         now = time.monotonic()
@@ -152,19 +151,14 @@ class Connection(asyncio.Protocol):
             self._front.bodies.complete(self)
             self._work(incoming, received)
         elif not self._front.bodies.has_room(self):
-            self._open.pause_reading()
+            self._peer.transport.pause_reading()
             incoming.stop(now)
 
     def go_on(self) -> None:
         """Read on, when there is room for the body again."""
-        if self._incoming is not None and self._incoming.waits_for_room:
-            self._incoming.go_on(time.monotonic())
-            self._open.resume_reading()
-
-    @property
-    def waits_for_room(self) -> bool:
-        """Whether reading has stopped until other bodies are released."""
-        return self._incoming is not None and self._incoming.waits_for_room
+        if self.incoming is not None and self.incoming.waits_for_room:
+            self.incoming.go_on(time.monotonic())
+            self._peer.transport.resume_reading()
 
     # Working.
 
@@ -175,8 +169,8 @@ class Connection(asyncio.Protocol):
             self._linger_s = limits.SHORT_LINGER_S
         self._front.bodies.release(self)
         self.go_on()
-        if self._incoming is not None and self._incoming.has_body:  # it has a route, which logs it
-            self._work(self._incoming, self._incoming.without_body(refusal))
+        if self.incoming is not None and self.incoming.has_body:  # it has a route, which logs it
+            self._work(self.incoming, self.incoming.without_body(refusal))
         else:
             self._enter(Phase.WORKING, 0)
             self.answer(self._front.refusal(refusal))
@@ -195,27 +189,17 @@ class Connection(asyncio.Protocol):
         """Send the answer to the request that was handed on."""
         self._front.bodies.release(self)
         self._received = None
-        if self._transport is None:
+        if not self._peer.is_attached:
             return
         ended = self._half_closed and not self._ahead
         self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
         head = answer.head(keep_alive=self._keeps)
         head = head[len(VERSION) :] if self._version_sent else head
         self._enter(Phase.ANSWERING, 0)
-        if self._out is not None:
-            self._out.begin(head, answer.body, self.since)
-            self._front.make_room_for_answers(self)
-            self._send_on(self._out)
-
-    @property
-    def held(self) -> int:
-        """Bytes of the answer that wait for the client."""
-        return 0 if self._out is None else self._out.held
-
-    @property
-    def quiet_since(self) -> float:
-        """When the client took something of its answer last."""
-        return self.since if self._out is None else self._out.since
+        if self.outgoing is not None:
+            self.outgoing.begin(head, answer.body, self.since)
+            self._front.make_room_for_answers(self.outgoing)
+            self._send_on(self.outgoing)
 
     def _send_on(self, out: Outgoing) -> None:
         if self.phase is Phase.ANSWERING and out.pump():
@@ -223,21 +207,23 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Go on after an answer."""
-        self._incoming = None
+        self.incoming = None
         self._version_sent = False
         if self._keeps:
             self._enter(Phase.IDLE, self._patience(self._front.keep_alive_s))
-            self._open.resume_reading()
+            self._peer.transport.resume_reading()
             if self._ahead:  # not at once: a thousand requests in one packet are not a thousand calls deep
                 self._goes_on = True
                 asyncio.get_running_loop().call_soon(self._go_on_with_next)
         elif self._lingers and not self._half_closed:
+            # Closed with bytes unread, the socket would reset the connection, and the client's kernel would
+            # throw the answer away: so what still comes is read and dropped, as long as bytes move.
             self._enter(Phase.LINGERING, self._patience(self._linger_s))
             self._linger_pace = Pace(1, limits.LINGER_PACE_S, self.since)
             self._ahead.clear()
-            self._open.resume_reading()
-            if self._open.can_write_eof():
-                self._open.write_eof()
+            self._peer.transport.resume_reading()
+            if self._peer.transport.can_write_eof():
+                self._peer.transport.write_eof()
         else:
             self.close()
 
@@ -246,8 +232,8 @@ class Connection(asyncio.Protocol):
         self._goes_on = False
         data = bytes(self._ahead)
         self._ahead.clear()
-        if self._transport is not None:
-            self._open.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
+        if self._peer.is_attached:
+            self._peer.transport.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
             self._read(data)
             if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY):
                 self._refuse(incomplete())
@@ -256,31 +242,25 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when what was written has been sent."""
-        if self._transport is None:  # asyncio holds the socket, and closes it when it hears of this
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-            return
-        self._enter(Phase.CLOSING, limits.FAREWELL_S)
-        self._transport.close()
+        if self._peer.is_attached:
+            self._enter(Phase.CLOSING, limits.DRAIN_WAIT_S)
+        self._peer.close()
 
     def abort(self) -> None:
         """Close at once."""
-        if self._transport is None:
-            self.close()
-            return
-        if self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            reset_on_close(self._sock)
-        self._transport.abort()
+        self._peer.abort(unsent=self.phase in (Phase.ANSWERING, Phase.CLOSING))
 
     def look(self, now: float) -> None:
         """End what has lasted too long."""
-        if self._transport is None:
+        if not self._peer.is_attached:
             if now > self._until:
-                self.close()
+                self._peer.close()
         elif self.phase is Phase.BODY:
-            self._look_at_body(now)
+            assert self.incoming is not None
+            if refusal := self.incoming.overdue(now, self._front.admission_timeout_s):
+                self._refuse(refusal)
         elif self.phase is Phase.WORKING:
-            if self._half_closed and is_reset(self._sock):
+            if self._half_closed and self._peer.has_reset:
                 self.abort()
         elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
             self._look_at_answer(now)
@@ -291,37 +271,27 @@ class Connection(asyncio.Protocol):
             self._give_up_waiting()
 
     def hurry(self, now: float) -> None:
-        """Hear that the service ends: wait no longer than needed for what has not been sent."""
-        self._until = min(self._until, now + limits.FAREWELL_S)
-
-    def _look_at_body(self, now: float) -> None:
-        assert self._incoming is not None
-        if refusal := self._incoming.overdue(now, self._front.admission_timeout_s):
-            self._refuse(refusal)
+        """Wait no longer than needed for what has not been sent: the service ends."""
+        self._until = min(self._until, now + limits.DRAIN_WAIT_S)
 
     def _look_at_answer(self, now: float) -> None:
-        if self._out is None:
+        if self.outgoing is None:
             return
-        if self._out.is_stuck(now):
+        if self.outgoing.is_stuck(now):
             self.abort()
-        elif self.phase is Phase.CLOSING and now > self._until and not self._out.unread:
-            self._open.abort()  # all has been taken: what TLS still waits for is the client's farewell
+        elif self.phase is Phase.CLOSING and now > self._until and not self.outgoing.unread:
+            self._peer.abort(unsent=False)  # all was taken: only the client's TLS close_notify is missing
 
     def _give_up_waiting(self) -> None:
         if self.phase is Phase.HEAD:
             self._refuse(too_slow("The request's head did not arrive in time."))
-        elif not waiting_bytes(self._sock, termios.FIONREAD):  # else a request has just come
+        elif not self._peer.has_sent:  # else a request has just come
             self.close()
 
     def _patience(self, seconds: float) -> float:
         """Return how long to wait for a client that owes something: less, when the service ends."""
-        return min(seconds, limits.FAREWELL_S) if self._front.is_draining else seconds
+        return min(seconds, limits.DRAIN_WAIT_S) if self._front.is_draining else seconds
 
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase, self.since = phase, time.monotonic()
         self._until = self.since + seconds
-
-    @property
-    def _open(self) -> asyncio.Transport:
-        assert self._transport is not None
-        return self._transport

@@ -114,16 +114,16 @@ class BodyBudget:
         self._held[owner] = size
 
     def has_room(self, owner: object, promised: int = 0) -> bool:
-        """Say whether an arriving body may go on, when so many bytes are promised to others."""
+        """Return whether an arriving body may go on, when so many bytes are promised to others."""
         reserve = self._RESERVE if self._held.get(owner, 0) <= self._SMALL else 0
         has = self.used + promised < self._total + reserve
         return has or next(iter(self._arriving), None) is owner
 
     def complete(self, owner: object) -> None:
-        """Hear that a body has arrived: its bytes go on being counted."""
+        """Note that a body has arrived: its bytes go on being counted."""
         self._arriving.pop(owner, None)
 
     def release(self, owner: object) -> None:
-        """Hear that a body is not held any more."""
+        """Stop counting a body."""
         self._arriving.pop(owner, None)
         self.used -= self._held.pop(owner, 0)

@@ -23,7 +23,7 @@ from serving.front.front import LOOK_S, HttpFront
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import multiprocess_folder
 
-_FAREWELL_S = 2
+_EXIT_S = 2
 """Seconds that workers have to exit after the grace, before gunicorn kills them."""
 
 
@@ -101,7 +101,7 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
             "workers": settings.workers,
             "worker_class": Worker,
             "timeout": 30,  # of the worker's event loop, not of a request
-            "graceful_timeout": max(1, int(settings.grace_s)) + _FAREWELL_S,
+            "graceful_timeout": max(1, int(settings.grace_s)) + _EXIT_S,
             "control_socket_disable": True,
             "proc_name": "pathserve",
             "logconfig_dict": _log_config(settings.log_level),

@@ -37,7 +37,7 @@ class ByteBudget:
         return 0 if amount < self._free_below else min(amount, self._total)
 
     def try_take(self, amount: int) -> bool:
-        """Take bytes if they are there and nobody waits for them; say whether it was done."""
+        """Take bytes if they are there and nobody waits for them; return whether they were taken."""
         cost = self.cost(amount)
         with self._changed:
             if cost and (self._queue or cost > self._left):
