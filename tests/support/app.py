@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote_to_bytes
@@ -75,8 +76,9 @@ class App:
     ----------
     settings:
         By variable name.
-    encoder:
-        By default the poisonable probe.
+    load:
+        Makes the encoder; by default the poisonable probe. One that does not return at once is not waited
+        for.
 
     Attributes
     ----------
@@ -86,10 +88,13 @@ class App:
         What the front serves.
     """
 
-    def __init__(self, settings: dict[str, object] | None = None, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self, settings: dict[str, object] | None = None, load: Callable[[], Encoder] | None = None
+    ) -> None:
         self.settings = load_settings(settings or {})
         self._context = read_context(self.settings)
-        self._encoder = encoder_in_process(lambda: encoder or ProbeEncoder())
+        self._encoder = encoder_in_process(load or ProbeEncoder)
+        self._waits = load is None
         self._lines = io.StringIO()
         self._handler = logging.StreamHandler(self._lines)
         self._handler.setFormatter(JsonLines("http"))
@@ -100,7 +105,8 @@ class App:
         logger.addHandler(self._handler)
         logger.setLevel(logging.INFO)
         self.encoder = self._encoder.__enter__()
-        wait_until(lambda: self.encoder.facts is not None, "the encoder")
+        if self._waits:
+            wait_until(lambda: self.encoder.facts is not None, "the encoder")
         self.predictor = Predictor(
             self.encoder, self._context, threads=2, max_reads=self.settings.max_patches_per_request
         )
