@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +17,9 @@ from tests.support.slides import CODINGS, MICROSCOPIC, Slide, pyramid, stained
 from tests.support.store import Store
 from tests.support.tissue import encode, instance, tissue
 
+# Google's client leaves the connection of a download that it gives up to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 
 @pytest.fixture(scope="module")
 def gcs() -> Iterator[GcsEmulator]:
@@ -29,6 +33,7 @@ def untouched(gcs: GcsEmulator) -> Iterator[None]:
     gcs.tokens.clear()
     yield
     gcs.harm = None
+    gc.collect()  # see pytestmark: not in another module's test
 
 
 @pytest.fixture(scope="module")
