@@ -15,6 +15,7 @@ from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, R
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import Level, Region
+from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
@@ -99,7 +100,7 @@ class LevelImage(OpenedImage):
 
     def _fetch(self, patches: Sequence[Patch]) -> None:
         """Wait for the frames of these patches."""
-        with self._measure("fetch"):
+        with self._measure(ReadStage.FETCH):
             for patch in patches:
                 self._fetcher.wait(self._frames(self._region(patch)))
 
@@ -153,11 +154,11 @@ class LevelImage(OpenedImage):
         """Return a region of the level in the wanted colours; what is outside of the image is black."""
         pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
         frames = list(self._level.tiles(region))
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             for frame, tile in frames:
                 self._paste(pixels, region, self._fetcher.pixels(frame), tile)
         self._fetcher.done_with(frame for frame, _ in frames)
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
 
     def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:

@@ -13,6 +13,7 @@ from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.resampling import resize
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.stages import ReadStage
 
 MAX_RESIZED_SIDE = 10_000
 """Longest side, in pixels, that ``image_dimensions`` may ask for (Path Foundation API)."""
@@ -78,7 +79,7 @@ class RasterImage(OpenedImage):
 
     def _load(self) -> tuple[UInt8Array, ToRgb]:
         """Decode and resize."""
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             raster = self._shared.raster()
             pixels = resize(raster.pixels, self.width, self.height)
         channels = raster.pixels.shape[2]
@@ -87,5 +88,5 @@ class RasterImage(OpenedImage):
     def _cut(self, loaded: Once[tuple[UInt8Array, ToRgb]], patches: Sequence[Patch]) -> list[UInt8Array]:
         """Cut out patches, then transform their colours: decode, resize, crop, ICC, RGB, in this order."""
         pixels, to_rgb = loaded.get()
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return [to_rgb(crop(pixels, patch)) for patch in patches]

@@ -14,6 +14,7 @@ from dicom_io.geometry import require_inside
 from dicom_io.reading import OpenedImage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.stages import ReadStage
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.executors import InlineExecutor
 from serving.pipeline.faults import Faults, or_fault
@@ -117,7 +118,7 @@ class OpenedImages:
         return executor.submit(or_fault, partial(_open, instance, self._session))
 
     def _finished(self, opening: _Opening) -> Opened:
-        with self._session.measure("fetch"):
+        with self._session.measure(ReadStage.FETCH):
             image = self._waits.result(opening.image)
         if isinstance(image, Fault):
             raise ServiceError.of(image)

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
+from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderUnavailable
 from serving.errors import unavailable
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
 from serving.pipeline.opening import shared_images
 from serving.pipeline.run import Run, Workshop
 from serving.pipeline.types import Item, Predictions, patch_count
-from serving.telemetry.request_record import StageTimes
+from serving.telemetry.request_record import RequestStage, StageTimes
 
 _FREE_IMAGE_BYTES = 8_000_000
 _WAITING_THREADS = 8
@@ -48,11 +49,21 @@ class Predictor:
             lookahead=threads + 1,
         )
 
-    @property
-    def decodes(self) -> bool:
-        """Whether images are being decoded: neither threads nor helper processes are stuck."""
-        threads = self._workshop
-        return threads.computing.alive and threads.waiting.alive and self._context.decoders.healthy
+    def require_ready(self) -> EncoderFacts:
+        """Return the facts of an encoder that can be used.
+
+        Raises
+        ------
+        ServiceError
+            SERVICE_UNAVAILABLE_ERROR when the encoder is not there, or threads or helper processes that
+            decode are stuck.
+        """
+        facts, threads = self._encoder.facts, self._workshop
+        if facts is None or not self._encoder.healthy:
+            raise unavailable("The encoder is not ready.")
+        if not (threads.computing.alive and threads.waiting.alive and self._context.decoders.healthy):
+            raise unavailable("Images are not being decoded any more.")
+        return facts
 
     def predict(self, items: Sequence[Item], waits: Cancellation, stages: StageTimes) -> Predictions:
         """Embed all patches of a request.
@@ -77,8 +88,8 @@ class Predictor:
                 session = ReadSession(self._context, waits, shared_images(items), stages.measure)
                 extra_frames = max(0, self._max_reads - patches)
                 outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
-                stages.add("queue", stream.queue_s)
-                stages.add("encode", stream.encode_s)
+                stages.add(RequestStage.QUEUE, stream.queue_s)
+                stages.add(RequestStage.ENCODE, stream.encode_s)
                 return Predictions(outcomes, stream.facts)
         except EncoderUnavailable as error:
             raise unavailable(

@@ -23,7 +23,7 @@ from dicom_io.reading import PATCHES_AT_ONCE, PatchTask
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
 from serving.errors import Code, Fault
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
 from serving.pipeline.faults import UNEXPECTED, Faults, or_fault
 from serving.pipeline.opening import Opened, OpenedImages

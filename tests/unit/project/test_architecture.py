@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ROOMS = ("serving", "model", "dicom_io")
 ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
-LEAVES = {"serving.errors", "dicom_io.web.google_session", "dicom_io.web.sessions"}
+LEAVES = {"dicom_io.web.google_session", "dicom_io.web.sessions"}
 FLOORS = {
     "dicom_io": {
-        "errors": 1, "waiting": 1, "cache": 1, "io_threads": 1, "json_size": 1,
+        "errors": 1, "waiting": 1, "cache": 1, "io_threads": 1, "json_size": 1, "stages": 1,
         "geometry": 2, "once": 2,
         "colour": 3,
         "resampling": 4,
@@ -106,6 +106,24 @@ def test_only_two_files_import_tensorflow() -> None:
         if any(name.split(".")[0] in ("tensorflow", "keras") for name in imports(path))
     }
     assert users == TENSORFLOW_FILES
+
+
+def test_gunicorn_is_imported_in_one_folder() -> None:
+    users = {
+        path.parent.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] == "gunicorn" for name in imports(path))
+    }
+    assert users == {"serving/front"}
+
+
+def test_the_front_knows_no_route() -> None:
+    files = sorted((ROOT / "serving/front").glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name in imports(path):
+            assert not name.startswith(("flask", "serving.http", "serving.api", "serving.pipeline")), path
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from model.transport.local import encoder_in_process
 from model.transport.stream import Abandoned
 from serving.config.settings import load_settings
 from serving.errors import Fault
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
 from serving.pipeline.run import SMALL_BYTES, Run, Workshop
 from serving.pipeline.types import Instance, Item, Outcome
