@@ -10,11 +10,11 @@ import numpy as np
 from dicom_io.codecs.frame import JPEG_BASELINE, NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Rect, UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.level import Level, Region
+from dicom_io.slides.level import Level
 from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEG_BASELINE}
@@ -116,64 +116,46 @@ class LevelImage(OpenedImage):
         """Stop fetching."""
         self._fetcher.close()
 
-    def _frames(self, region: Region) -> list[int]:
+    def _frames(self, region: Rect) -> list[int]:
         return [frame for frame, _ in self._level.tiles(region)]
 
-    def _region(self, patch: Patch) -> Region:
-        """Return the pixels of the level that a patch of the resized level is made of."""
+    def _region(self, patch: Patch) -> Rect:
+        """Return the pixels of the level that a patch of the resized level is made of; empty for none."""
         if self._scale_x >= 1 and self._scale_y >= 1:
-            left, right = (_round(x * self._scale_x) for x in (patch.x_origin, patch.x_origin + patch.width))
-            top, bottom = (_round(y * self._scale_y) for y in (patch.y_origin, patch.y_origin + patch.height))
-            return Region(left, top, right - left, bottom - top)
-        axes = self._taps(patch)
-        if axes is None:
-            return Region(0, 0, 0, 0)
-        rows, columns = axes
-        return Region(columns.first, rows.first, columns.last - columns.first + 1, rows.last - rows.first + 1)
+            left, right = (_round(x * self._scale_x) for x in (patch.x, patch.right))
+            top, bottom = (_round(y * self._scale_y) for y in (patch.y, patch.bottom))
+            return Rect(left, top, right - left, bottom - top)
+        inside = patch.clip(self.width, self.height)
+        if inside is None:
+            return Rect(0, 0, 0, 0)
+        rows, columns = self._taps(inside)
+        return Rect(columns.first, rows.first, columns.last - columns.first + 1, rows.last - rows.first + 1)
 
-    def _taps(self, patch: Patch) -> tuple[Taps, Taps] | None:
-        """Return the taps of the part of a patch that is inside; ``None`` when nothing is."""
-        left, right = max(patch.x_origin, 0), min(patch.x_origin + patch.width, self.width)
-        top, bottom = max(patch.y_origin, 0), min(patch.y_origin + patch.height, self.height)
-        if left >= right or top >= bottom:
-            return None
-        rows = taps(top, bottom - top, self.height, self._level.height)
-        return rows, taps(left, right - left, self.width, self._level.width)
+    def _taps(self, inside: Rect) -> tuple[Taps, Taps]:
+        """Return how the pixels of a rectangle of the resized level are made, along both axes."""
+        rows = taps(inside.y, inside.height, self.height, self._level.height)
+        return rows, taps(inside.x, inside.width, self.width, self._level.width)
 
     def _enlarged(self, patch: Patch) -> UInt8Array:
         out = np.zeros((patch.height, patch.width, 3), np.uint8)
-        axes = self._taps(patch)
-        if axes is not None:
-            rows, columns = axes
-            inside = resample(self._rgb(self._region(patch)), rows, columns)
-            y, x = max(-patch.y_origin, 0), max(-patch.x_origin, 0)
-            out[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        inside = patch.clip(self.width, self.height)
+        if inside is not None:
+            out[inside.within(patch)] = resample(self._rgb(self._region(patch)), *self._taps(inside))
         return out
 
-    def _rgb(self, region: Region) -> UInt8Array:
+    def _rgb(self, region: Rect) -> UInt8Array:
         """Return a region of the level in the wanted colours; what is outside of the image is black."""
         pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
+        inside = region.clip(self._level.width, self._level.height)
         frames = list(self._level.tiles(region))
         with self._measure(ReadStage.DECODE):
             for frame, tile in frames:
-                self._paste(pixels, region, self._fetcher.pixels(frame), tile)
+                # Tiles at the edges reach beyond the image, and hold anything there.
+                if inside is not None and (part := tile.intersection(inside)) is not None:
+                    pixels[part.within(region)] = self._fetcher.pixels(frame)[part.within(tile)]
         self._fetcher.done_with(frame for frame, _ in frames)
         with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
-
-    def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:
-        """Copy the part of a tile that is inside both the region and the image."""
-        left, right = (
-            max(region.x, tile.x),
-            min(region.x + region.width, tile.x + tile.width, self._level.width),
-        )
-        top, bottom = (
-            max(region.y, tile.y),
-            min(region.y + region.height, tile.y + tile.height, self._level.height),
-        )
-        pixels[top - region.y : bottom - region.y, left - region.x : right - region.x] = frame[
-            top - tile.y : bottom - tile.y, left - tile.x : right - tile.x
-        ]
 
 
 def _round(value: float) -> int:

@@ -87,8 +87,8 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
 
 def _coordinate(patch: Patch) -> dict[str, int]:
     return {
-        "x_origin": patch.x_origin,
-        "y_origin": patch.y_origin,
+        "x_origin": patch.x,
+        "y_origin": patch.y,
         "width": patch.width,
         "height": patch.height,
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dicom_io.colour.transforms import to_rgb
-from dicom_io.slides.level import Region
+from dicom_io.geometry import Rect
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
@@ -76,10 +76,10 @@ class Target:
         min_tissue:
             Least share of a patch, 0 to 1, that must show tissue, where it was looked for.
         """
-        patches = grid(Region(0, 0, self.width, self.height), PATCH_SIDE, stride)
+        patches = grid(Rect(0, 0, self.width, self.height), PATCH_SIDE, stride)
         if self.tissue is not None:
             patches = self.tissue.where(patches, min_tissue)
-        return [(patch.x_origin, patch.y_origin) for patch in patches]
+        return [(patch.x, patch.y) for patch in patches]
 
 
 def find_target(

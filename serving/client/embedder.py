@@ -34,7 +34,7 @@ class ServiceEmbedder:
 
 
 def _image(instance: Instance) -> Image:
-    origins = [(patch.x_origin, patch.y_origin) for patch in instance.patches]
+    origins = [(patch.x, patch.y) for patch in instance.patches]
     return Image(write_source(instance.source), origins, _extensions(instance.options))
 
 

@@ -72,7 +72,7 @@ def test_patches_are_the_pixels_of_their_level(threads: ThreadPoolExecutor, codi
     series = MemorySeries(slide, threads, waits())
     found = read(series, [slide.instances[parts - 1].uid], PATCHES)
     for patch, pixels in zip(PATCHES, found, strict=True):
-        y, x = patch.y_origin, patch.x_origin
+        y, x = patch.y, patch.x
         truth = slide.instances[0].truth[y : y + patch.height, x : x + patch.width]
         np.testing.assert_allclose(pixels, truth, atol=CODINGS[coding].tolerance)
     assert {uid for uid, _ in series.asked} <= {i.uid for i in slide.instances[:parts]}

@@ -47,7 +47,7 @@ def test_tasks_cover_the_patches_in_their_order(session: ReadSession) -> None:
         found |= dict(zip(task.indexes, task.pixels(), strict=True))
     assert list(found) == list(range(len(PATCHES)))
     for index, patch in enumerate(PATCHES):
-        truth = tissue()[patch.y_origin : patch.y_origin + 224, patch.x_origin : patch.x_origin + 224]
+        truth = tissue()[patch.y : patch.y + 224, patch.x : patch.x + 224]
         np.testing.assert_array_equal(found[index], truth)
 
 

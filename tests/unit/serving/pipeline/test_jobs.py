@@ -39,7 +39,7 @@ def patch(number: int) -> Patch:
 
 def pixels_of(patch: Patch) -> UInt8Array:
     pixels = np.zeros((224, 224, 3), np.uint8)
-    pixels[0, 0] = patch.x_origin
+    pixels[0, 0] = patch.x
     return pixels
 
 
