@@ -116,7 +116,9 @@ def _is_misspelt(name: str, value: object) -> bool:
 def _unknown(name: str) -> str:
     # The prefix is left out: it would make any two names look alike.
     known = {variable.removeprefix(_PREFIX): variable for variable in sorted(VARIABLES)}
-    nearest = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1)
+    asked = name.removeprefix(_PREFIX)
+    nearest = difflib.get_close_matches(asked, known, n=1)
+    nearest += [full for full in known if set(asked.split("_")) <= set(full.split("_"))]
     if nearest:
         return f"{name} is not a setting; did you mean {known[nearest[0]]}?"
     return f"{name} is not a setting; `pathserve check` prints all settings."
