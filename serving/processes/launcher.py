@@ -163,7 +163,7 @@ class Launcher:
                     ended.append((by_pid[pid], os.waitstatus_to_exitcode(status)))
         for child, code in ended:
             if child.process is not None:
-                # Popen did not reap it itself; without this it would wait for a process id of somebody else.
+                # Popen cannot learn it any more: the process has been waited for.
                 child.process.returncode = code
         return ended
 
