@@ -1,6 +1,6 @@
 """The groups of settings. Units are in the names: bytes, pixels, patches, seconds, milliseconds.
 
-A new setting is one field here and one row in the documented table, which a test compares with this file.
+A new setting is one field here and one row in docs/operations.md, which a test compares with this file.
 """
 
 from __future__ import annotations
