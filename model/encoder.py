@@ -21,10 +21,6 @@ Vectors = npt.NDArray[np.float32]
 """float32 ``[n, dimension]``."""
 
 
-EXIT_BAD_MODEL = 78
-"""Exit status of a process whose model cannot be loaded (EX_CONFIG): restarting would not help."""
-
-
 class ModelError(Exception):
     """The model cannot be loaded; the text is one sentence for the person who starts the service."""
 

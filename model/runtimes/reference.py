@@ -18,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
+from model.encoder import ModelError, Vectors, reason_of
 from model.runtimes.parity import parity_patches
 from model.weights.cache import Cache, folder_digest, nowhere_for_home
 from model.weights.locate import ModelFolder
 
 _FACTS, _VECTORS, _MODEL = "facts.json", "vectors.npy", "model"
 _PATIENCE_S = 600.0
+_EXIT_BAD_MODEL = 78
+"""Exit status of the process that runs TensorFlow, when its output says what is wrong with the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def _run_tensorflow(arguments: list[str]) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"TensorFlow did not run the model in {_PATIENCE_S:.0f} seconds.") from error
-    if done.returncode == EXIT_BAD_MODEL:
+    if done.returncode == _EXIT_BAD_MODEL:
         raise ModelError(done.stdout.strip())
     if done.returncode != 0:
         raise ModelError(f"TensorFlow died while it ran the model (exit status {done.returncode}).")
@@ -132,7 +134,7 @@ def _main(*arguments: str) -> int:
     except Exception as error:  # TensorFlow raises many kinds
         known = isinstance(error, ModelError)
         sys.stdout.write(str(error) if known else f"TensorFlow does not run it: {reason_of(error)}.")
-        return EXIT_BAD_MODEL
+        return _EXIT_BAD_MODEL
     return 0
 
 

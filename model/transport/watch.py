@@ -25,7 +25,7 @@ class EncoderWatch:
 
     Attributes
     ----------
-    has_spoken:
+    has_loaded:
         Whether this encoder process has loaded its model.
     """
 
@@ -35,21 +35,37 @@ class EncoderWatch:
         self._busy_s = busy_s
         self._socket: socket.socket | None = None
         self._heard: float | None = None
-        self.has_spoken = False
+        self._busy_for_s = 0.0
+        self.has_loaded = False
 
-    def restart(self) -> None:
-        """Hear that another encoder process is being started."""
+    def reset(self) -> None:
+        """Begin anew, for a new encoder process."""
         self._disconnect()
-        self.has_spoken = False
+        self.has_loaded = False
 
+    @property
     def is_stuck(self) -> bool:
-        """Take in what the encoder has said, and judge it; never blocks."""
-        if self._socket is None:
-            self._connect()
-        busy = self._listen()
+        """Whether the encoder has been silent, or busy with one batch, for too long."""
         if self._heard is None:
             return False  # it is still loading its model
-        return time.monotonic() - self._heard > self._silent_s or busy > self._busy_s
+        return time.monotonic() - self._heard > self._silent_s or self._busy_for_s > self._busy_s
+
+    def listen(self) -> None:
+        """Take in what the encoder has sent since the last time; never blocks."""
+        if self._socket is None:
+            self._connect()
+        with contextlib.suppress(BlockingIOError):
+            while self._socket is not None:
+                try:
+                    packet = self._socket.recv(wire.MAX_PACKET)
+                except ConnectionError:
+                    packet = b""
+                if not packet:
+                    self._disconnect()  # it ended, which the launcher learns by itself
+                    break
+                self._heard, self.has_loaded = time.monotonic(), True
+                message = wire.decode(packet)
+                self._busy_for_s = message.busy_s if isinstance(message, wire.Status) else 0.0
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -65,20 +81,4 @@ class EncoderWatch:
         if self._socket is not None:
             self._socket.close()
         self._socket = self._heard = None
-
-    def _listen(self) -> float:
-        busy = 0.0
-        with contextlib.suppress(BlockingIOError):
-            while self._socket is not None:
-                try:
-                    packet = self._socket.recv(wire.MAX_PACKET)
-                except ConnectionError:
-                    packet = b""
-                if not packet:
-                    self._disconnect()  # it ended; the launcher hears of that by itself
-                    break
-                self._heard, self.has_spoken = time.monotonic(), True
-                message = wire.decode(packet)
-                if isinstance(message, wire.Status):
-                    busy = message.busy_s
-        return busy
+        self._busy_for_s = 0.0

@@ -41,10 +41,8 @@ class InProcessEmbedder:
         For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
         """
         instances = [image.instance() for image in images]
-        request = parse_request(
-            orjson.dumps({"instances": instances}), self._settings.max_patches_per_request
-        )
-        deadline = time.monotonic() + self._settings.request_timeout_s
+        request = parse_request(orjson.dumps({"instances": instances}), self._settings.requests.max_patches)
+        deadline = time.monotonic() + self._settings.requests.timeout_s
         outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
         return list(outcomes)
 
@@ -60,9 +58,8 @@ def load_configured_encoder(settings: Settings) -> Encoder:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from model.runtimes.load import load_encoder
 
-    return load_encoder(
-        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-    )
+    wanted = settings.encoder
+    return load_encoder(wanted.spec, wanted.precision, wanted.max_batch, wanted.cache_dir, wanted.runtime)
 
 
 @contextlib.contextmanager
@@ -88,6 +85,6 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
             client,
             context,
             threads=os.cpu_count() or 1,
-            max_reads=settings.max_patches_per_request,
+            max_reads=settings.requests.max_patches,
         )
         yield InProcessEmbedder(predictor, settings, metadata(client.facts))

@@ -25,36 +25,43 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 def test_an_encoder_that_is_not_there_or_still_loads_is_not_stuck(
     listener: socket.socket, tmp_path: Path
 ) -> None:
-    assert not EncoderWatch(str(tmp_path / "nowhere"), silent_s=0).is_stuck()
-    watch = EncoderWatch(str(tmp_path / "s"), silent_s=0)
-    assert not watch.is_stuck()
-    watch.restart()
-    assert not watch.has_spoken
+    for name in ("nowhere", "s"):
+        watch = EncoderWatch(str(tmp_path / name), silent_s=0)
+        watch.listen()
+        assert not watch.is_stuck
+        watch.reset()
+        assert not watch.has_loaded
 
 
 def test_silence_after_the_first_word_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
     watch = EncoderWatch(str(tmp_path / "s"), silent_s=0.2)
-    assert not watch.is_stuck()
+    watch.listen()
+    assert not watch.is_stuck
     encoder, _ = listener.accept()
     encoder.send(wire.encode(wire.Hello(facts(4))))
-    assert not watch.is_stuck()
-    wait_until(watch.is_stuck, "the silence to be noticed")
-    assert watch.has_spoken
+    watch.listen()
+    assert not watch.is_stuck
+    wait_until(lambda: watch.is_stuck, "the silence to be noticed")
+    assert watch.has_loaded
     encoder.send(wire.encode(wire.Status(0.0)))
-    assert not watch.is_stuck()
+    watch.listen()
+    assert not watch.is_stuck
     encoder.close()
-    assert not watch.is_stuck()  # it ended: that is the launcher's to see
+    watch.listen()
+    assert not watch.is_stuck  # it ended: that is the launcher's to see
+    assert watch.has_loaded
 
 
 def test_a_batch_without_end_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
     watch = EncoderWatch(str(tmp_path / "s"), busy_s=5)
-    watch.is_stuck()
+    watch.listen()
     encoder, _ = listener.accept()
-    encoder.send(wire.encode(wire.Status(4.0)))
-    assert not watch.is_stuck()
-    encoder.send(wire.encode(wire.Status(6.0)))
-    assert watch.is_stuck()
-    watch.restart()
-    assert not watch.is_stuck()
+    for busy_s, stuck in ((4.0, False), (6.0, True), (0.0, False), (6.0, True)):
+        encoder.send(wire.encode(wire.Status(busy_s)))
+        watch.listen()
+        assert watch.is_stuck is stuck
+    watch.reset()
+    watch.listen()
+    assert not watch.is_stuck
     encoder.close()
-    watch.restart()
+    watch.reset()
