@@ -18,7 +18,7 @@ def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is damaged, or too large.
     """
     try:

@@ -1,4 +1,8 @@
-"""JPEG to pixels, by libjpeg-turbo with its warnings as errors: a hole in the data is no image."""
+"""JPEG to pixels, by libjpeg-turbo with its warnings as errors.
+
+libjpeg fills what it misses with gray and returns success: a patch with a hole in it would be embedded as if
+it were tissue. So every warning is an error, but for the few that honest encoders cause (``_mended``).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import re
 
 import numpy as np
 import simplejpeg
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSNearLossless
 
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, DamagedImage, EncodedImage, check_depth, check_size
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.codecs.jpeg_markers import (
+    SIGNATURE,
     JpegColour,
     JpegHeader,
     read_jpeg_header,
@@ -17,6 +24,15 @@ from dicom_io.codecs.jpeg_markers import (
     with_usual_headers,
 )
 from dicom_io.geometry import UInt8Array
+
+_SYNTAXES: dict[int, str] = {
+    0xC0: JPEGBaseline8Bit,
+    0xC1: JPEGExtended12Bit,
+    0xC2: JPEGBaseline8Bit,  # progressive has no syntax any more; some writers put it under this one
+    0xC3: JPEGLosslessSV1,
+    0xF7: JPEGLSNearLossless,
+}
+"""Transfer syntaxes by a JPEG image's frame header (ITU-T T.81, table B.1)."""
 
 _COLOUR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _STRAY = re.compile(r"extraneous bytes before marker 0xd[0-79]")
@@ -29,7 +45,7 @@ def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it cannot be decoded, or is too large.
     """
     header = read_jpeg_header(data)
@@ -81,8 +97,33 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     return 255 - pixels if space == "CMYK" else pixels  # Adobe's CMYK, the only one in use, is inverted
 
 
+def decode_jpeg_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width, samples]``.
+
+    Raises
+    ------
+    DamagedImage
+        When it is damaged, of a process that is not decoded, or not what the metadata says.
+    """
+    header = read_jpeg_header(data)
+    form.require_size(header.width, header.height)
+    header.require_decodable()
+    form.require_samples(header.components)
+    return decode_jpeg(data, header, transformed=is_transformed(header, form.photometric))
+
+
+def jpeg_syntax(data: bytes) -> str | None:
+    """Return the transfer syntax of a JPEG image, JPEG-LS included, by its frame header."""
+    if not data.startswith(SIGNATURE):
+        return None
+    try:
+        return _SYNTAXES.get(read_jpeg_header(data).process)
+    except DamagedImage:
+        return None
+
+
 def is_transformed(header: JpegHeader, photometric: str) -> bool:
-    """Say whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
+    """Return whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
 
     RGB is never subsampled, so a frame that is has a wrong label.
     """

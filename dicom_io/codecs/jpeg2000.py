@@ -14,6 +14,7 @@ import imagecodecs
 import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.samples import require_shape
 from dicom_io.geometry import UInt8Array
 
 START = b"\xff\x4f\xff\x51"
@@ -114,7 +115,7 @@ class Codestream:
 
 
 def is_high_throughput(data: bytes) -> bool:
-    """Say whether a codestream uses the block coder of T.814: its capabilities follow SIZ (A.5.2)."""
+    """Return whether a codestream uses the block coder of T.814: its capabilities follow SIZ (A.5.2)."""
     try:
         return next((True for marker, _ in _segments(data, 2, {_SOT}) if marker == _CAP), False)
     except DamagedImage:
@@ -131,7 +132,7 @@ def read_codestream(data: bytes) -> Codestream:
         depth, with chroma at full or half the resolution.
     """
     if not data.startswith(START):
-        raise DamagedImage("it is no JPEG 2000 codestream")
+        raise DamagedImage("it is not a JPEG 2000 codestream")
     sizes, style, position = None, None, 2
     for marker, segment in _segments(data, 2, {_SOT}):
         position += len(segment) + 4
@@ -171,9 +172,7 @@ def decode_codestream(data: bytes, stream: Codestream) -> UInt8Array:
         pixels = np.atleast_3d(imagecodecs.jpeg2k_decode(data, numthreads=1))
     except Exception as error:  # the decoder raises anything at hostile bytes
         raise DamagedImage("its JPEG 2000 data are damaged or cut off") from error
-    if pixels.dtype != np.uint8 or pixels.shape != (stream.height, stream.width, len(stream.components)):
-        raise DamagedImage("it decodes to another size or depth than its header says")
-    return pixels
+    return require_shape(pixels, stream.height, stream.width, len(stream.components))
 
 
 def _segments(data: bytes, position: int, stop: set[int]) -> Iterator[tuple[int, bytes]]:

@@ -21,7 +21,7 @@ def pillow_pixels(image: Image.Image) -> UInt8Array:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is damaged, or of pixels that do not fit.
     """
     try:

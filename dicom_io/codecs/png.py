@@ -57,7 +57,7 @@ def open_png(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is cut off, or too large.
     """
     png = read_png(data)

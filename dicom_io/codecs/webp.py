@@ -31,7 +31,7 @@ def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is cut off, or too large.
     """
     width, height, profile = _read_chunks(data)

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dicom_io.codecs.dicom_file import DicomFile
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process
+from dicom_io.codecs.frame import decode_frame, decodes_in_process
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
 from dicom_io.errors import ImageCode, ImageError
@@ -28,9 +28,6 @@ from dicom_io.geometry import UInt8Array
 
 HELPERS = 2
 """Helper processes of an HTTP worker at most; each is started when it is first needed."""
-
-ImageFile = RasterFile | DicomFile
-"""An image whose header has been read."""
 
 _WAIT_S = 120.0
 """Longest wait for a helper that is free; a job has far stricter bounds."""
@@ -87,7 +84,7 @@ class DecodePool:
         self._bad_starts = 0
         self._closed = False
 
-    def image(self, file: ImageFile, data: bytes, max_pixels: int) -> Raster:
+    def image(self, file: RasterFile, data: bytes, max_pixels: int) -> Raster:
         """Decode an image whose header has been read.
 
         Parameters

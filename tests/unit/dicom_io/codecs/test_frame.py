@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_io.codecs.frame import (
-    DECODERS,
-    FrameError,
-    FrameFormat,
-    decode_frame,
-    decodes_in_process,
-    recognised_syntax,
-)
+from dicom_io.codecs.frame import DECODERS, decode_frame, decodes_in_process, recognised_syntax
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.jpeg_markers import JpegColour, read_jpeg_header
 from tests.support.slides import CODINGS, DEFLATED, EXPLICIT, IMPLICIT, JPEG, stained
 
