@@ -23,6 +23,7 @@ from dicom_io.codecs.jpeg_xl_colour import SRGB, JxlColour, read_colour
 
 CODESTREAM_SIGNATURE = b"\xff\x0a"
 CONTAINER_SIGNATURE = b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a"
+SIGNATURES = (CODESTREAM_SIGNATURE, CONTAINER_SIGNATURE)
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _HEADER_AT_MOST = 4096
@@ -68,7 +69,7 @@ class JxlHeader:
 
 def is_jxl(data: bytes) -> bool:
     """Return whether the bytes begin as a JPEG XL codestream or container."""
-    return data.startswith((CODESTREAM_SIGNATURE, CONTAINER_SIGNATURE))
+    return data.startswith(SIGNATURES)
 
 
 def read_jxl_header(data: bytes) -> JxlHeader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def _decode(png: Png) -> UInt8Array:
             pixels = np.empty((0, 0, 0), np.uint8)
         if pixels.shape[:2] == (png.height, png.width):
             return np.asarray(pixels[:, :, : 1 if png.colour == _GRAY else 3])
-    return pillow_pixels(PngImagePlugin.PngImageFile(io.BytesIO(png.picture)))
+    return pillow_pixels(PngImagePlugin.PngImageFile, png.picture, png.width, png.height)
 
 
 def _read_profile(chunk: bytes | None) -> bytes | None:

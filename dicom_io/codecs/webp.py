@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 
@@ -22,7 +21,7 @@ _MAX_CHUNKS = 10_000
 
 
 def is_webp(data: bytes) -> bool:
-    """Say whether bytes begin as a WebP file does."""
+    """Return whether bytes begin as a WebP file does."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
@@ -38,14 +37,7 @@ def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
     check_size(width, height, max_pixels)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
-        try:
-            image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
-        except Exception as error:  # libwebp decides only now whether it can read it
-            raise DamagedImage("it is cut off or damaged") from error
-        with image:
-            if image.size != (width, height):
-                raise DamagedImage("it decodes to another size than its header says")
-            return pillow_pixels(image), profile
+        return pillow_pixels(WebPImagePlugin.WebPImageFile, data, width, height), profile
 
     return EncodedImage(width, height, False, decode)
 

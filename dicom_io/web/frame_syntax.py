@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    JPEG2000MC,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEG2000MCLossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
+from dicom_io.codecs import jp2, jpeg2000, jpeg_markers, jpeg_xl, jpeg_xl_header
 from dicom_io.codecs.frame import recognised_syntax
 from dicom_io.codecs.frame_format import NATIVE, FrameFormat, is_native_size
 from dicom_io.slides.instance import SopInstance
 from dicom_io.web.multipart import Part
 from dicom_io.web.series_path import is_uid
 
-_UID = "1.2.840.10008.1.2.4."
-_JPEG_EXTENDED = f"{_UID}51"
-_LOSSY_JPEG = frozenset({JPEGBaseline8Bit, _JPEG_EXTENDED})
+_LOSSY_JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit})
 _FULL_RANGE = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
 
@@ -38,15 +53,15 @@ class _Family:
     magic: tuple[bytes, ...]
 
 
-_BOX = b"\x00\x00\x00\x0c"
 _FAMILIES = (
-    _Family(("image/jpeg",), (JPEGBaseline8Bit, _JPEG_EXTENDED, f"{_UID}57", f"{_UID}70"), (b"\xff\xd8",)),
-    _Family(("image/jls", "image/x-jls"), (f"{_UID}80", f"{_UID}81"), (b"\xff\xd8",)),
-    _Family(("image/jp2", "image/jpx"), (f"{_UID}90", f"{_UID}91", f"{_UID}92", f"{_UID}93"),
-            (b"\xff\x4f\xff\x51", _BOX + b"jP")),
-    _Family(("image/jphc", "image/jph"), (f"{_UID}201", f"{_UID}202", f"{_UID}203"),
-            (b"\xff\x4f\xff\x51", _BOX + b"jP")),
-    _Family(("image/jxl",), (f"{_UID}110", f"{_UID}111", f"{_UID}112"), (b"\xff\x0a", _BOX + b"JXL ")),
+    _Family(("image/jpeg",), (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1),
+            (jpeg_markers.SIGNATURE,)),
+    _Family(("image/jls", "image/x-jls"), (JPEGLSLossless, JPEGLSNearLossless), (jpeg_markers.SIGNATURE,)),
+    _Family(("image/jp2", "image/jpx"), (JPEG2000Lossless, JPEG2000, JPEG2000MCLossless, JPEG2000MC),
+            (jpeg2000.START, jp2.SIGNATURE)),
+    _Family(("image/jphc", "image/jph"), (HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K),
+            (jpeg2000.START, jp2.SIGNATURE)),
+    _Family(("image/jxl",), jpeg_xl.SYNTAXES, jpeg_xl_header.SIGNATURES),
     _Family(("image/dicom-rle", "image/x-dicom-rle"), (RLELossless,), ()),
 )  # fmt: skip
 """PS3.18, table 8.7.3-2, and older names that stores still use."""

@@ -27,6 +27,12 @@ def test_half_a_frame_is_a_frame_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CODINGS)
+def test_a_frame_that_is_padded_to_an_even_length_decodes_alike(name: str) -> None:
+    data, syntax, form = CODINGS[name].encode(TILE), CODINGS[name].syntax, form_of(name)
+    np.testing.assert_array_equal(decode_frame(data + b"\0", syntax, form), decode_frame(data, syntax, form))
+
+
+@pytest.mark.parametrize("name", CODINGS)
 def test_a_frame_of_another_size_than_the_metadata_say_is_a_frame_error(name: str) -> None:
     data = CODINGS[name].encode(TILE)
     coding = CODINGS[name]
