@@ -50,6 +50,8 @@ class Remedy(Enum):
     """Ask for the pixels as they are stored, without a colour transform."""
     A_TOKEN = auto()
     """Send a token that may read what was asked for."""
+    A_STORE = auto()
+    """Put the DICOM file into a DICOM store and read it from there."""
     APPROVE_STORE = auto()
     """Put the store on the allow-list of DICOM stores."""
     APPROVE_BUCKET = auto()

@@ -126,7 +126,7 @@ TABLE: Mapping[Code, Row] = {
         "The request line is too long.", in_instance=False, status=HTTPStatus.REQUEST_URI_TOO_LONG
     ),
     Code.CONTENT_ENCODING_ERROR: Row(
-        "The body's Content-Encoding is none that is read here: plain or gzip.",
+        "The body's Content-Encoding is not supported; send it plain or as gzip.",
         in_instance=False,
         status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ),
@@ -178,6 +178,7 @@ _REMEDIES: Mapping[Remedy | ImageCode, str] = {
     Remedy.COLOUR_AS_STORED: "Or set extensions.transform_imaging_to_icc_profile to NONE to read the pixels "
     "as they are stored.",
     Remedy.A_TOKEN: "Send a bearer_token that may read it.",
+    Remedy.A_STORE: "Put it into a DICOM store and name it by dicom_path.",
     Remedy.APPROVE_STORE: "Its operator sets APPROVED_DICOM_STORE_SOURCE_LIST.",
     Remedy.APPROVE_BUCKET: "Its operator sets APPROVED_GCS_SOURCE_LIST.",
     Remedy.ALLOW_HTTP: "The service's operator can set PATHSERVE_ALLOW_HTTP_STORES.",

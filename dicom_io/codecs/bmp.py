@@ -19,18 +19,18 @@ def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
     Raises
     ------
     DamagedImage, ImageError
-        When it is damaged, or too large.
+        When it is damaged or too large.
     """
     try:
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     except Exception as error:  # Pillow raises anything at hostile bytes
-        raise DamagedImage("its header is damaged, or of an unusual kind") from error
+        raise DamagedImage("its header is damaged or of an unsupported kind") from error
     width, height = image.size
     check_size(width, height, max_pixels)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
         return pillow_pixels(BmpImagePlugin.BmpImageFile, data, width, height), None
 
-    # Pillow unfolds runs in plain Python: too slow for a process that serves others.
+    # Pillow expands run lengths in plain Python, slowly and under the GIL: that is left to a helper.
     in_process = image.info.get("compression") == image.COMPRESSIONS["RAW"]
     return EncodedImage(width, height, in_process, decode)

@@ -13,7 +13,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, EncodedImage, check_size
 from dicom_io.codecs.frame import DECODERS, decode_frame, decodes_in_process
 from dicom_io.codecs.frame_format import NATIVE, PHOTOMETRIC, FrameError, FrameFormat
-from dicom_io.errors import ImageCode, ImageError
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import UInt8Array
 
 _PREAMBLE_BYTES = 132
@@ -21,7 +21,7 @@ _READS_AT_MOST = 50_000
 
 
 def is_dicom_file(data: bytes) -> bool:
-    """Return whether bytes begin as a DICOM file does (PS3.10, section 7.1)."""
+    """Return whether bytes start like a DICOM file (PS3.10, section 7.1)."""
     return data[128:132] == b"DICM"
 
 
@@ -66,10 +66,11 @@ def _checked_form(dataset: Dataset) -> FrameFormat:
     signed = int(dataset.get("PixelRepresentation") or 0)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise _unsupported(f"it has {frames} frames; put it into a DICOM store and name it there")
+        raise _unsupported(f"it has {frames} frames", Remedy.A_STORE)
     if bits != 8 or signed or form.photometric not in PHOTOMETRIC or form.samples not in (1, 3):
         raise _unsupported(
-            f"it has {bits} bits, {form.samples} samples, {form.photometric}; 8-bit gray or colour is needed"
+            f"it has {bits} bits, {form.samples} samples, {form.photometric}; "
+            "8-bit gray or colour is required"
         )
     return form
 
@@ -93,7 +94,7 @@ def _icc_profile(dataset: Dataset) -> bytes | None:
 
 
 class _BoundedReads(io.BytesIO):
-    """Ends the reading of a file of very many tiny elements, each of which costs time."""
+    """Bounds how many elements are read: millions of tiny ones would keep pydicom busy for very long."""
 
     reads = 0
 
@@ -106,9 +107,10 @@ class _BoundedReads(io.BytesIO):
 
 
 def _read(data: bytes) -> tuple[str, Dataset]:
-    """Return the transfer syntax that the file meta information names, and the data set.
+    """Return the transfer syntax named by the file meta information, and the data set.
 
-    Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read.
+    Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read, since a few bytes of
+    it could expand to any size.
     """
     file = _BoundedReads(data)
     file.seek(_PREAMBLE_BYTES)
@@ -123,5 +125,5 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2
 
 
-def _unsupported(reason: str) -> ImageError:
-    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.")
+def _unsupported(reason: str, remedy: Remedy | None = None) -> ImageError:
+    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.", remedy)

@@ -1,8 +1,9 @@
 """From a stored frame to 8-bit gray or RGB pixels, per transfer syntax (PS3.5, annex A).
 
-A codec's file has ``decode_…_frame``, and where its frames can be told by their first bytes,
-``…_syntax``; a new transfer syntax is a row of ``DECODERS`` here. Colours follow the codestream where it
-says how they are coded, else the photometric interpretation (PS3.3, C.7.6.3.1.2): labels are often wrong.
+A codec's file has ``decode_…_frame``, and ``…_syntax`` where its frames can be recognised by their first
+bytes; a new transfer syntax is a row of ``DECODERS`` here. Colours follow the codestream where it states how
+they are coded, else the photometric interpretation (PS3.3, C.7.6.3.1.2): converters often leave a label
+behind that no longer fits the bytes.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     Raises
     ------
     FrameError
-        When it is cut off, damaged, or not of the size that the metadata says.
+        When it is cut off, damaged, or not of the size in the metadata.
     """
     try:
         pixels = np.asarray(DECODERS[syntax](data, form))
@@ -89,17 +90,17 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     if pixels.shape != (form.height, form.width, form.samples):
         height, width, *samples = pixels.shape
         raise FrameError(
-            f"it is {width}x{height} with {samples} samples, the metadata says "
+            f"it is {width}x{height} with {samples} samples, but the metadata says "
             f"{form.width}x{form.height} with {form.samples}"
         )
     return 255 - pixels if form.photometric == "MONOCHROME1" else pixels
 
 
 def decodes_in_process(data: bytes, syntax: str) -> bool:
-    """Return whether ``decode_frame`` is safe and bounded enough for a process that serves others, too.
+    """Return whether ``decode_frame`` is safe and bounded enough for a process that also serves others.
 
-    It is for uncompressed frames, and for JPEG whose components come once and Huffman-coded. What is not a
-    JPEG image at all is refused before any decoder sees it.
+    It is for uncompressed frames, and for Huffman-coded JPEG in a single pass. Bytes that are not JPEG at
+    all are refused before any decoder sees them, so they are safe, too.
     """
     if syntax in NATIVE:
         return True
@@ -112,10 +113,10 @@ def decodes_in_process(data: bytes, syntax: str) -> bool:
 
 
 def recognised_syntax(data: bytes, form: FrameFormat) -> str | None:
-    """Return the transfer syntax that a frame's first bytes show, where nothing has named it.
+    """Return the transfer syntax that a frame's first bytes show, for stores that name none.
 
-    A frame of exactly the native size is taken as native; one that is JPEG by its first bytes, but of no
-    kind that has a transfer syntax, as nothing.
+    A frame of exactly the native size is taken as native. One that starts like JPEG, but is of a kind
+    without a transfer syntax, gives ``None``.
     """
     if is_native_size(data, form):
         return ExplicitVRLittleEndian

@@ -23,7 +23,7 @@ _SUBSAMPLED = "YBR_FULL_422"
 
 
 class FrameError(ValueError):
-    """A frame that cannot be decoded; the text says why."""
+    """A frame that cannot be decoded; the text is the reason, as a clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class FrameFormat:
     width, height:
         Pixels.
     samples:
-        Samples a pixel, 1 or 3.
+        Samples per pixel, 1 or 3.
     photometric:
         One of ``PHOTOMETRIC``.
     planar:
-        0 for RGBRGB…, 1 for a plane of each colour (native frames).
+        0 for RGBRGB…, 1 for one plane per colour (native frames).
     """
 
     width: int
@@ -77,7 +77,7 @@ class FrameFormat:
         DamagedImage
         """
         if (width, height) != (self.width, self.height):
-            raise DamagedImage(f"it is {width}x{height}, the metadata says {self.width}x{self.height}")
+            raise DamagedImage(f"it is {width}x{height}, but the metadata says {self.width}x{self.height}")
 
     def require_samples(self, samples: int, bits: int = 8, kind: str = "") -> None:
         """Refuse a codestream of other samples than ``samples`` unsigned ones of 8 bits.
@@ -94,10 +94,10 @@ class FrameFormat:
         if (samples, bits, kind) != (self.samples, 8, ""):
             what = f"{kind} samples" if kind else "samples"
             raise DamagedImage(
-                f"it has {samples} {what} of {bits} bits, the metadata says {self.samples} of 8"
+                f"it has {samples} {what} of {bits} bits, but the metadata says {self.samples} of 8"
             )
 
 
 def is_native_size(data: bytes, form: FrameFormat) -> bool:
-    """Return whether a frame has the size of an uncompressed one, or that made even."""
+    """Return whether a frame has the size of an uncompressed one, or that size padded to be even."""
     return form.native_bytes <= len(data) <= form.native_bytes + 1

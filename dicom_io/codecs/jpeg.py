@@ -1,7 +1,7 @@
 """JPEG to pixels, by libjpeg-turbo with its warnings as errors.
 
-libjpeg fills what it misses with gray and returns success: a patch with a hole in it would be embedded as if
-it were tissue. So every warning is an error, but for the few that honest encoders cause (``_mended``).
+Where data is missing, libjpeg warns, fills the hole and returns success. A model would embed such pixels like
+any others, so a warning fails the image, unless it is about something known to be harmless.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dicom_io.geometry import UInt8Array
 _SYNTAXES: dict[int, str] = {
     0xC0: JPEGBaseline8Bit,
     0xC1: JPEGExtended12Bit,
-    0xC2: JPEGBaseline8Bit,  # progressive has no syntax any more; some writers put it under this one
+    0xC2: JPEGBaseline8Bit,  # progressive lost its syntax; some writers use this one
     0xC3: JPEGLosslessSV1,
     0xF7: JPEGLSNearLossless,
 }
@@ -41,7 +41,7 @@ _ZEROS_BEFORE_MARKER = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7\xd9])")
 
 
 def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of an image file; its own markers decide about its colours, as libjpeg reads them.
+    """Read the header of an image file; its own markers decide its colours, as in libjpeg.
 
     Raises
     ------
@@ -60,12 +60,12 @@ def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
 
 
 def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = None) -> UInt8Array:
-    """Decode a JPEG image that has been found decodable.
+    """Decode a JPEG image that has passed ``require_decodable``.
 
     Parameters
     ----------
     transformed:
-        Whether three components are YCbCr; ``None`` for what the markers say.
+        Whether three components are YCbCr; ``None`` to follow the markers.
 
     Returns
     -------
@@ -74,13 +74,13 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     Raises
     ------
     DamagedImage
-        At anything that libjpeg warns of.
+        On anything libjpeg warns about.
     """
     space = _COLOUR_SPACES.get(header.components)
     if space is None:
         raise DamagedImage(f"it has {header.components} components")
     as_rgb = transformed is False and header.components == 3
-    # libjpeg warns of a damaged profile, too; the picture is none the worse for it.
+    # libjpeg also warns about a damaged profile, which leaves the picture intact: decode without it.
     without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
     if as_rgb or without_profile:
         data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
@@ -94,7 +94,7 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
             pixels = _strict(mended, space)
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
-    return 255 - pixels if space == "CMYK" else pixels  # Adobe's CMYK, the only one in use, is inverted
+    return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
 
 
 def decode_jpeg_frame(data: bytes, form: FrameFormat) -> UInt8Array:
@@ -125,7 +125,7 @@ def jpeg_syntax(data: bytes) -> str | None:
 def is_transformed(header: JpegHeader, photometric: str) -> bool:
     """Return whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
 
-    RGB is never subsampled, so a frame that is has a wrong label.
+    RGB is never subsampled, so a subsampled frame that is labelled RGB has a wrong label.
     """
     if header.colour is not JpegColour.UNSAID:
         return header.colour is JpegColour.YCBCR
@@ -133,10 +133,10 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
 
 
 def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
-    """Return an image without what libjpeg has warned of, where that may be no damage.
+    """Return the image without what libjpeg warned about, where that may be harmless; else ``None``.
 
-    Some scanners fill up with zeros before restart markers, some writers before the end. Bytes that libjpeg
-    then misses are an error of the second attempt, so nothing but filling is ever dropped.
+    Some scanners pad with zeros before restart markers, some writers before the end. If the zeros were data
+    after all, the second attempt misses them and fails, so nothing but padding is ever dropped.
     """
     if _STRAY.search(warning):
         return _ZEROS_BEFORE_MARKER.sub(b"", data)
@@ -154,5 +154,5 @@ def _strict(data: bytes, space: str) -> UInt8Array:
 def _reason(error: ValueError) -> str:
     text = str(error)
     if "subsampling level" in text:
-        return "its components are sampled in an unusual way; store it with 4:4:4, 4:2:2 or 4:2:0"
+        return "its chroma subsampling is not supported; store it as 4:4:4, 4:2:2 or 4:2:0"
     return f"it is damaged or cut off ({text.rstrip('.')})"

@@ -6,7 +6,7 @@ from dicom_io.codecs.encoded_image import DamagedImage
 
 
 class Bits:
-    """Reads bit fields one after the other.
+    """Reads consecutive bit fields.
 
     Raises
     ------
@@ -19,7 +19,7 @@ class Bits:
         self._left = 8 * len(data)
 
     def take(self, count: int) -> int:
-        """Read an unsigned number of so many bits."""
+        """Read an unsigned number of ``count`` bits."""
         if count > self._left:
             raise DamagedImage("the JPEG XL header is cut off")
         value = self._value & ((1 << count) - 1)

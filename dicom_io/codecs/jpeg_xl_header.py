@@ -1,4 +1,4 @@
-"""What a JPEG XL image says before it is decoded: size, depth, channels and colours.
+"""The header of a JPEG XL image: size, depth, channels and colours.
 
 Read here rather than by libjxl because:
 
@@ -40,7 +40,7 @@ class JxlHeader:
     width, height:
         Pixels before any orientation.
     extra_channels:
-        Channels beside those of colour.
+        Channels other than those of colour.
     xyb:
         Whether the decoder converts from XYB to the colour space of the header.
     preview:
@@ -58,7 +58,7 @@ class JxlHeader:
 
     @property
     def samples(self) -> int:
-        """Samples a pixel that are decoded."""
+        """Samples per pixel that are decoded."""
         return (1 if self.colour.gray else 3) + self.extra_channels
 
     @property
@@ -68,7 +68,7 @@ class JxlHeader:
 
 
 def is_jxl(data: bytes) -> bool:
-    """Return whether the bytes begin as a JPEG XL codestream or container."""
+    """Return whether the bytes start like a JPEG XL codestream or container."""
     return data.startswith(SIGNATURES)
 
 
@@ -82,7 +82,7 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     """
     start = _codestream(data)
     if not start.startswith(CODESTREAM_SIGNATURE):
-        raise DamagedImage("the JPEG XL container holds no codestream")
+        raise DamagedImage("the JPEG XL container has no codestream")
     bits = Bits(start[len(CODESTREAM_SIGNATURE) :])
     width, height = _size_header(bits)
     if bits.flag():  # ImageMetadata.all_default
@@ -100,7 +100,7 @@ def read_jxl_header(data: bytes) -> JxlHeader:
 
 
 def _codestream(data: bytes) -> bytes:
-    """Return the beginning of the codestream; in a container it may come in parts."""
+    """Return the start of the codestream, which a container may hold in parts."""
     if data.startswith(CODESTREAM_SIGNATURE):
         return data[:_HEADER_AT_MOST]
     parts, found, last = b"", 0, False
@@ -108,7 +108,7 @@ def _codestream(data: bytes) -> bytes:
         body = data[start : min(end, start + _HEADER_AT_MOST)]
         if kind == b"jxlc":
             if found:
-                raise DamagedImage("the JPEG XL container holds its codestream twice")
+                raise DamagedImage("the JPEG XL container has two codestreams")
             return body
         if kind == b"jxlp":
             number = int.from_bytes(body[:4], "big")
@@ -158,7 +158,7 @@ def _bit_depth(bits: Bits) -> tuple[int, bool]:
 
 
 def _extra_channel(bits: Bits) -> int:
-    """Read past an ExtraChannelInfo (C.9) and return its bits; float ones count as 16 at least."""
+    """Read past an ExtraChannelInfo (C.9) and return its bits; floats count as at least 16."""
     if bits.flag():
         return 8
     kind = bits.enum()
@@ -167,7 +167,7 @@ def _extra_channel(bits: Bits) -> int:
     for _ in range(bits.u32((0, 0), (0, 4), (16, 5), (48, 10))):  # name
         bits.take(8)
     if kind == _BLACK:
-        raise DamagedImage("the JPEG XL image is of CMYK inks, which are not supported")
+        raise DamagedImage("the JPEG XL image is CMYK, which is not supported")
     if kind == _ALPHA:
         bits.flag()
     elif kind == _SPOT:

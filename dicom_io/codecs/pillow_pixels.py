@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 from dicom_io.codecs.encoded_image import DamagedImage, check_depth
 from dicom_io.geometry import UInt8Array
 
-# The limit is the caller's, and is checked before any pixel is decoded.
+# Pillow's own limit is the same for everybody; callers check theirs before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -38,15 +38,15 @@ def pillow_pixels(
     Raises
     ------
     DamagedImage, ImageError
-        When it is damaged, or of pixels that do not fit.
+        When it is damaged, or its pixels are of an unsupported kind.
     """
     try:
         image = plugin(io.BytesIO(data))
     except Exception as error:  # Pillow raises anything at hostile bytes
-        raise DamagedImage("it is damaged, or of an unusual kind") from error
+        raise DamagedImage("it is damaged or of an unsupported kind") from error
     with image:
         if image.size != (width, height):
-            raise DamagedImage("it decodes to another size than its header says")
+            raise DamagedImage("it decodes to a different size than its header declares")
         return _loaded(image)
 
 

@@ -58,8 +58,8 @@ class Raster:
     pixels:
         uint8 ``[height, width, channels]``; 1 channel is gray, 3 RGB, 4 CMYK (255 is full ink).
     icc_profile:
-        The profile embedded in the image, for these channels; ``None`` where it has none, no bytes where
-        it has one that is incomplete or damaged.
+        The profile embedded in the image, for these channels; ``None`` where it has none, empty where it is
+        incomplete or damaged.
     """
 
     pixels: UInt8Array
@@ -74,19 +74,19 @@ class RasterFile:
     data:
         The whole encoded image.
     max_pixels:
-        Images of more pixels are refused, and those that would take as much memory as more pixels.
+        Images with more pixels are refused, as are those that would take the memory of more pixels.
 
     Attributes
     ----------
     width, height:
-        Pixels, as stored: orientations are not applied.
+        Pixels, as stored: no orientation is applied.
     in_process:
-        Whether decoding is safe and bounded enough for a process that serves others, too.
+        Whether decoding is safe and bounded enough for a process that also serves other requests.
 
     Raises
     ------
     ImageError
-        IMAGE_ERROR when it is not an image of the supported formats, or not of 8 bits a sample;
+        IMAGE_ERROR when it is not of a supported format, or not of 8 bits per sample;
         IMAGE_DIMENSION_ERROR when it is too large.
     """
 

@@ -21,7 +21,7 @@ def require_shape(pixels: UInt8Array, *shape: int) -> UInt8Array:
         When their shape or type is another one.
     """
     if pixels.dtype != np.uint8 or pixels.shape != shape:
-        raise DamagedImage("it decodes to another size or depth than its header says")
+        raise DamagedImage("it decodes to a different size or depth than its header declares")
     return pixels
 
 

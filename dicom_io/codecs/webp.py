@@ -21,7 +21,7 @@ _MAX_CHUNKS = 10_000
 
 
 def is_webp(data: bytes) -> bool:
-    """Return whether bytes begin as a WebP file does."""
+    """Return whether bytes start like a WebP file."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 

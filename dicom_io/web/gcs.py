@@ -102,7 +102,7 @@ class GcsAllowList:
     Raises
     ------
     ValueError
-        For an entry of another form.
+        For an entry of any other form.
     """
 
     def __init__(self, entries: Sequence[str] | None) -> None:
@@ -114,7 +114,7 @@ class GcsAllowList:
                 raise ValueError("entries must be gs://BUCKET or gs://BUCKET/FOLDER") from error
 
     def admits(self, uri: GcsUri) -> bool:
-        """Say whether an object may be read."""
+        """Return whether an object may be read."""
         return self._entries is None or any(
             entry.bucket == uri.bucket and uri.segments[: len(entry.segments)] == entry.segments
             for entry in self._entries
@@ -128,13 +128,13 @@ class GcsPolicy:
     Attributes
     ----------
     service_identity:
-        Whether requests without a token use the service's own rights, else they are anonymous.
+        Whether requests without a token use the service's own identity; otherwise they are anonymous.
     max_bytes:
         Larger objects are refused.
     timeout_s:
         Longest wait for each piece of an answer, in seconds.
     use_proxy:
-        Whether the proxies that the environment names are gone through.
+        Whether requests go through the proxies that the environment names.
     """
 
     allowed: GcsAllowList
@@ -152,7 +152,7 @@ class GcsStore:
         self._clients: SharedCache[bytes, storage.Client] = SharedCache(_CLIENTS, _CLIENT_LIFE_S)
 
     def check(self, uri: GcsUri) -> None:
-        """Raise unless the object may be read; nothing is sent before that."""
+        """Raise unless the object may be read; called before anything is sent."""
         if not self._policy.allowed.admits(uri):
             raise ImageError(
                 ImageCode.UNAPPROVED_GCS_BUCKET_ERROR,
@@ -214,7 +214,7 @@ class GcsStore:
 
 
 class _BoundedAdapter(HTTPAdapter):
-    """Holds what a session sends to the deadline of ``bounded``."""
+    """Sends a session's requests within ``bounded``."""
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = bounded_pool(num_pools=connections, maxsize=maxsize, block=block, **options)
@@ -224,14 +224,14 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 class _BoundedFile(io.BytesIO):
-    """Takes a download up to a number of bytes and a time."""
+    """Receives a download, up to a number of bytes and a deadline."""
 
     def __init__(self, limit: int, deadline: float, uri: GcsUri) -> None:
         super().__init__()
         self._limit, self._deadline, self._uri = limit, deadline, uri
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write, unless it is too much or too late."""
+        """Append, unless that is too much or too late."""
         if self.tell() + len(data) > self._limit:
             raise _too_large(self._uri, self._limit)
         if time.monotonic() > self._deadline:
@@ -254,13 +254,13 @@ def _translated(uri: GcsUri) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise _http_error(uri, "there is no such object (404)") from error
+        raise _http_error(uri, "the object does not exist (404)") from error
     except (TransportError, RetryError, requests.RequestException, TimeoutError, OSError) as error:
         raise _http_error(
             uri, f"Cloud Storage could not be reached in time ({type(error).__name__})"
         ) from error
     except (RefreshError, InvalidOperation, GoogleAuthError) as error:
-        # What the library makes of a 401: it tries to refresh a token that cannot be, or has none.
+        # google-auth answers a 401 by refreshing the token, which a caller's token does not support.
         raise _refused(uri) from error
     except (GoogleAPICallError, InvalidResponse) as error:
         status = _status(error)

@@ -1,4 +1,8 @@
-"""HTTP to stores: bounded in time and bytes, tokens kept at their origin, library errors translated here."""
+"""HTTP to stores: bounded in time and bytes, tokens kept at their origin, library errors translated here.
+
+Redirects are followed here and not by urllib3: each hop is checked against the allow-list and the address
+rules again, and a token is never sent to another origin than the one that the caller named.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ T = TypeVar("T")
 
 
 class StoreStatusError(ImageError):
-    """A status that is not success; ``status`` lets the caller give it a meaning of its own."""
+    """The store answered with an error; callers give ``status`` a meaning of their own."""
 
     def __init__(
         self, code: ImageCode, description: str, remedy: Remedy | None = None, *, status: int
@@ -42,12 +46,12 @@ class StoreStatusError(ImageError):
 
 
 class LostConnection(ImageError):
-    """A read that failed on its way and may be tried again: what is read is only ever read."""
+    """The connection broke. All requests are GETs, so that trying again is always safe."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorePolicy:
-    """Which stores may be reached, and how patiently.
+    """Which stores may be reached, and how long they may take.
 
     Attributes
     ----------
@@ -65,11 +69,11 @@ class StorePolicy:
     public_only: bool = False
 
     def refuses(self, address: str) -> bool:
-        """Say whether an IP address may not be reached though a caller named it."""
+        """Return whether an IP address is out of bounds even when the caller named it."""
         return is_metadata_service(address) or (self.public_only and not is_public(address))
 
     def refuses_redirect(self, address: str) -> bool:
-        """Say whether an IP address may not be reached because a store named it."""
+        """Return whether an IP address is out of bounds when a store's redirect named it."""
         return is_this_machine(address) or self.refuses(address)
 
 
@@ -84,13 +88,14 @@ class HttpStore:
 
     def __init__(self, policy: StorePolicy, connections: int = 16) -> None:
         self._policy = policy
-        # Kept apart: a connection that a caller may use is not one that a redirect may.
+        # Two pools: urllib3 reuses connections by host name, and an address that a caller may reach is not
+        # always one that a redirect may lead to.
         self._named, self._redirected = (
             bounded_pool(num_pools=32, maxsize=connections, block=False, retries=False) for _ in range(2)
         )
 
     def check(self, url: StoreUrl) -> None:
-        """Raise unless the policy lets this address be reached; nothing is sent before that."""
+        """Raise unless the policy allows this address; called before anything is sent."""
         if not self._policy.allowed.admits(url):
             raise ImageError(
                 ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
@@ -106,7 +111,7 @@ class HttpStore:
         if is_metadata_service(url.host):
             raise ImageError(
                 ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
-                f"{url.host} is kept for the metadata services of clouds, which are never read.",
+                f"{url.host} belongs to a cloud's metadata service, which is never read.",
             )
 
     def read(
@@ -117,7 +122,7 @@ class HttpStore:
         patience: Patience,
         consume: Callable[[BaseHTTPResponse], T],
     ) -> T:
-        """Return what is made of a successful answer; a lost connection is tried again.
+        """Send a GET request and return what ``consume`` makes of the answer; lost connections are retried.
 
         Raises
         ------
@@ -153,7 +158,8 @@ class HttpStore:
             try:
                 yield response
             finally:
-                # What was read to its end goes back to the pool; anything else is not worth keeping.
+                # A body read to its end leaves a clean connection for the pool; draining the rest of any
+                # other could take longer than connecting again.
                 if isinstance(response, HTTPResponse) and response.isclosed():
                     response.release_conn()
                 else:
@@ -166,11 +172,12 @@ class HttpStore:
         for _ in range(_MAX_REDIRECTS + 1):
             self.check(here)
             headers = {"Accept": accept, "Accept-Encoding": "identity"}
-            # Who has led away once may have chosen the path back, too: the token stays behind for good.
+            # Once a redirect has left the origin, a later one back to it is chosen by the other side: the
+            # token is not sent again.
             at_home = at_home and here.origin == url.origin
             if token is not None and at_home:
                 headers["Authorization"] = token.authorization()
-            # This machine's own stores may lead to one another; nobody else leads to this machine.
+            # Stores on this machine may redirect to one another; no other store may redirect to this machine.
             named = at_home or (url.is_loopback and here.is_loopback)
             response = self._send(here, named, headers, patience, bounds)
             if response.status not in _REDIRECTS:
@@ -181,9 +188,9 @@ class HttpStore:
                 here = resolve_reference(here, location)
             except UrlError as error:
                 raise ImageError(
-                    ImageCode.HTTP_ERROR, "The store redirects to an address that is not plain."
+                    ImageCode.HTTP_ERROR, "The store redirects to an address that cannot be followed."
                 ) from error
-        raise ImageError(ImageCode.HTTP_ERROR, f"The store at {url.host} redirects without end.")
+        raise ImageError(ImageCode.HTTP_ERROR, f"The store at {url.host} redirects too often.")
 
     def _send(
         self, url: StoreUrl, named: bool, headers: Mapping[str, str], patience: Patience, bounds: Bounds
@@ -230,7 +237,11 @@ def iter_body(response: BaseHTTPResponse) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
-    """Give the library's errors a code, and one sentence: which ports are open is nobody's business."""
+    """Translate the library's errors.
+
+    One sentence stands for all ways not to connect: telling a closed port from a silent one would let
+    callers scan a network that they cannot reach themselves.
+    """
     try:
         yield
     except PrivateAddress as error:
@@ -245,20 +256,20 @@ def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
             raise ImageError(
                 ImageCode.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
             ) from error
-        # A refused connection is a time-out by the library's family tree.
+        # In urllib3 a refused connection (NewConnectionError) is a subclass of the connect time-out.
         timed_out = isinstance(error, (HttpTimeoutError, TimeoutError)) and not isinstance(
             error, NewConnectionError
         )
         kind = ImageError if timed_out else LostConnection
         raise kind(
             ImageCode.HTTP_ERROR,
-            f"The store at {url.host} could not be reached, or did not answer in time as a store does; check "
-            "its address and that it runs.",
+            f"The store at {url.host} could not be reached or did not answer in time; check its address and "
+            "that it is running.",
         ) from error
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:
-    """Return how many seconds the store asks to be left alone (RFC 9110, section 10.2.3)."""
+    """Return the seconds of a Retry-After header, 0 without a usable one (RFC 9110, section 10.2.3)."""
     try:
         return urllib3.Retry().get_retry_after(response) or 0.0
     except (InvalidHeader, ValueError, OverflowError):

@@ -51,7 +51,7 @@ def parse_slide_state(value: object, path: SeriesPath, named: Sequence[str]) -> 
 
 
 def parse_image_state(value: object, patches: Sequence[Patch]) -> ImageState | None:
-    """Read the state of an image that is no DICOM.
+    """Read the state of an image other than DICOM.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _require_sizes(level: Mapping[str, object], instance: SopInstance) -> None:
 
 
 def _says_enough(instance: SopInstance, tags: JsonDataset) -> bool:
-    """Say whether pixels can be read rightly by this alone; the client leaves some attributes out."""
+    """Return whether this suffices to read pixels rightly; the client leaves some attributes out."""
     if not instance.transfer_syntaxes:
         return False
     encoded = NATIVE.isdisjoint(instance.transfer_syntaxes)

@@ -117,7 +117,13 @@ def find_target(
     given: dict[str, object] = {} if token is None else {"bearer_token": token}
     if where.startswith(("https://", "http://")):
         return _series(
-            _address(parse_series_path, where), where, level, bearer, given, context, look_for_tissue
+            _address(parse_series_path, where, Code.DICOM_PATH_ERROR),
+            where,
+            level,
+            bearer,
+            given,
+            context,
+            look_for_tissue,
         )
     if level != 0:
         raise TargetError("--level is for series; an image has one level.")

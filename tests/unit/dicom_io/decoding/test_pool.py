@@ -200,7 +200,7 @@ def test_a_helper_that_was_starting_while_the_pool_closed_is_ended(
         starting.read_text()
         pool.close()
         go_on.write_text("")
-        with pytest.raises(ImageError, match="no decoder"):
+        with pytest.raises(ImageError, match="No decoder"):
             decoding.result(30)
     assert helpers() == []
 
