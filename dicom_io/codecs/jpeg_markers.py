@@ -1,4 +1,8 @@
-"""The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B)."""
+"""The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B).
+
+Read here because the decoder does not tell what decides about colours and cost: which marker named the
+colours, how many scans there are (each is a pass over the whole image), whether an ICC profile is complete.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dicom_io.codecs.frame import decode_frame, decodes_in_process
@@ -78,7 +79,7 @@ class DecodePool:
         self._changed = threading.Condition()
         self._idle: list[Helper] = []
         self._running: set[Helper] = set()
-        self._count = 0
+        self._count = 0  # idle, running, and those that are being started
         self._waiting: dict[int, float] = {}
         self._tickets = itertools.count()
         self._bad_starts = 0
@@ -229,7 +230,7 @@ class DecodePool:
                 self._running.add(helper)
                 return helper
             self._count += 1
-        return self._started()
+        return self._started()  # without the lock: it may take a second, while others return their helpers
 
     def _drop_ended(self) -> None:
         """Forget idle helpers that were killed from outside: a job sent to one would waste an attempt."""
@@ -259,11 +260,12 @@ class DecodePool:
         raise _no_helper()
 
 
+@dataclass(frozen=True, slots=True)
 class _Fault:
-    """What a helper found wrong with the bytes."""
+    """What a helper found wrong with the bytes; that of a frame has no code."""
 
-    def __init__(self, text: str, code: str | None) -> None:
-        self.text, self.code = text, code
+    text: str
+    code: str | None
 
 
 def _start() -> Helper:
