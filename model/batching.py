@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.encoder import PATCH_SHAPE, Encoder, Patches, Vectors
+from model.encoder import PATCH_SHAPE, Encoder, PixelBatch, Vectors
 
 S = TypeVar("S", bound=Hashable)
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class Embedded:
     failed: npt.NDArray[np.bool_]
 
 
-def embed_isolating(embed: Callable[[Patches], Vectors], patches: Patches, dimension: int) -> Embedded:
+def embed_isolating(embed: Callable[[PixelBatch], Vectors], patches: PixelBatch, dimension: int) -> Embedded:
     """Embed a batch; when that fails, halve it until the patches at fault are found.
 
     A vector that is not finite counts as failed: JSON has no such numbers.

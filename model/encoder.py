@@ -14,7 +14,7 @@ PATCH_SIDE = 224
 PATCH_SHAPE = (PATCH_SIDE, PATCH_SIDE, 3)
 PATCH_BYTES = PATCH_SIDE * PATCH_SIDE * 3
 
-Patches = npt.NDArray[np.uint8]
+PixelBatch = npt.NDArray[np.uint8]
 """uint8 RGB ``[n, 224, 224, 3]``."""
 
 Vectors = npt.NDArray[np.float32]
@@ -87,5 +87,5 @@ class Encoder(Protocol):
     @property
     def facts(self) -> EncoderFacts: ...
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``; any exception fails the batch."""

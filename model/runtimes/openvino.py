@@ -14,7 +14,7 @@ import openvino as ov
 import openvino.preprocess
 
 from model.batching import bucket_sizes
-from model.encoder import EncoderFacts, ModelError, Patches, Vectors, reason_of
+from model.encoder import EncoderFacts, ModelError, PixelBatch, Vectors, reason_of
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
 from model.runtimes.reference import Reference
 from model.runtimes.warming import warm
@@ -70,7 +70,7 @@ class OpenVinoEncoder:
             max_batch=max_batch,
         )
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
         return np.array(self._request.infer({0: patches}, share_inputs=True)[0], np.float32)
 

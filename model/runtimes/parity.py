@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.encoder import PATCH_SHAPE, PATCH_SIDE, Patches, Vectors
+from model.encoder import PATCH_SHAPE, PATCH_SIDE, PixelBatch, Vectors
 
 MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9999, "int8": 0.9995}
 """Least cosine to TensorFlow's float32 vectors at which a precision is kept."""
@@ -12,7 +12,7 @@ MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9999, "int8": 0.9995}
 PARITY_PATCHES = 4
 
 
-def parity_patches(count: int = PARITY_PATCHES) -> Patches:
+def parity_patches(count: int = PARITY_PATCHES) -> PixelBatch:
     """Return patches of smooth colour gradients with noise: every level of every channel occurs.
 
     Returns

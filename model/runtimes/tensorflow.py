@@ -27,7 +27,7 @@ from model.encoder import (
     PATCH_SIDE,
     EncoderFacts,
     ModelError,
-    Patches,
+    PixelBatch,
     Vectors,
     reason_of,
 )
@@ -108,7 +108,7 @@ class TensorFlowEncoder:
             max_batch=max_batch,
         )
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
         return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model.encoder import ModelError, Patches, Vectors, reason_of
+from model.encoder import ModelError, PixelBatch, Vectors, reason_of
 from model.runtimes.parity import parity_patches
 
 
 def warm(
-    embed: Callable[[Patches], Vectors], sizes: Sequence[int], model: str, length: int | None = None
+    embed: Callable[[PixelBatch], Vectors], sizes: Sequence[int], model: str, length: int | None = None
 ) -> int:
     """Run batches of each size once and return the length of the vectors.
 
@@ -47,7 +47,7 @@ def warm(
     return length or 0
 
 
-def _embed(embed: Callable[[Patches], Vectors], size: int, model: str) -> Vectors:
+def _embed(embed: Callable[[PixelBatch], Vectors], size: int, model: str) -> Vectors:
     try:
         return embed(parity_patches(size))
     except Exception as error:  # runtimes raise many kinds

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, Patches, reason_of
+from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, PixelBatch, reason_of
 from serving.config.settings import Settings
 from serving.pipeline.in_process import load_configured_encoder
 from serving.processes.assembly import read_context
@@ -17,7 +17,7 @@ SECRETS = ("HF_TOKEN",)
 """Variables that other libraries read and whose values are never shown."""
 
 
-def golden_patch() -> Patches:
+def golden_patch() -> PixelBatch:
     """Return the patch whose vector is shown: smooth gradients, uint8 ``[1, 224, 224, 3]``."""
     ramp = np.arange(PATCH_SIDE)
     red, green = np.meshgrid(ramp, ramp)

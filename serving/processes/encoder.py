@@ -6,18 +6,16 @@ The launcher starts it by exec, never by fork: TensorFlow does not survive a for
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from model.batching import EncoderBroken
 from model.encoder import EXIT_BAD_MODEL, Encoder, ModelError
 from model.runtimes.load import load_encoder
-from model.transport.server import EncoderServer
+from model.transport.server import EncoderServer, listen
 from serving.processes.child import END, end_with_parent
 from serving.telemetry.encoder_metrics import EncoderMetrics
 from serving.telemetry.json_log import log_as_json
@@ -68,16 +66,6 @@ def main(arguments: list[str] | None = None) -> int:
         log.critical("encoder is broken and ends", extra={"reason": str(error)})
         return 1
     return 0
-
-
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens on a path, which is taken over from a process that died."""
-    with contextlib.suppress(FileNotFoundError):
-        Path(address).unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(address)
-    listener.listen(128)
-    return listener
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -172,10 +172,12 @@ class Launcher:
             for child, status in self._reap():
                 if (fatal := self._after_death(child, status)) is not None:
                     return fatal
-            if self._encoder.process is not None and self._watch.is_stuck():
-                log.error("encoder is stuck and is ended", extra={"pid": self._encoder.process.pid})
-                _signal(self._encoder, signal.SIGKILL)
-                self._watch.restart()
+            if self._encoder.process is not None:
+                self._watch.listen()
+                if self._watch.is_stuck:
+                    log.error("encoder is stuck and is ended", extra={"pid": self._encoder.process.pid})
+                    _signal(self._encoder, signal.SIGKILL)
+                    self._watch.restart()
 
     def _next_look(self, now: float) -> float:
         waits = [c.start_at - now for c in (self._encoder, self._http) if c.process is None]
@@ -223,8 +225,8 @@ class Launcher:
         ran = now - child.started_at > _PROVED_S
         if child is self._encoder:
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
-            self._watch.is_stuck()  # take in its last words
-            ran = self._watch.has_spoken
+            self._watch.listen()  # the last messages of a short life may still be unread
+            ran = self._watch.has_loaded
         if ran:
             child.proved, child.attempt = True, 0
         if not child.proved and status in _HOPELESS:
