@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +26,33 @@ EXIT_BAD_MODEL = 78
 """Exit status of a process whose model cannot be loaded (EX_CONFIG): restarting would not help."""
 
 
+class Mend(Enum):
+    """What may be set differently so that a model can be loaded.
+
+    How it is set is not known here: whoever passes these values to the loader names their own settings.
+    """
+
+    MODEL = auto()
+    """Where the model is."""
+
+    CACHE_FOLDER = auto()
+    """Which folder keeps downloads and what is made of models."""
+
+
 class ModelError(Exception):
-    """The model cannot be loaded; the text is one sentence for the person who starts the service."""
+    """The model cannot be loaded.
+
+    Parameters
+    ----------
+    text:
+        One sentence, with its full stop, for the person who starts the service.
+    mend:
+        What to set, where that may help.
+    """
+
+    def __init__(self, text: str, mend: Mend | None = None) -> None:
+        super().__init__(text)
+        self.mend = mend
 
 
 _NO_REASON = (

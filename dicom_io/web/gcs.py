@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import google.auth
 import google.auth.credentials
 import requests
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
@@ -28,7 +27,7 @@ from dicom_io.cache import SharedCache
 from dicom_io.waiting import Cancellation
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.web.credentials import BearerToken, fingerprint
-from dicom_io.web.google_session import google_session, plain_request
+from dicom_io.web.google_session import google_session, service_credentials
 from serving.errors import Code, ServiceError
 
 MAX_OBJECT_NAME_BYTES = 1024
@@ -203,10 +202,7 @@ class GcsStore:
         if token is not None:
             credentials = Credentials(token.reveal())
         elif self._policy.service_identity:
-            credentials, _ = google.auth.default(
-                scopes=["https://www.googleapis.com/auth/devstorage.read_only"],
-                request=plain_request(),
-            )
+            credentials = service_credentials()
         else:
             credentials = google.auth.credentials.AnonymousCredentials()
         session = google_session(credentials, follows_proxies=use_proxy)

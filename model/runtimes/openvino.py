@@ -102,15 +102,9 @@ class OpenVinoEncoder:
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once."""
         cache, entry = self._reference.cache, f"{self._reference.entry}-int8-openvino-{_VERSION}"
-        folder = cache.find(entry)
-        if folder is None:
-            model = _read(self._core, self._reference.folder)
-            try:
-                folder = cache.put(entry, lambda made: _compress(model, made / _INT8))
-            except OSError as error:
-                raise ModelError(
-                    f"{cache.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
-                ) from error
+        folder = cache.find_or_make(
+            entry, lambda made: _compress(_read(self._core, self._reference.folder), made / _INT8)
+        )
         return self._core.read_model(folder / _INT8)
 
 

@@ -18,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
+from model.encoder import ModelError, Vectors, reason_of
 from model.runtimes.parity import parity_patches
-from model.weights.cache import Cache, folder_digest, nowhere_for_home
+from model.weights.cache import Cache, folder_digest
 from model.weights.locate import ModelFolder
 
 _FACTS, _VECTORS, _MODEL = "facts.json", "vectors.npy", "model"
 _PATIENCE_S = 600.0
+_EXIT_BAD_MODEL = 78
+"""Exit status of the process that runs TensorFlow, when its output says what is wrong with the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,8 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
     references = Cache(cache, "reference")
     references.sweep()
     entry = f"{key}-tensorflow-{_tensorflow_version()}"
-    kept = references.find(entry)
-    if kept is None:
-        arguments = [] if model is None else [str(model.path), model.name]
-        try:
-            kept = references.put(entry, lambda folder: _run_tensorflow([str(folder), *arguments]))
-        except OSError as error:
-            raise ModelError(
-                f"{references.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
-            ) from error
+    arguments = [] if model is None else [str(model.path), model.name]
+    kept = references.find_or_make(entry, lambda folder: _run_tensorflow([str(folder), *arguments]))
     facts = json.loads((kept / _FACTS).read_text())
     return Reference(
         folder=kept / _MODEL if model is None else model.path,
@@ -119,7 +114,7 @@ def _run_tensorflow(arguments: list[str]) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"TensorFlow did not run the model in {_PATIENCE_S:.0f} seconds.") from error
-    if done.returncode == EXIT_BAD_MODEL:
+    if done.returncode == _EXIT_BAD_MODEL:
         raise ModelError(done.stdout.strip())
     if done.returncode != 0:
         raise ModelError(f"TensorFlow died while it ran the model (exit status {done.returncode}).")
@@ -132,14 +127,13 @@ def _main(*arguments: str) -> int:
     except Exception as error:  # TensorFlow raises many kinds
         known = isinstance(error, ModelError)
         sys.stdout.write(str(error) if known else f"TensorFlow does not run it: {reason_of(error)}.")
-        return EXIT_BAD_MODEL
+        return _EXIT_BAD_MODEL
     return 0
 
 
 def _write(out: str, *where: str) -> None:
-    with nowhere_for_home():
-        from model.runtimes import tensorflow as savedmodel
-        from model.runtimes import vit
+    from model.runtimes import tensorflow as savedmodel
+    from model.runtimes import vit
 
     folder = Path(out)
     if where:

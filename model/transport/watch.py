@@ -34,7 +34,7 @@ class EncoderWatch:
         self._liveness: Liveness | None = None
         self.has_loaded = False
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Reset for a new encoder process."""
         self._disconnect()
         self.has_loaded = False

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 
 _FILES, _DIGEST, _ENTRY = "files", "digest", "entry"
 _PARTIAL = "partial-"
@@ -49,25 +49,9 @@ def cache_folder(given: Path | None) -> Path:
             base = Path.home() / ".cache"
         except RuntimeError as error:
             raise ModelError(
-                "This user has no home folder to keep the model in; set PATHSERVE_CACHE_DIR to a folder."
+                "This user has no home folder to keep the model in; name a cache folder.", Mend.CACHE_FOLDER
             ) from error
     return base / "pathserve"
-
-
-@contextlib.contextmanager
-def nowhere_for_home() -> Iterator[None]:
-    """Let libraries that are imported write nothing where this user has no home folder.
-
-    Keras makes one of the name ``~`` in the current folder. In a file nobody makes folders.
-    """
-    if os.path.expanduser("~") != "~":
-        yield
-        return
-    os.environ["HOME"] = os.devnull
-    try:
-        yield
-    finally:
-        del os.environ["HOME"]
 
 
 def folder_digest(folder: Path) -> str:
@@ -117,9 +101,27 @@ class Cache:
         except FileNotFoundError:
             pass  # a part of it is missing
         except (OSError, ValueError) as error:
-            raise ModelError(f"{entry} cannot be read: {_strerror(error)} (PATHSERVE_CACHE_DIR).") from error
+            raise ModelError(f"{entry} cannot be read: {_strerror(error)}.", Mend.CACHE_FOLDER) from error
         log.warning("damaged in the cache, so made anew", extra={"path": str(entry)})
         return None
+
+    def find_or_make(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return the folder with an entry's files, made now unless it is there; see ``find`` and ``put``.
+
+        Raises
+        ------
+        ModelError
+            Also when the cache cannot be written.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        try:
+            return self.put(name, make)
+        except OSError as error:
+            raise ModelError(
+                f"{self.folder} cannot be written: {_strerror(error)}.", Mend.CACHE_FOLDER
+            ) from error
 
     def put(self, name: str, make: Callable[[Path], None]) -> Path:
         """Make an entry, and return the folder with its files.
@@ -157,7 +159,7 @@ class Cache:
 
     def remember(self, what: str, name: str) -> None:
         """Keep which entry something was, for when its source cannot be reached."""
-        if self.remembered(what) == name:
+        if self._remembered(what) == name:
             return
         pointer = self._pointer(what)
         temporary = pointer.with_suffix(f".{secrets.token_hex(4)}")
@@ -165,13 +167,10 @@ class Cache:
             temporary.write_text(json.dumps({"entry": name}), encoding="ascii")
             temporary.replace(pointer)
 
-    def remembered(self, what: str) -> str | None:
-        """Return which entry something was."""
-        try:
-            name = json.loads(self._pointer(what).read_text(encoding="ascii"))["entry"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
+    def recall(self, what: str) -> Path | None:
+        """Return the files of the entry that something was when it was remembered; see ``find``."""
+        name = self._remembered(what)
+        return None if name is None else self.find(name)
 
     def sweep(self) -> None:
         """Remove what makers that were killed have left."""
@@ -182,6 +181,13 @@ class Cache:
 
     def _pointer(self, what: str) -> Path:
         return self.folder / f"{hash_of(what)}.json"
+
+    def _remembered(self, what: str) -> str | None:
+        try:
+            name = json.loads(self._pointer(what).read_text(encoding="ascii"))["entry"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
     def _sweep(self) -> None:
         for partial in self.folder.glob(f"{_PARTIAL}*"):
@@ -235,7 +241,8 @@ def _require_ours(path: Path, *, inside: bool) -> None:
     if fault:
         raise ModelError(
             f"{path} {fault}, and a model is a program: give it to root or to user {os.geteuid()} alone "
-            "(chown, chmod go-w), remove it, or set PATHSERVE_CACHE_DIR."
+            "(chown, chmod go-w), remove it, or use another cache folder.",
+            Mend.CACHE_FOLDER,
         )
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 from model.weights.cache import Cache, hash_of
 from model.weights.file_names import require_file_names
 
@@ -61,9 +61,7 @@ def from_hub(spec: str, cache: Cache) -> tuple[Path, str]:
         raise ModelError(f"{spec} cannot be fetched: the hub answered {status}.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ModelError(
-            f"{spec} cannot be kept in {cache.folder}: {reason} (PATHSERVE_CACHE_DIR)."
-        ) from error
+        raise ModelError(f"{spec} cannot be kept in {cache.folder}: {reason}.", Mend.CACHE_FOLDER) from error
     except Exception as error:  # the hub's transport raises errors of its own library
         raise ModelError(f"{spec} cannot be fetched: {type(error).__name__}.") from error
 
@@ -101,8 +99,7 @@ def _known(spec: str, cache: Cache, error: Exception) -> Path:
         status = int(getattr(error.response, "status_code", _ASKED_IN_VAIN))
         if status < _ASKED_IN_VAIN:
             raise error
-    known = cache.remembered(spec)
-    path = None if known is None else cache.find(known)
+    path = cache.recall(spec)
     if path is None:
         raise ModelError(
             f"{spec} cannot be fetched: the hub cannot be reached, and it is not cached."

@@ -9,7 +9,7 @@ import numpy as np
 
 from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, PixelBatch, reason_of
 from serving.config.settings import Settings
-from serving.pipeline.in_process import load_configured_encoder
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
 

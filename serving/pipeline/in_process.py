@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from dicom_io.reading import ReadContext
-from model.encoder import Encoder, ModelError
+from model.encoder import ModelError
 from model.transport.local import encoder_in_process
 from serving.api.request import parse_request
 from serving.api.response import metadata
 from serving.client import Image, Vectors
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import StageTimes
 
@@ -47,22 +48,6 @@ class InProcessEmbedder:
         deadline = time.monotonic() + self._settings.request_timeout_s
         outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
         return list(outcomes)
-
-
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """Load the encoder that the settings name.
-
-    Raises
-    ------
-    ModelError
-        With one sentence that says what is wrong with the model.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.runtimes.load import load_encoder
-
-    return load_encoder(
-        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-    )
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from model.batching import EncoderBroken
 from model.encoder import EXIT_BAD_MODEL, Encoder, ModelError
-from model.runtimes.load import load_encoder
 from model.transport.server import EncoderServer, listen
+from serving.pipeline.encoder_loading import load_service_encoder
 from serving.processes.child import END, end_with_parent
 from serving.telemetry.encoder_metrics import EncoderMetrics
 from serving.telemetry.json_log import log_as_json
@@ -28,10 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     end_with_parent(options.parent, END)
     log_as_json(options.log_level, process="encoder")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def load() -> Encoder:
-        encoder = load_encoder(
+        encoder = load_service_encoder(
             options.model, options.precision, options.max_batch, options.cache, options.runtime
         )
         facts = encoder.facts

@@ -177,7 +177,7 @@ class Launcher:
                 if self._watch.is_stuck:
                     log.error("encoder is stuck and is ended", extra={"pid": self._encoder.process.pid})
                     _signal(self._encoder, signal.SIGKILL)
-                    self._watch.restart()
+                    self._watch.reset()
 
     def _next_look(self, now: float) -> float:
         waits = [c.start_at - now for c in (self._encoder, self._http) if c.process is None]
@@ -186,7 +186,7 @@ class Launcher:
     def _start(self, child: _Child) -> None:
         arguments = child.arguments
         if child is self._encoder:
-            self._watch.restart()
+            self._watch.reset()
         if child is self._encoder and child.ever_died:
             arguments = [*arguments, "--restarted"]
         try:

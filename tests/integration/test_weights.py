@@ -65,8 +65,9 @@ def fetch(environment: dict[str, str], cache: Path, inside: Sequence[str] = ()) 
     """Fetch the model as a start does, and nothing more; return the exit status and all that is said."""
     script = (
         "import sys; from pathlib import Path\n"
+        "from dicom_io.web.google_session import service_storage\n"
         "from model.encoder import ModelError; from model.weights.locate import fetch_model\n"
-        "try: fetch_model(sys.argv[1], Path(sys.argv[2]))\n"
+        "try: fetch_model(sys.argv[1], Path(sys.argv[2]), service_storage)\n"
         "except ModelError as error: sys.exit(str(error))\n"
     )
     run = subprocess.run(
@@ -218,6 +219,7 @@ def test_a_cache_that_cannot_be_written_is_named(gcs: GcsEmulator, tmp_path: Pat
     )
     assert status != 0
     assert "cannot be kept in" in output
+    assert "(PATHSERVE_CACHE_DIR)." in output
     assert "Traceback" not in output
 
 

@@ -35,7 +35,7 @@ def test_an_encoder_that_is_not_there_or_still_loads_is_not_stuck(
     assert not is_stuck(EncoderWatch(str(tmp_path / "nowhere"), limits))
     watch = EncoderWatch(str(tmp_path / "s"), limits)
     assert not is_stuck(watch)
-    watch.restart()
+    watch.reset()
     assert not watch.has_loaded
 
 
@@ -61,7 +61,7 @@ def test_a_batch_without_end_is_being_stuck(listener: socket.socket, tmp_path: P
     assert not is_stuck(watch)
     encoder.send(wire.encode(wire.Status(6.0)))
     assert is_stuck(watch)
-    watch.restart()
+    watch.reset()
     assert not is_stuck(watch)
     encoder.close()
-    watch.restart()
+    watch.reset()
