@@ -1,4 +1,4 @@
-"""What an encoder is to the rest of the product: patches in, embedding vectors out."""
+"""What an encoder is to its users: patches in, embedding vectors out."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ _NO_REASON = (
     *("Graph execution error", "Detected at node", "<stack traces", "Traceback", "File ", "[["),
     *("Exception from", "Check '"),
 )
-"""How lines of TensorFlow's and OpenVINO's messages begin that say where, not what."""
+"""How lines of TensorFlow's and OpenVINO's messages begin that tell where something failed, not what."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a runtime's exception says, in one line of at most 300 characters without a full stop."""
+    """Return the reason in a runtime's exception: one line of at most 300 characters, without a full stop."""
     lines = (line.strip() for line in str(error).splitlines())
-    said = next((line for line in lines if line and not line.startswith(_NO_REASON)), "")
-    said = "".join(c if c.isprintable() else "?" for c in said.partition(" [[")[0])
-    return said[:300].rstrip(" .") or type(error).__name__
+    reason = next((line for line in lines if line and not line.startswith(_NO_REASON)), "")
+    reason = "".join(c if c.isprintable() else "?" for c in reason.partition(" [[")[0])
+    return reason[:300].rstrip(" .") or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderFacts:
-    """What is said about the encoder that runs, in the log and in ``metadata``.
+    """Facts about the encoder that runs, for logs and for clients.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class EncoderFacts:
     precision:
         ``float32``, ``bfloat16`` or ``int8``: what runs, after the parity check.
     parity:
-        What the parity check found, in words; empty where TensorFlow's float32 runs.
+        The parity check's finding, in words; empty where TensorFlow's float32 runs.
     digest:
         ``sha256:`` and the hash of the model's files or weights.
     runtime:

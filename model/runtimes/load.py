@@ -53,7 +53,7 @@ def load_encoder(
     Raises
     ------
     ModelError
-        With one sentence that says what is wrong with the model.
+        Whatever is wrong with the model.
     """
     if spec.startswith("builtin:") and spec != BUILTIN:
         raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
@@ -74,7 +74,7 @@ def load_encoder(
 
 
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
-    with _hushed():
+    with _silenced():
         from model.runtimes import tensorflow as savedmodel
         from model.runtimes import vit
     model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
@@ -94,13 +94,14 @@ def _with_openvino(
 
 
 def _has_gpu() -> bool:
-    """Say whether NVIDIA's driver is loaded."""
+    """Return whether NVIDIA's driver is loaded, without importing TensorFlow to ask it."""
     return Path("/proc/driver/nvidia/version").exists()
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep TensorFlow's chatter at import out of the JSON log; show it if the import fails."""
+def _silenced() -> Iterator[None]:
+    """Keep what TensorFlow prints at import out of the JSON log; show it if the import fails."""
+    # Its libraries write to descriptor 2 itself, so it is no use to replace sys.stderr.
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)

@@ -1,4 +1,4 @@
-"""Whether another way to run a model gives the same vectors: fixed patches, cosines, and what is enough."""
+"""Whether another way to run a model gives the same vectors: fixed patches, cosines, and thresholds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def min_cosine(expected: Vectors, actual: Vectors) -> float:
 
 
 def finding(precision: str, expected: Vectors, actual: Vectors) -> tuple[bool, str]:
-    """Return whether a precision's vectors are near enough to float32's, and what was found, in words."""
+    """Return whether a precision's vectors are near enough to float32's, and the finding in words."""
     cosine, needed = min_cosine(expected, actual), MIN_COSINE[precision]
     if cosine < needed:
         return False, f"{precision} refused: cosine {cosine:.6f} to float32, {needed} needed"

@@ -1,7 +1,7 @@
-"""What other runtimes are held to: TensorFlow's float32 vectors of fixed patches, made once for each model.
+"""What other runtimes must agree with: TensorFlow's float32 vectors of fixed patches, made once per model.
 
-TensorFlow runs in a process of its own (``python -m model.runtimes.reference``), so that a runtime that does
-without it starts fast and stays small. The result is kept in the cache, by the model's digest.
+TensorFlow runs in a process of its own (``python -m model.runtimes.reference``), so that a runtime that needs
+none starts fast and stays small. The result is kept in the cache, by the model's digest.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _EXIT_BAD_MODEL = 78
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A model as any runtime may load it, and what its vectors must be.
+    """A model as any runtime may load it, and the vectors it must give.
 
     Attributes
     ----------
     folder:
         The SavedModel.
     cache, entry:
-        Where the reference is kept, and what a runtime makes of the model and wants to find again.
+        Where the reference is kept, and where a runtime may keep what it makes of the model.
     vectors:
         float32 ``[patches, dimension]`` of the parity patches, by TensorFlow.
     """
@@ -96,7 +96,7 @@ def _tensorflow_version() -> str:
         with contextlib.suppress(PackageNotFoundError):
             return version(name)
     raise ModelError(
-        "TensorFlow is not installed; OpenVINO's vectors are held to it: pip install tensorflow."
+        "TensorFlow is not installed; OpenVINO's vectors are compared with its: pip install tensorflow."
     )
 
 
@@ -121,7 +121,7 @@ def _run_tensorflow(arguments: list[str]) -> None:
 
 
 def _main(*arguments: str) -> int:
-    """Run in the process that has TensorFlow; say on standard output what is wrong with the model."""
+    """Run in the process that has TensorFlow; print what is wrong with the model on standard output."""
     try:
         _write(*arguments)
     except Exception as error:  # TensorFlow raises many kinds

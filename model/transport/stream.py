@@ -7,10 +7,9 @@ no request ever waits for another one's slots, and a request of 4,000 patches ne
 Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
 its successor fills.
 
-Threads: the client's link thread calls ``Link.receive`` and ``fail``; each request's thread uses its own
-stream; whoever notices that a request is not wanted any more calls ``abandon``. All of them share the
-link's one lock, ``Link.changed``, which is never held while a message is sent: a full socket blocks, and
-what would empty it is the encoder, whose answers need the lock.
+Threads: the client's calls ``Link.receive`` and ``fail``, each request's uses its own stream, and any may
+``abandon`` one. They share the link's one lock, ``Link.changed``, which is never held while a message is
+sent: a full socket blocks until the encoder reads, and its answers need the lock.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ class Stream:
         self._link = link
         self._request = request
         self._quota = quota
-        # The stream's slots are the owned ones: taken but not written yet, ready, or sent. ``_ready`` is the
-        # request thread's alone; ``_owned``, ``_sent`` and the flags are under the link's lock.
+        # Owned slots are being written, ready, or sent. The request's thread alone uses ``_ready``; the rest
+        # is under the link's lock.
         self._owned = 0
         self._ready: dict[int, int] = {}
         self._sent: dict[int, int] = {}
@@ -123,12 +122,7 @@ class Stream:
             self.flush()
 
     def flush(self) -> None:
-        """Submit what has been added.
-
-        Raises
-        ------
-        EncoderUnavailable
-        """
+        """Submit what has been added; raise EncoderUnavailable if that is too late."""
         if self._ready:
             ready, self._ready = self._ready, {}
             self._submit(ready)
@@ -232,7 +226,7 @@ class Link:
         self.facts = facts
         self.slab: Slab = create_slab(slots, facts.dimension)
         self.pool = SlotPool(slots)
-        # Reentrant: a stream that is done ends itself, and an abandoned one is closed, under the lock.
+        # Reentrant: ``receive`` holds it while a closed stream's last slot ends that stream.
         self.changed = threading.Condition(threading.RLock())
         self.alive = True
         self.liveness = Liveness(time.monotonic())

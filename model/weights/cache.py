@@ -1,8 +1,11 @@
-"""A folder of downloads that is believed only while it is what was put there, by us.
+"""A folder of downloads that is trusted only while it is what we put there.
 
 An entry is a folder with a digest beside its files. It is made in a folder of its own, ``partial-…``, and
 renamed into its place when it is whole. Whoever makes one holds a lock on it; without one it is a leftover.
-A model is a program: who can write an entry can run anything here, so that owner and mode are looked at.
+A model is a program: whoever can write an entry can run anything here, so owner and mode are checked.
+
+Locks are ``flock`` on folders: they end with the process that holds them, however it ends. Some network file
+systems have none; then entries are still right, since renaming is atomic, but may be made twice.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def cache_folder(given: Path | None) -> Path:
     Raises
     ------
     ModelError
-        When nobody knows where that is: an unknown user may have no home.
+        When there is no such folder: the user of a container may have no home.
     """
     if given is not None:
         return given
@@ -99,7 +102,7 @@ class Cache:
             if digest == folder_digest(entry / _FILES):
                 return entry / _FILES
         except FileNotFoundError:
-            pass  # a part of it is missing
+            pass  # a part of it is missing, or has just been replaced by another start
         except (OSError, ValueError) as error:
             raise ModelError(f"{entry} cannot be read: {_strerror(error)}.", Mend.CACHE_FOLDER) from error
         log.warning("damaged in the cache, so made anew", extra={"path": str(entry)})
@@ -158,22 +161,22 @@ class Cache:
         return self.folder / name / _FILES
 
     def remember(self, what: str, name: str) -> None:
-        """Keep which entry something was, for when its source cannot be reached."""
+        """Record which entry something was, for when its source cannot be reached."""
         if self._remembered(what) == name:
             return
         pointer = self._pointer(what)
         temporary = pointer.with_suffix(f".{secrets.token_hex(4)}")
-        with contextlib.suppress(OSError):  # the cache is read-only: what it holds can be used all the same
+        with contextlib.suppress(OSError):  # a read-only cache can be used all the same
             temporary.write_text(json.dumps({"entry": name}), encoding="ascii")
             temporary.replace(pointer)
 
     def recall(self, what: str) -> Path | None:
-        """Return the files of the entry that something was when it was remembered; see ``find``."""
+        """Return the files of the entry that was last remembered for something; see ``find``."""
         name = self._remembered(what)
         return None if name is None else self.find(name)
 
     def sweep(self) -> None:
-        """Remove what makers that were killed have left."""
+        """Remove what killed processes left half-made."""
         with contextlib.suppress(OSError, ModelError):
             if any(self.folder.glob(f"{_PARTIAL}*")):
                 with self._locked():
@@ -248,7 +251,7 @@ def _require_ours(path: Path, *, inside: bool) -> None:
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """Open a folder, to be locked: that needs no file, and no right to write."""
+    """Open a folder, to lock it: that needs neither a lock file nor the right to write."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd
@@ -270,7 +273,7 @@ def _try_lock(fd: int, *, without_locks: bool) -> bool:
 
 
 def _is_left(partial: Path) -> bool:
-    """Say whether nobody makes this entry any more."""
+    """Return whether nobody is making this entry any more."""
     try:
         with _opened(partial) as lock:
             return _try_lock(lock, without_locks=False)

@@ -46,7 +46,7 @@ def from_gcs(spec: str, cache: Cache, connect: Callable[[], storage.Client]) -> 
     """
     match = _ADDRESS.fullmatch(spec.rstrip("/"))
     if match is None or {"", ".", ".."} & set((match[2] or "model").split("/")):
-        raise ModelError(f"{spec} is no address of a model: use gs://BUCKET/FOLDER.")
+        raise ModelError(f"{spec} is not a model address: use gs://BUCKET/FOLDER.")
     bucket, folder = match[1], match[2] or ""
     name = PurePosixPath(folder or bucket).name
     try:

@@ -1,4 +1,4 @@
-"""From where a model is to a local SavedModel folder: downloads are whole, checked and cached."""
+"""From a model's address to a local SavedModel folder: downloads are whole, checked and cached."""
 
 from __future__ import annotations
 
@@ -40,12 +40,11 @@ def fetch_model(
     Raises
     ------
     ModelError
-        With one sentence that says what is wrong.
     """
     if "://" not in spec:
         return _local(spec)
     if not spec.isprintable():
-        raise ModelError(f"{spec!a} is no model address: it has characters that no address has.")
+        raise ModelError(f"{spec!a} is not a model address: it has characters that no address may have.")
     if spec.startswith("gs://"):
         if connect is None:
             raise ModelError(f"{spec} cannot be fetched: there is no client for Cloud Storage.")
@@ -56,7 +55,7 @@ def fetch_model(
         from model.weights.hub import from_hub
 
         return ModelFolder(*from_hub(spec, _swept(cache, "hub")))
-    raise ModelError(f"{spec} is no model address: use a folder, gs://BUCKET/FOLDER or hf://ORG/NAME.")
+    raise ModelError(f"{spec} is not a model address: use a folder, gs://BUCKET/FOLDER or hf://ORG/NAME.")
 
 
 def _swept(cache: Path | None, kind: str) -> Cache:

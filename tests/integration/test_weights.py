@@ -191,9 +191,9 @@ def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_
     [
         (f"gs://{BUCKET}/models/nothing", "no saved_model.pb"),
         ("gs://no-such-bucket/model", "404"),
-        ("gs://", "no address of a model"),
-        ("hf://path-foundation", "no address of a model"),
-        ("s3://bucket/model", "no model address"),
+        ("gs://", "is not a model address"),
+        ("hf://path-foundation", "is not a model address"),
+        ("s3://bucket/model", "is not a model address"),
     ],
 )
 def test_a_model_that_is_not_there_stops_the_start_with_one_sentence(

@@ -19,10 +19,10 @@ def test_a_models_files_pass() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("a\0b", "no file's name"),
-        ("a\nb", "no file's name"),
-        ("a\udcffb", "no file's name"),
-        ("variables\\x", "no file's name"),
+        ("a\0b", "not a valid file name"),
+        ("a\nb", "not a valid file name"),
+        ("a\udcffb", "not a valid file name"),
+        ("variables\\x", "not a valid file name"),
         ("../x", "dot segment"),
         ("variables/./x", "dot segment"),
         ("variables//x", "empty or a dot segment"),
