@@ -48,6 +48,7 @@ format: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError, Remedy
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -38,11 +38,11 @@ class Patch:
 def require_inside(patch: Patch, width: int, height: int) -> None:
     """Raise PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR unless the patch lies in the image."""
     if not patch.is_inside(width, height):
-        raise ServiceError(
-            Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
+        raise ImageError(
+            ImageCode.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
             f"Patch at ({patch.x_origin}, {patch.y_origin}) of {patch.width}x{patch.height} pixels "
-            f"is not fully inside the image of {width}x{height} pixels. Move it inside, or set "
-            "extensions.require_patches_fully_in_source_image to false to fill with black.",
+            f"is not fully inside the image of {width}x{height} pixels.",
+            Remedy.ALLOW_OUTSIDE,
         )
 
 

@@ -17,10 +17,10 @@ _HELPERS = 7
 
 
 class IoThreads(Executor):
-    """A pool in which an origin may have as many threads as are free: half of them when it is alone.
+    """A pool in which an origin may hold as many threads as are free: half of them when it is alone.
 
-    However many origins hold what they were given, one that asks for its first thread finds one free until
-    there are about as many origins as threads. What waits is taken up by turns, an origin after the other.
+    An origin that asks for its first thread finds one free until there are about as many origins as
+    threads, however many the others hold. Waiting calls start round-robin, one origin after the other.
     """
 
     def __init__(self, threads: int) -> None:
@@ -31,7 +31,7 @@ class IoThreads(Executor):
         self._waiting: OrderedDict[Hashable, deque[tuple[Future[Any], Callable[[], Any]]]] = OrderedDict()
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Future[T]:
-        """Run a function for no origin in particular."""
+        """Run a function on behalf of no particular origin."""
         return self._submit(None, partial(function, *args, **options))
 
     def at(self, origin: Hashable) -> Executor:
@@ -39,7 +39,7 @@ class IoThreads(Executor):
         return _At(partial(self._submit, origin))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take nothing more; see ``Executor.shutdown``."""
+        """Accept no more calls; see ``Executor.shutdown``."""
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
     def _submit(self, origin: Hashable, call: Callable[[], T]) -> Future[T]:
@@ -50,7 +50,11 @@ class IoThreads(Executor):
         return future
 
     def _start(self) -> None:
-        """Give threads to what waits, as far as origins may have them. Called with the lock held."""
+        """Start waiting calls as far as their origins may have threads. Called with the lock held.
+
+        An origin may have one more while it runs fewer than are free: alone it stops at half, and each
+        further origin finds half of the rest.
+        """
         while (origin := next((o for o in self._waiting if self._running[o] < self._free), self)) is not self:
             queue = self._waiting[origin]
             future, call = queue.popleft()
@@ -89,8 +93,8 @@ class _At(Executor):
 def run_together(io: Executor, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Return a function's results for all items, in their order, several at a time.
 
-    It may be called in one of the executor's own threads: the calling thread works, too, and waits for
-    nothing that has not begun.
+    It may be called in one of the executor's own threads. The calling thread works through the items, too,
+    and cancels the helpers that have not begun: waiting for those could deadlock a full pool.
 
     Raises
     ------

@@ -7,12 +7,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.support.tissue import encode, instance, tissue
+from scripts.example import encode, tissue
+from serving.client import Image
 
 
 def main() -> None:
     """Write an example request and print the line that sends it."""
-    body = {"instances": [instance(encode(tissue(), "JPEG", quality=90), (0, 0), (224, 224))]}
+    image = Image.of_bytes(encode(tissue(), "JPEG"), [(0, 0), (224, 224)])
+    body = {"instances": [image.instance()]}
     path = Path(tempfile.gettempdir()) / "pathserve-example.json"
     path.write_text(json.dumps(body), encoding="ascii")
     port = os.environ.get("AIP_HTTP_PORT") or "8080"

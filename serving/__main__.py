@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="pathserve",
         description="An embedding service for digital pathology that speaks the Path Foundation API.",
-        epilog="Settings come from environment variables; README.md lists them.",
+        epilog="Settings come from environment variables; docs/operations.md lists them.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C")

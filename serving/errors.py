@@ -1,7 +1,7 @@
-"""The table of error codes, and the one exception that carries them.
+"""The table of error codes, the faults that outcomes are, and the exception that fails a whole request.
 
-This file is a leaf: it imports nothing of ours, so that the rooms below
-``serving`` may raise coded errors without knowing who answers them.
+Faults of images come from ``dicom_io``, which knows no API and no settings; ``fault_of`` adds the names of
+the fields and variables by which a caller can put one right.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+
+from dicom_io.errors import ImageCode, ImageFault, Remedy
 
 MAX_DESCRIPTION_LENGTH = 1024
 """Longest description sent to a client, in characters (Path Foundation API)."""
@@ -124,7 +126,7 @@ TABLE: Mapping[Code, Row] = {
         "The request line is too long.", in_instance=False, status=HTTPStatus.REQUEST_URI_TOO_LONG
     ),
     Code.CONTENT_ENCODING_ERROR: Row(
-        "The body's Content-Encoding is none that is read here: plain or gzip.",
+        "The body's Content-Encoding is not supported; send it plain or as gzip.",
         in_instance=False,
         status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ),
@@ -169,6 +171,33 @@ class Fault:
         return {"code": str(self.code), "description": self.description}
 
 
+_REMEDIES: Mapping[Remedy | ImageCode, str] = {
+    Remedy.ALLOW_OUTSIDE: "Move it inside, or set extensions.require_patches_fully_in_source_image to false "
+    "to fill with black.",
+    Remedy.ANOTHER_SIZE: "Change extensions.image_dimensions.",
+    Remedy.COLOUR_AS_STORED: "Or set extensions.transform_imaging_to_icc_profile to NONE to read the pixels "
+    "as they are stored.",
+    Remedy.A_TOKEN: "Send a bearer_token that may read it.",
+    Remedy.A_STORE: "Put it into a DICOM store and name it by dicom_path.",
+    Remedy.APPROVE_STORE: "Its operator sets APPROVED_DICOM_STORE_SOURCE_LIST.",
+    Remedy.APPROVE_BUCKET: "Its operator sets APPROVED_GCS_SOURCE_LIST.",
+    Remedy.ALLOW_HTTP: "The service's operator can set PATHSERVE_ALLOW_HTTP_STORES.",
+    Remedy.ALLOW_PRIVATE: "The service's operator sets PATHSERVE_REFUSE_PRIVATE_STORES.",
+    ImageCode.EZ_WSI_STATE_ERROR: "Send the extensions.ez_wsi_state that ez-wsi-dicomweb makes, or none.",
+}
+
+
+def fault_of(fault: ImageFault) -> Fault:
+    """Return the API's fault of an image's, with what the caller should do about it."""
+    remedy = _REMEDIES.get(fault.remedy or fault.code)
+    description = fault.description if remedy is None else f"{fault.description} {remedy}"
+    return Fault(Code(fault.code), _printable(description))
+
+
+def _printable(description: str) -> str:
+    return _UNPRINTABLE.sub(" ", description)[:MAX_DESCRIPTION_LENGTH]
+
+
 class ServiceError(Exception):
     """An error of the table, with what the caller should do about it.
 
@@ -185,7 +214,7 @@ class ServiceError(Exception):
 
     def __init__(self, code: Code, description: str, *, retry_after_s: int | None = None) -> None:
         self.code = code
-        self.description = _UNPRINTABLE.sub(" ", description)[:MAX_DESCRIPTION_LENGTH]
+        self.description = _printable(description)
         self.retry_after_s = retry_after_s
         super().__init__(f"{code}: {self.description}")
 

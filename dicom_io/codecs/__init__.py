@@ -1,5 +1,5 @@
-"""Encoded images and frames: what their headers say, and pixels made of them; one file a format.
+"""Encoded images and frames: their headers, and the pixels decoded from them; one file per format.
 
 Pure functions over bytes. No network, no process, no cache, and no colour management: pixels come out as
-they are stored, beside the ICC profile that was found with them.
+they are stored, with the ICC profile that was found beside them.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Bits:
-    """Reads bit fields one after the other.
+    """Reads consecutive bit fields.
 
     Raises
     ------
@@ -17,7 +17,7 @@ class Bits:
         self._left = 8 * len(data)
 
     def take(self, count: int) -> int:
-        """Read an unsigned number of so many bits."""
+        """Read an unsigned number of ``count`` bits."""
         if count > self._left:
             raise ValueError("the JPEG XL header is cut off")
         value = self._value & ((1 << count) - 1)

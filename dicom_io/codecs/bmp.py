@@ -18,19 +18,19 @@ def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
-        When it is damaged, or too large.
+    DamagedImage, ImageError
+        When it is damaged or too large.
     """
     try:
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     except Exception as error:  # Pillow raises anything at hostile bytes
-        raise DamagedImage("its header is damaged, or of an unusual kind") from error
+        raise DamagedImage("its header is damaged or of an unsupported kind") from error
     check_size(*image.size, max_pixels)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
         with image:
             return pillow_pixels(image), None
 
-    # Runs are unfolded by Pillow in plain Python: slow, but elsewhere.
+    # Pillow expands run lengths in plain Python, slowly and under the GIL: that is left to a helper.
     in_process = image.info.get("compression") == image.COMPRESSIONS["RAW"]
     return EncodedImage(*image.size, in_process, decode)

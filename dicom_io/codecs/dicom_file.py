@@ -21,15 +21,15 @@ from dicom_io.codecs.frame import (
     decodes_in_process,
 )
 from dicom_io.codecs.raster import Raster
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.slides.requirements import PHOTOMETRIC
-from serving.errors import Code, ServiceError
 
 _PREAMBLE_BYTES = 132
 _READS_AT_MOST = 50_000
 
 
 def is_dicom_file(data: bytes) -> bool:
-    """Say whether bytes begin as a DICOM file does (PS3.10, section 7.1)."""
+    """Return whether bytes start like a DICOM file (PS3.10, section 7.1)."""
     return data[128:132] == b"DICM"
 
 
@@ -41,12 +41,12 @@ class DicomFile:
     width, height:
         Pixels.
     in_process:
-        Whether decoding is safe and bounded enough for a process that serves others, too.
+        Whether decoding is safe and bounded enough for a process that also serves other requests.
 
     Raises
     ------
-    ServiceError
-        IMAGE_ERROR when it is no single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
+    ImageError
+        IMAGE_ERROR when it is not a single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
         is too large.
     """
 
@@ -63,12 +63,12 @@ class DicomFile:
             )
             bits = int(self._dataset.BitsAllocated)
             signed = int(self._dataset.get("PixelRepresentation") or 0)
-        except ServiceError:
+        except ImageError:
             raise
         except Exception as error:  # pydicom raises anything at hostile bytes
             raise _unsupported("it is damaged or holds no image") from error
         if frames != 1:
-            raise _unsupported(f"it has {frames} frames; put it into a DICOM store and name it by dicom_path")
+            raise _unsupported(f"it has {frames} frames", Remedy.A_STORE)
         if (
             bits != 8
             or signed
@@ -77,7 +77,7 @@ class DicomFile:
         ):
             raise _unsupported(
                 f"it has {bits} bits, {self._form.samples} samples, {self._form.photometric}; "
-                "8-bit gray or colour is needed"
+                "8-bit gray or colour is required"
             )
         self.width, self.height = self._form.width, self._form.height
         check_size(self.width, self.height, max_pixels, self._form.samples)
@@ -90,7 +90,7 @@ class DicomFile:
 
         Raises
         ------
-        ServiceError
+        ImageError
             IMAGE_ERROR when its pixels are cut off or damaged.
         """
         try:
@@ -119,7 +119,7 @@ class DicomFile:
 
 
 class _BoundedReads(io.BytesIO):
-    """Ends the reading of a file of very many tiny elements, each of which costs time."""
+    """Bounds how many elements are read: millions of tiny ones would keep pydicom busy for very long."""
 
     reads = 0
 
@@ -132,9 +132,10 @@ class _BoundedReads(io.BytesIO):
 
 
 def _read(data: bytes) -> tuple[str, Dataset]:
-    """Return the transfer syntax that the file meta information says, and the data set.
+    """Return the transfer syntax named by the file meta information, and the data set.
 
-    Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read.
+    Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read, since a few bytes of
+    it could expand to any size.
     """
     file = _BoundedReads(data)
     file.seek(_PREAMBLE_BYTES)
@@ -149,5 +150,5 @@ def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2
 
 
-def _unsupported(reason: str) -> ServiceError:
-    return ServiceError(Code.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.")
+def _unsupported(reason: str, remedy: Remedy | None = None) -> ImageError:
+    return ImageError(ImageCode.IMAGE_ERROR, f"The DICOM file cannot be read: {reason}.", remedy)

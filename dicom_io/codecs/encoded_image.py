@@ -1,25 +1,28 @@
-"""What every reader of an image format gives, and the limits that all of them are held to."""
+"""What every reader of an image format returns, and the limits that apply to all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 DAMAGED_PROFILE = b""
-"""Stands for an ICC profile that is in the image, but incomplete or damaged."""
+"""Stands for an ICC profile that is present but incomplete or damaged.
+
+It must not look like a missing profile: pixels of an unknown colour space would then pass as transformed.
+"""
 
 MAX_PROFILE_BYTES = 16_000_000
-"""Bytes of an unfolded ICC profile; the largest printer profiles have a few million."""
+"""Bytes of a decompressed ICC profile; the largest printer profiles have a few million."""
 
 _SAMPLES_A_PIXEL = 4
-"""Samples a pixel that the limit of pixels is meant for: red, green, blue and one more."""
+"""Samples per pixel that the pixel limit allows for: red, green, blue and one more."""
 
 
 class DamagedImage(ValueError):
-    """An image that cannot be decoded rightly; the text says why, in half a sentence."""
+    """An image that cannot be decoded correctly; the text is the reason, as a clause ("it is cut off")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,9 @@ class EncodedImage:
     Attributes
     ----------
     width, height:
-        Pixels, as stored: orientations of EXIF and TIFF are not applied.
+        Pixels, as stored: the orientation in EXIF or TIFF tags is not applied.
     in_process:
-        Whether decoding is safe and bounded enough for a process that serves others, too.
+        Whether decoding is safe and bounded enough for a process that also serves other requests.
     decode:
         Returns uint8 ``[height, width, 1 | 3 | 4]`` and the ICC profile, ``DAMAGED_PROFILE`` or ``None``.
     """
@@ -43,29 +46,29 @@ class EncodedImage:
 
 
 def check_size(width: int, height: int, max_pixels: int, samples: int = 1) -> None:
-    """Hold what a decoder would allocate to the limit, before it does.
+    """Check what a decoder would allocate against the limit, before it does.
 
     Parameters
     ----------
     samples:
-        Samples a pixel, colours and others together.
+        Samples per pixel, colours and extra channels together.
 
     Raises
     ------
-    ServiceError
-        IMAGE_DIMENSION_ERROR for an image that is empty, or of more pixels or samples than allowed.
+    ImageError
+        IMAGE_DIMENSION_ERROR for an image that is empty or has more pixels or samples than allowed.
     """
     if width < 1 or height < 1 or width * height > max_pixels:
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
-            f"The image of {width}x{height} pixels is beyond this service's limit of "
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
+            f"The image of {width}x{height} pixels exceeds this service's limit of "
             f"{max_pixels} pixels. Send a smaller region.",
         )
     if width * height * samples > _SAMPLES_A_PIXEL * max_pixels:
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
-            f"The image of {width}x{height} pixels with {samples} samples each is beyond this service's "
-            f"limit of {max_pixels} pixels. Send a smaller region, or colours only.",
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
+            f"The image of {width}x{height} pixels with {samples} samples each exceeds this service's "
+            f"limit of {max_pixels} pixels. Send a smaller region, or one without extra channels.",
         )
 
 
@@ -79,12 +82,12 @@ def check_depth(bits: int, *, plain: bool = True) -> None:
 
     Raises
     ------
-    ServiceError
+    ImageError
         IMAGE_ERROR with what to do.
     """
     if bits > 8 or not plain:
-        raise ServiceError(
-            Code.IMAGE_ERROR,
+        raise ImageError(
+            ImageCode.IMAGE_ERROR,
             f"The image has {bits}-bit, signed or floating-point samples; only unsigned 8-bit images are "
             "supported (16-bit and float are not). Convert it to 8 bits first.",
         )

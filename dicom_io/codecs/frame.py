@@ -1,7 +1,7 @@
 """From a stored frame to 8-bit gray or RGB pixels, per transfer syntax (PS3.5, annex A).
 
-Colours follow the codestream where it says how they are coded, else the photometric interpretation
-(PS3.3, C.7.6.3.1.2).
+Colours follow the codestream where it states how they are coded, else the photometric interpretation
+(PS3.3, C.7.6.3.1.2): converters often leave a label behind that no longer fits the bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HTJ2K = "1.2.840.10008.1.2.4.203"
 _JPEG_PROCESSES = {
     0xC0: JPEG_BASELINE,
     0xC1: "1.2.840.10008.1.2.4.51",
-    0xC2: JPEG_BASELINE,  # progressive has no syntax any more; some writers put it under this one
+    0xC2: JPEG_BASELINE,  # progressive lost its syntax; some writers use this one
     0xC3: "1.2.840.10008.1.2.4.70",
     0xF7: _JPEG_LS,
 }
@@ -50,7 +50,7 @@ _LUMA_AND_CHROMA = frozenset({"YBR_FULL", _SUBSAMPLED, "YBR_ICT", "YBR_RCT"})
 
 
 class FrameError(ValueError):
-    """A frame that cannot be decoded; the text says why."""
+    """A frame that cannot be decoded; the text is the reason, as a clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class FrameFormat:
     samples:
         1 or 3.
     planar:
-        0 for RGBRGB…, 1 for a plane of each colour (native frames).
+        0 for RGBRGB…, 1 for one plane per colour (native frames).
     """
 
     width: int
@@ -103,7 +103,7 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     Raises
     ------
     FrameError
-        When it is cut off, damaged, or not of the size that the metadata says.
+        When it is cut off, damaged, or not of the size in the metadata.
     """
     try:
         pixels = np.asarray(DECODERS[syntax](data, form))
@@ -120,7 +120,7 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     if pixels.shape != (form.height, form.width, form.samples):
         height, width, *samples = pixels.shape
         raise FrameError(
-            f"it is {width}x{height} with {samples} samples, the metadata say "
+            f"it is {width}x{height} with {samples} samples, but the metadata says "
             f"{form.width}x{form.height} with {form.samples}"
         )
     return 255 - pixels if form.photometric == "MONOCHROME1" else pixels
@@ -158,18 +158,18 @@ def _jpeg(data: bytes, form: FrameFormat) -> UInt8Array:
     _require_size((header.width, header.height), form)
     header.require_decodable()
     if header.components != form.samples:
-        raise FrameError(f"it has {header.components} samples, the metadata say {form.samples}")
+        raise FrameError(f"it has {header.components} samples, but the metadata says {form.samples}")
     return decode_jpeg(data, header, transformed=is_transformed(header, form.photometric))
 
 
 def _require_size(size: tuple[int, int], form: FrameFormat) -> None:
     """Refuse a codestream of another size before a decoder allocates what it claims."""
     if size != (form.width, form.height):
-        raise FrameError(f"it is {size[0]}x{size[1]}, the metadata say {form.width}x{form.height}")
+        raise FrameError(f"it is {size[0]}x{size[1]}, but the metadata says {form.width}x{form.height}")
 
 
 def _jpeg2000(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode JPEG 2000 or HTJ2K: what the codestream says of its colours outweighs the label."""
+    """Decode JPEG 2000 or HTJ2K: the codestream's own colour transform outweighs the label."""
     codestream = data
     if data.startswith(JP2_SIGNATURE):
         file = read_jp2(data)
@@ -180,7 +180,7 @@ def _jpeg2000(data: bytes, form: FrameFormat) -> UInt8Array:
     if stream.bits != 8 or stream.signed or len(stream.components) != form.samples:
         raise FrameError(
             f"it has {len(stream.components)} {'signed ' if stream.signed else ''}samples of {stream.bits} "
-            f"bits, the metadata say {form.samples} of 8"
+            f"bits, but the metadata says {form.samples} of 8"
         )
     require_whole(codestream, stream)
     pixels = decode_codestream(codestream, stream)
@@ -193,7 +193,7 @@ def _jpeg_ls(data: bytes, form: FrameFormat) -> UInt8Array:
     _require_size((header.width, header.height), form)
     if header.precision != 8 or header.components != form.samples:
         raise FrameError(
-            f"it has {header.components} samples of {header.precision} bits, the metadata say "
+            f"it has {header.components} samples of {header.precision} bits, but the metadata says "
             f"{form.samples} of 8"
         )
     pixels = decode_jpeg_ls(data)
@@ -210,7 +210,7 @@ def _jpeg_xl(data: bytes, form: FrameFormat) -> UInt8Array:
     _require_size((header.width, header.height), form)
     if header.bits_per_sample != 8 or header.is_float or header.samples != form.samples:
         raise FrameError(
-            f"it has {header.samples} samples of {header.bits_per_sample} bits, the metadata say "
+            f"it has {header.samples} samples of {header.bits_per_sample} bits, but the metadata says "
             f"{form.samples} of 8"
         )
     return decode_jxl(data, header)
@@ -236,10 +236,10 @@ DECODERS: dict[str, Decoder] = {
 
 
 def decodes_in_process(data: bytes, syntax: str) -> bool:
-    """Say whether ``decode_frame`` is safe and bounded enough for a process that serves others, too.
+    """Return whether ``decode_frame`` is safe and bounded enough for a process that also serves others.
 
-    It is for uncompressed frames, and for JPEG whose components come once and Huffman-coded. What is no
-    JPEG image at all is refused before any decoder sees it.
+    It is for uncompressed frames, and for Huffman-coded JPEG in a single pass. Bytes that are not JPEG at
+    all are refused before any decoder sees them, so they are safe, too.
     """
     if syntax in NATIVE:
         return True
@@ -252,15 +252,15 @@ def decodes_in_process(data: bytes, syntax: str) -> bool:
 
 
 def is_native_size(data: bytes, form: FrameFormat) -> bool:
-    """Say whether a frame has the size of an uncompressed one, or that made even."""
+    """Return whether a frame has the size of an uncompressed one, or that size padded to be even."""
     return form.native_bytes <= len(data) <= form.native_bytes + 1
 
 
 def recognised_syntax(data: bytes, form: FrameFormat) -> str | None:
-    """Return the transfer syntax that a frame's first bytes show, where no one has told it.
+    """Return the transfer syntax that a frame's first bytes show, for stores that name none.
 
-    A frame of exactly the native size is taken as native; one that is JPEG by its first bytes, but of no
-    kind that has a transfer syntax, as nothing.
+    A frame of exactly the native size is taken as native. One that starts like JPEG, but is of a kind
+    without a transfer syntax, gives ``None``.
     """
     if is_native_size(data, form):
         return EXPLICIT_LE

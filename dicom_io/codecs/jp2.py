@@ -1,4 +1,4 @@
-"""JP2 and JPH files: a JPEG 2000 codestream in boxes that say what its components are (T.800, annex I)."""
+"""JP2 and JPH files: a JPEG 2000 codestream in boxes that describe its components (T.800, annex I)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WHOLE_IMAGE = 0
 
 @dataclass(frozen=True, slots=True)
 class Jp2:
-    """What a file says around its codestream.
+    """The contents of a file's boxes.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class Jp2:
     palette:
         uint8 ``[entries, columns]``.
     mapping:
-        Component and column of each channel that a palette makes; no column (-1) for a component as it is.
+        Component and palette column of each channel; column -1 for a component that bypasses the palette.
     definitions:
-        Channel, its type and what it is associated with (1 red or gray, 2 green, 3 blue).
+        Channel, its type and its association (1 red or gray, 2 green, 3 blue).
     """
 
     codestream: bytes
@@ -60,8 +60,8 @@ def open_jpeg2000(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
-        When it cannot be decoded rightly, or is too large.
+    DamagedImage, ImageError
+        When it cannot be decoded correctly, or is too large.
     """
     file = Jp2(data, None, None, None, (), ()) if data.startswith(START) else read_jp2(data)
     stream = read_codestream(file.codestream)
@@ -96,14 +96,14 @@ def read_jp2(data: bytes) -> Jp2:
             codestream = body
             break
     if header is None or codestream is None:
-        raise DamagedImage("its JP2 boxes hold no header or no codestream")
+        raise DamagedImage("its JP2 boxes lack a header or a codestream")
     boxes: dict[bytes, bytes] = {}
     colours = []
     for kind, body in _boxes(header):
         if kind == b"colr":
             colours.append(body)
         elif boxes.setdefault(kind, body) is not body:
-            raise DamagedImage("its JP2 header has a box twice")
+            raise DamagedImage("its JP2 header repeats a box")
     space, profile = _read_colours(colours)
     palette = _read_palette(boxes.get(b"pclr"))
     return Jp2(
@@ -117,16 +117,16 @@ def read_jp2(data: bytes) -> Jp2:
 
 
 def require_plain(file: Jp2) -> None:
-    """Hold the components of a frame within boxes to be its samples, in their order.
+    """Require that the components of a frame within boxes are its samples, in order.
 
     Raises
     ------
     DamagedImage
-        When they go through a palette, or are in another order.
+        When they go through a palette or are reordered.
     """
     order = [(channel, what) for channel, kind, what in file.definitions if kind == _COLOUR]
     if file.mapping or any(what not in (_WHOLE_IMAGE, channel + 1) for channel, what in order):
-        raise DamagedImage("its JP2 boxes give its components another meaning")
+        raise DamagedImage("its JP2 boxes redefine its components")
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -179,15 +179,15 @@ def _read_palette(body: bytes | None) -> UInt8Array | None:
 
 
 def _read_mapping(body: bytes | None, palette: UInt8Array | None) -> tuple[tuple[int, int], ...]:
-    """Read which channel is made of which component (T.800, I.5.3.5)."""
+    """Read which component each channel is made from (T.800, I.5.3.5)."""
     if body is None:
         if palette is not None:
-            raise DamagedImage("it has a palette, but does not say for what")
+            raise DamagedImage("it has a palette that is mapped to no component")
         return ()
     mapping = []
     for component, kind, column in struct.iter_unpack(">HBB", body[: len(body) // 4 * 4]):
         if kind > 1 or (kind == 1 and (palette is None or column >= palette.shape[1])):
-            raise DamagedImage("its palette is mapped in a damaged way")
+            raise DamagedImage("its palette mapping is damaged")
         mapping.append((component, column if kind else -1))
     if not 1 <= len(mapping) <= 4:
         raise DamagedImage(f"it has {len(mapping)} channels")
@@ -210,11 +210,11 @@ def _colour_channels(file: Jp2, stream: Codestream) -> list[int]:
     Raises
     ------
     DamagedImage
-        When the definitions do not say, or do not fit the colour space.
+        When the definitions are incomplete or do not fit the colour space.
     """
     available = len(file.mapping) or len(stream.components)
     if any(component >= len(stream.components) for component, _ in file.mapping):
-        raise DamagedImage("its palette is of a component that is not there")
+        raise DamagedImage("its palette is mapped to a component that does not exist")
     wanted = _COLOURS.get(file.space or 0) or {1: 1, 2: 1}.get(available, 3)
     if file.profile and file.profile[16:20] == b"CMYK":
         wanted = 4
@@ -246,9 +246,9 @@ def _to_channels(file: Jp2, pixels: UInt8Array, stream: Codestream) -> UInt8Arra
         if column < 0:
             channels.append(_scaled(plane, stream.bits))
             continue
-        assert file.palette is not None, "read_jp2 has seen it"
+        assert file.palette is not None, "read_jp2 has checked it"
         if plane.max(initial=0) >= len(file.palette):
-            raise DamagedImage("it has a colour that its palette does not have")
+            raise DamagedImage("it has an index beyond its palette")
         channels.append(file.palette[:, column][plane])
     return np.stack(channels, axis=2)
 

@@ -1,4 +1,8 @@
-"""JPEG to pixels, by libjpeg-turbo with its warnings as errors: a hole in the data is no image."""
+"""JPEG to pixels, by libjpeg-turbo with its warnings as errors.
+
+Where data is missing, libjpeg warns, fills the hole and returns success. A model would embed such pixels like
+any others, so a warning fails the image, unless it is about something known to be harmless.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,11 @@ _ZEROS_BEFORE_MARKER = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7\xd9])")
 
 
 def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of an image file; its own markers decide about its colours, as libjpeg reads them.
+    """Read the header of an image file; its own markers decide its colours, as in libjpeg.
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it cannot be decoded, or is too large.
     """
     header = read_jpeg_header(data)
@@ -44,12 +48,12 @@ def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
 
 
 def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = None) -> UInt8Array:
-    """Decode a JPEG image that has been found decodable.
+    """Decode a JPEG image that has passed ``require_decodable``.
 
     Parameters
     ----------
     transformed:
-        Whether three components are YCbCr; ``None`` for what the markers say.
+        Whether three components are YCbCr; ``None`` to follow the markers.
 
     Returns
     -------
@@ -58,13 +62,13 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     Raises
     ------
     DamagedImage
-        At anything that libjpeg warns of.
+        On anything libjpeg warns about.
     """
     space = _COLOUR_SPACES.get(header.components)
     if space is None:
         raise DamagedImage(f"it has {header.components} components")
     as_rgb = transformed is False and header.components == 3
-    # libjpeg warns of a damaged profile, too; the picture is none the worse for it.
+    # libjpeg also warns about a damaged profile, which leaves the picture intact: decode without it.
     without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
     if as_rgb or without_profile:
         data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
@@ -78,13 +82,13 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
             pixels = _strict(mended, space)
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
-    return 255 - pixels if space == "CMYK" else pixels  # Adobe's CMYK, the only one in use, is inverted
+    return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
 
 
 def is_transformed(header: JpegHeader, photometric: str) -> bool:
-    """Say whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
+    """Return whether a frame's three components are YCbCr: by its markers, its sampling, then its label.
 
-    RGB is never subsampled, so a frame that is has a wrong label.
+    RGB is never subsampled, so a subsampled frame that is labelled RGB has a wrong label.
     """
     if header.colour is not JpegColour.UNSAID:
         return header.colour is JpegColour.YCBCR
@@ -92,10 +96,10 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
 
 
 def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
-    """Return an image without what libjpeg has warned of, where that may be no damage.
+    """Return the image without what libjpeg warned about, where that may be harmless; else ``None``.
 
-    Some scanners fill up with zeros before restart markers, some writers before the end. Bytes that libjpeg
-    then misses are an error of the second attempt, so nothing but filling is ever dropped.
+    Some scanners pad with zeros before restart markers, some writers before the end. If the zeros were data
+    after all, the second attempt misses them and fails, so nothing but padding is ever dropped.
     """
     if _STRAY.search(warning):
         return _ZEROS_BEFORE_MARKER.sub(b"", data)
@@ -113,5 +117,5 @@ def _strict(data: bytes, space: str) -> UInt8Array:
 def _reason(error: ValueError) -> str:
     text = str(error)
     if "subsampling level" in text:
-        return "its components are sampled in an unusual way; store it with 4:4:4, 4:2:2 or 4:2:0"
+        return "its chroma subsampling is not supported; store it as 4:4:4, 4:2:2 or 4:2:0"
     return f"it is damaged or cut off ({text.rstrip('.')})"

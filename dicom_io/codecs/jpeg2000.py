@@ -1,7 +1,7 @@
 """JPEG 2000 and HTJ2K codestreams (ITU-T T.800, annex A; T.814), both decoded by OpenJPEG.
 
-A codestream says itself how its components are sampled, and whether a component transform was used; what
-is around it (a DICOM data set, a JP2 file) only says what components without a transform mean.
+A codestream states how its components are sampled and whether a component transform was used; what is
+around it (a DICOM data set, a JP2 file) only describes components without a transform.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.geometry import UInt8Array
 
 START = b"\xff\x4f\xff\x51"
-"""SOC and SIZ: how every codestream begins."""
+"""SOC and SIZ, which every codestream starts with."""
 
 _CAP, _SIZ, _COD, _SOT, _SOD, _EOC = 0x50, 0x51, 0x52, 0x90, 0x93, 0xD9
 _MAX_COMPONENTS = 4
@@ -48,7 +48,7 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """Bits a sample, whether they are signed, and the distance of samples in pixels."""
+    """Bits per sample, whether samples are signed, and their distance in pixels."""
 
     bits: int
     signed: bool
@@ -58,12 +58,12 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Codestream:
-    """What the main header says.
+    """The main header.
 
     Attributes
     ----------
     area, tile:
-        Where the image and its first tile are.
+        The image and its first tile.
     style:
         The segment of the coding style, COD (T.800, A.6.1).
     header_bytes:
@@ -88,7 +88,7 @@ class Codestream:
 
     @property
     def transformed(self) -> bool:
-        """Whether the multiple component transform was used: decoding gives RGB then."""
+        """Whether the multiple component transform was used, so that decoding gives RGB."""
         return self.style[4] == 1
 
     @property
@@ -114,7 +114,7 @@ class Codestream:
 
 
 def is_high_throughput(data: bytes) -> bool:
-    """Say whether a codestream uses the block coder of T.814: its capabilities follow SIZ (A.5.2)."""
+    """Return whether a codestream uses the block coder of T.814, which it declares after SIZ (A.5.2)."""
     try:
         return next((True for marker, _ in _segments(data, 2, {_SOT}) if marker == _CAP), False)
     except DamagedImage:
@@ -127,11 +127,11 @@ def read_codestream(data: bytes) -> Codestream:
     Raises
     ------
     DamagedImage
-        When it is damaged, or is not like what the decoder is given: at most four components of one
-        depth, with chroma at full or half the resolution.
+        When it is damaged, or has other than one to four components of one depth, with chroma at full or
+        half resolution.
     """
     if not data.startswith(START):
-        raise DamagedImage("it is no JPEG 2000 codestream")
+        raise DamagedImage("it is not a JPEG 2000 codestream")
     sizes, style, position = None, None, 2
     for marker, segment in _segments(data, 2, {_SOT}):
         position += len(segment) + 4
@@ -148,7 +148,9 @@ def read_codestream(data: bytes) -> Codestream:
 
 
 def require_whole(data: bytes, stream: Codestream) -> None:
-    """Hold a codestream to have all of its tiles, each to its end, and no more packets than it can have.
+    """Require that all tiles are there to their ends, and no more packets are declared than can be.
+
+    A decoder may fill in what is missing from a truncated codestream and report success.
 
     Raises
     ------
@@ -170,14 +172,14 @@ def decode_codestream(data: bytes, stream: Codestream) -> UInt8Array:
     try:
         pixels = np.atleast_3d(imagecodecs.jpeg2k_decode(data, numthreads=1))
     except Exception as error:  # the decoder raises anything at hostile bytes
-        raise DamagedImage("its JPEG 2000 data are damaged or cut off") from error
+        raise DamagedImage("its JPEG 2000 data is damaged or cut off") from error
     if pixels.dtype != np.uint8 or pixels.shape != (stream.height, stream.width, len(stream.components)):
-        raise DamagedImage("it decodes to another size or depth than its header says")
+        raise DamagedImage("it decodes to a different size or depth than its header declares")
     return pixels
 
 
 def _segments(data: bytes, position: int, stop: set[int]) -> Iterator[tuple[int, bytes]]:
-    """Give marker and contents of each segment until one of ``stop``, which is not given."""
+    """Yield marker and contents of each segment up to the first of ``stop``, which is not yielded."""
     for _ in range(_MAX_SEGMENTS):
         try:
             escape, marker, length = struct.unpack_from(">BBH", data, position)
@@ -213,7 +215,7 @@ def _read_siz(segment: bytes) -> tuple[Area, Area, tuple[Component, ...]]:
     if area.width < 1 or area.height < 1 or not (across and down):
         raise DamagedImage("its image area or its tiles are empty")
     if tile.left > area.left or tile.top > area.top or tile.right <= area.left or tile.bottom <= area.top:
-        raise DamagedImage("its first tile is not where the image is")
+        raise DamagedImage("its first tile does not overlap the image")
     components = tuple(Component((bits & 0x7F) + 1, bits > 0x7F, dx, dy) for bits, dx, dy in fields)
     return area, tile, components
 
@@ -230,13 +232,14 @@ def _require_components(stream: Codestream) -> None:
         or samplings[1] != samplings[2]
         or samplings[1] not in _SAMPLINGS
     ):
-        raise DamagedImage("its components are sampled in an unusual way")
+        raise DamagedImage("its component subsampling is not supported")
 
 
 def _require_packets(stream: Codestream, size: int) -> None:
     """Refuse more packets than there are bytes: a decoder allocates for each before it reads any.
 
-    Packets are counted for whole tiles only, and from below (T.800, A.6.1, B.6, B.7).
+    Only whole tiles are counted, and rounded down, so that no valid codestream is refused (T.800, A.6.1, B.6,
+    B.7).
     """
     area, tile, style = stream.area, stream.tile, stream.style
     (layers,) = struct.unpack_from(">H", style, 2)
@@ -256,7 +259,7 @@ def _require_packets(stream: Codestream, size: int) -> None:
             packets += max(1, across) * max(1, down) * layers
     whole = max(1, (area.width // tile.width - 1) * (area.height // tile.height - 1))
     if packets * whole > size:
-        raise DamagedImage("it promises more packets than it has bytes")
+        raise DamagedImage("it declares more packets than it has bytes")
 
 
 def _require_tile_parts(data: bytes, stream: Codestream) -> None:

@@ -1,4 +1,4 @@
-"""JPEG-LS (ITU-T T.87, annex C), by CharLS through imagecodecs, once its markers have been found whole."""
+"""JPEG-LS (ITU-T T.87, annex C), by CharLS through imagecodecs, once its markers are known to be complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINE, _SAMPLE = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class JpegLsHeader:
-    """Size in pixels, number of components and bits a sample."""
+    """Size in pixels, number of components and bits per sample."""
 
     width: int
     height: int
@@ -28,15 +28,15 @@ class JpegLsHeader:
 
 
 def read_jpeg_ls_header(data: bytes) -> JpegLsHeader:
-    """Read the frame header, and hold the image to have all of its scans and its end.
+    """Read the frame header, and require that all scans and the end marker are there.
 
     Raises
     ------
     DamagedImage
-        When something is missing; a decoder may take seconds to find that out.
+        When something is missing; CharLS may take seconds to find out.
     """
     if data[:2] != b"\xff\xd8":
-        raise DamagedImage("it is no JPEG-LS image")
+        raise DamagedImage("it is not a JPEG-LS image")
     header, scanned, position = None, 0, 2
     for _ in range(_MAX_SEGMENTS):
         position = _next_marker(data, position, after_scan=scanned > 0)
@@ -54,7 +54,7 @@ def read_jpeg_ls_header(data: bytes) -> JpegLsHeader:
     else:
         raise DamagedImage("its JPEG-LS header never ends")
     if header is None or scanned != header.components:
-        raise DamagedImage("its JPEG-LS scans do not make up the image")
+        raise DamagedImage("its JPEG-LS scans do not make up all components")
     return header
 
 
@@ -69,15 +69,15 @@ def decode_jpeg_ls(data: bytes) -> UInt8Array:
     try:
         return np.asarray(imagecodecs.jpegls_decode(data))
     except Exception as error:  # the decoder raises anything at hostile bytes
-        raise DamagedImage("its JPEG-LS data are damaged or cut off") from error
+        raise DamagedImage("its JPEG-LS data is damaged or cut off") from error
 
 
 def _next_marker(data: bytes, position: int, *, after_scan: bool) -> int:
-    """Return where the next marker is; in a scan FF is followed by a byte under 0x80 (T.87, A.1)."""
+    """Return where the next marker is; within a scan, FF is followed by a byte below 0x80 (T.87, A.1)."""
     while True:
         at = data.find(b"\xff", position)
         if at < 0 or at + 1 >= len(data):
-            raise DamagedImage("its JPEG-LS data are cut off")
+            raise DamagedImage("its JPEG-LS data is cut off")
         if at != position and not after_scan:
             raise DamagedImage("its JPEG-LS markers are damaged")
         if data[at + 1] >= 0x80 and data[at + 1] != 0xFF and not 0xD0 <= data[at + 1] <= 0xD7:
@@ -100,7 +100,7 @@ def _read_frame(segment: bytes) -> JpegLsHeader:
     except (struct.error, IndexError) as error:
         raise DamagedImage("its JPEG-LS header is cut off") from error
     if factors != {0x11} or not width or not height:
-        raise DamagedImage("its components are sampled in an unusual way, or it is empty")
+        raise DamagedImage("its components are subsampled, or it is empty")
     return JpegLsHeader(width, height, components, precision)
 
 

@@ -1,4 +1,4 @@
-"""What a JPEG image says about itself before it is decoded (ITU-T T.81, annex B)."""
+"""The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ICC = b"ICC_PROFILE\0"
 
 
 class JpegColour(StrEnum):
-    """How the components of a JPEG image are coded, where its markers say so."""
+    """How the components of a JPEG image are coded, as far as its markers tell."""
 
     RGB = "RGB"
     YCBCR = "YCbCr"
@@ -41,7 +41,7 @@ class JpegColour(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What the markers before the first scan say.
+    """The markers before the first scan.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class JpegHeader:
     colour:
         How three components are coded.
     precision:
-        Bits a sample.
+        Bits per sample.
     process:
         The frame header's marker, 0xC0 for baseline (T.81, table B.1).
     sampling:
-        Horizontal and vertical factor of each component.
+        Horizontal and vertical sampling factor of each component.
     scans:
-        How many scans the components come in; two at least, where a sequential image's first is not of all.
+        Number of scans; at least two where the first scan of a sequential image does not hold all components.
     icc_parts:
         Number, total and bytes of each part of an ICC profile, in the order of the file.
     """
@@ -78,7 +78,7 @@ class JpegHeader:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether it is Huffman-coded and in one scan: decoded in one pass, and row by row."""
+        """Whether it is Huffman-coded in one scan, so that it is decoded row by row in bounded memory."""
         return self.process in (_BASELINE, _EXTENDED) and self.scans == 1
 
     @property
@@ -92,8 +92,8 @@ class JpegHeader:
         Raises
         ------
         DamagedImage
-            For other processes than Huffman-coded baseline, extended and progressive ones of 8 bits, and
-            for more scans than an honest encoder makes.
+            For processes other than Huffman-coded baseline, extended and progressive with 8 bits, and for
+            more scans than a genuine encoder writes: each scan makes the decoder visit the whole image.
         """
         if coding := _CODINGS.get(self.process):
             raise DamagedImage(f"{coding} JPEG is not supported; store it as baseline JPEG")
@@ -106,16 +106,16 @@ class JpegHeader:
 def read_jpeg_header(data: bytes) -> JpegHeader:
     """Read a JPEG image's markers up to its first scan, and count its scans.
 
-    An Adobe marker (APP14) says whether the colours were transformed, a JFIF marker that they were;
-    components named R, G and B were not. Without any of these nothing is said.
+    An Adobe marker (APP14) tells whether the colours were transformed, a JFIF marker that they were;
+    components named R, G and B were not. Without any of these, ``UNSAID``.
 
     Raises
     ------
     DamagedImage
-        When the bytes are no JPEG image, or end before the first scan.
+        When the bytes are not a JPEG image, or end before the first scan.
     """
     if data[:2] != b"\xff\xd8":
-        raise DamagedImage("it is no JPEG image")
+        raise DamagedImage("it is not a JPEG image")
     position, colour, frame = 2, JpegColour.UNSAID, None
     parts: list[tuple[int, int, bytes]] = []
     for _ in range(_MAX_SEGMENTS):
@@ -137,17 +137,17 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     if frame is None:
         raise DamagedImage("it has no frame header")
     sequential, whole = frame[0] in (_BASELINE, _EXTENDED), segment[:1] == frame[1][5:6]
-    # Decoders end with a sequential image's first scan where that is of all components.
+    # A decoder stops after a sequential image's first scan if that holds all components.
     scans = 1 if sequential and whole else max(1 + sequential, _count_scans(data, position))
     return _header(*frame, colour, scans, tuple(parts))
 
 
 def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
-    """Join the parts of an ICC profile (ICC.1:2010, B.4), whatever their order.
+    """Join the parts of an ICC profile (ICC.1:2010, B.4), in any order.
 
     Returns
     -------
-    The profile, ``None`` where there is none, ``DAMAGED_PROFILE`` when parts are missing or there twice.
+    The profile, ``None`` where there is none, ``DAMAGED_PROFILE`` when parts are missing or repeated.
     """
     parts = header.icc_parts
     if not parts:
@@ -161,13 +161,13 @@ def read_jpeg_icc_profile(header: JpegHeader) -> bytes | None:
 
 
 def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
-    """Return a JPEG image with other markers around the same picture.
+    """Return the same picture with different markers.
 
     Parameters
     ----------
     as_rgb:
-        Mark three components as RGB, so that decoders leave them as they are. A JFIF marker would outweigh
-        Adobe's, so it goes.
+        Mark three components as RGB, so that decoders do not convert them. A JFIF marker would take
+        precedence over Adobe's, so it is dropped.
     without_profile:
         Leave an ICC profile out.
     """
@@ -185,10 +185,10 @@ def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
 
 
 def with_usual_headers(data: bytes, header: JpegHeader) -> bytes:
-    """Return a sequential JPEG image without the oddities of headers that decoders warn of and ignore.
+    """Return a sequential JPEG image without the header oddities that decoders warn about and ignore.
 
-    These are an unknown revision of JFIF, an unknown transform of Adobe's marker, and the parameters of a
-    scan, which mean something in progressive images only (T.81, B.2.3).
+    These are an unknown JFIF revision, an unknown transform in Adobe's marker, and a scan's spectral
+    parameters, which matter in progressive images only (T.81, B.2.3).
     """
     found, position = bytearray(data), 2
     while True:
@@ -227,10 +227,10 @@ def _header(
 
 
 def _count_scans(data: bytes, position: int) -> int:
-    """Count the scans from within the first one; further images behind the end do not count."""
+    """Count the scans, starting within the first one; images appended after the end do not count."""
     for scans in range(1, _MAX_SCANS + 2):
         while True:
-            # Within a scan FF is followed by 00 or a restart's number, else it is a marker.
+            # Within a scan, FF is followed by 00 (stuffing) or a restart's number; anything else is a marker.
             found = _MARKER.search(data, position)
             if found is None or data[found.start() + 1] == _EOI:
                 return scans

@@ -15,7 +15,7 @@ def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it cannot be decoded, or is too large.
     """
     header = checked_jxl_header(data)
@@ -24,30 +24,30 @@ def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
 
     def decode() -> tuple[UInt8Array, bytes | None]:
         pixels = decode_jxl(data, header)
-        # The header's colour space is one of three colours, of gray images, too.
+        # The profile is an RGB one even for gray images, so gray is replicated before the transform.
         return np.repeat(pixels, 3 // pixels.shape[2], axis=2), header.colour.profile()
 
     return EncodedImage(header.width, header.height, False, decode)
 
 
 def checked_jxl_header(data: bytes) -> JxlHeader:
-    """Read the header, and refuse what would not give the right colours.
+    """Read the header, and refuse what would decode to wrong colours.
 
     Raises
     ------
     DamagedImage
-        When it is cut off, or its colours could not be told.
+        When it is cut off, or its colours could not be known.
     """
     try:
         header = read_jxl_header(data)
     except ValueError as error:
         raise DamagedImage(str(error)) from error
     if header.preview:
-        raise DamagedImage("it has a preview image; write it without")
+        raise DamagedImage("it has a preview image; save it without one")
     if header.is_linear:
         raise DamagedImage(
-            "it is lossy with an embedded ICC profile, which cannot be read here; write it in a colour "
-            "space that JPEG XL names (sRGB, Display P3), or lossless"
+            "it is lossy with an embedded ICC profile, which cannot be read here; use a colour "
+            "space that JPEG XL names (sRGB, Display P3), or lossless compression"
         )
     return header
 
@@ -63,13 +63,13 @@ def decode_jxl(data: bytes, header: JxlHeader) -> UInt8Array:
     try:
         pixels = np.asarray(imagecodecs.jpegxl_decode(data, index=0, keeporientation=True, numthreads=1))
     except Exception as error:  # the decoder raises anything at hostile bytes
-        raise DamagedImage("its JPEG XL data are damaged or cut off") from error
+        raise DamagedImage("its JPEG XL data is damaged or cut off") from error
     colours = 1 if header.colour.gray else 3
     if header.colour.gray and pixels.ndim == 3 and pixels.shape[1:] == (header.height, header.width):
-        pixels = pixels[0]  # gray and channels other than alpha come as planes
+        pixels = pixels[0]  # gray with extra channels other than alpha comes as planes
     pixels = np.atleast_3d(pixels)[:, :, :colours]
     if pixels.dtype != np.uint8 or pixels.shape != (header.height, header.width, colours):
-        raise DamagedImage("it decodes to another size or depth than its header says")
+        raise DamagedImage("it decodes to a different size or depth than its header declares")
     if header.bits_per_sample < 8:
         pixels = _scaled(pixels, header.bits_per_sample)
     return pixels

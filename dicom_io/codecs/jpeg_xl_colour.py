@@ -21,18 +21,18 @@ _SRGB_PARAMETERS = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 @dataclass(frozen=True, slots=True)
 class JxlColour:
-    """How colours are to be understood.
+    """What the samples mean.
 
     Attributes
     ----------
     gray:
         Whether there is one colour channel.
     embedded:
-        Whether an ICC profile is embedded; it is compressed, and nothing here unfolds it.
+        Whether an ICC profile is embedded; it is compressed in a way that nothing here decompresses.
     white, primaries:
-        Chromaticities; ``None`` where they are not known here.
+        Chromaticities; ``None`` for those not supported here.
     curve:
-        ICC parametric curve, its function type and parameters; ``None`` where it is not known here.
+        Function type and parameters of an ICC parametric curve; ``None`` for those not supported here.
     """
 
     gray: bool
@@ -42,7 +42,7 @@ class JxlColour:
     curve: tuple[int, tuple[float, ...]] | None
 
     def profile(self) -> bytes:
-        """Return an RGB profile of the colour space, ``DAMAGED_PROFILE`` where it cannot be told."""
+        """Return an RGB profile of the colour space, ``DAMAGED_PROFILE`` where it is unknown."""
         if self.embedded or self.white is None or self.primaries is None or self.curve is None:
             return DAMAGED_PROFILE
         if self in (SRGB, SRGB_GRAY):
@@ -70,7 +70,7 @@ def read_colour(bits: Bits) -> JxlColour:
             own = number == _CUSTOM
             primaries = _three(bits) if own else _PRIMARIES.get(number)
         else:
-            primaries = _PRIMARIES[1]  # gray is on the axis of any of them
+            primaries = _PRIMARIES[1]  # the gray axis is the same in all of them
     return JxlColour(space == _GRAY, False, white, primaries, _curve(bits))
 
 

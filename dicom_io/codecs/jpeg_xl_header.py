@@ -1,6 +1,6 @@
-"""What a JPEG XL image says before it is decoded: size, depth, channels and colours.
+"""The header of a JPEG XL image: size, depth, channels and colours.
 
-The decoder allocates the whole image at once, so what that takes must be known before. Field names and
+The decoder allocates the whole image at once, so its size must be known before. Field names and
 bit layouts are those of ISO/IEC 18181-1, annexes C to E, and 18181-2 (boxes).
 """
 
@@ -32,7 +32,7 @@ class JxlHeader:
     width, height:
         Pixels before any orientation.
     extra_channels:
-        Channels beside those of colour.
+        Channels other than those of colour.
     xyb:
         Whether the decoder converts from XYB to the colour space of the header.
     preview:
@@ -50,7 +50,7 @@ class JxlHeader:
 
     @property
     def samples(self) -> int:
-        """Samples a pixel that are decoded."""
+        """Samples per pixel that are decoded."""
         return (1 if self.colour.gray else 3) + self.extra_channels
 
     @property
@@ -60,7 +60,7 @@ class JxlHeader:
 
 
 def is_jxl(data: bytes) -> bool:
-    """Say whether the bytes begin as a JPEG XL codestream or container."""
+    """Return whether the bytes start like a JPEG XL codestream or container."""
     return data.startswith((CODESTREAM_SIGNATURE, CONTAINER_SIGNATURE))
 
 
@@ -70,11 +70,11 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     Raises
     ------
     ValueError
-        When the bytes end before the header does, or are no JPEG XL.
+        When the bytes end before the header does, or are not JPEG XL.
     """
     start = _codestream(data)
     if not start.startswith(CODESTREAM_SIGNATURE):
-        raise ValueError("the JPEG XL container holds no codestream")
+        raise ValueError("the JPEG XL container has no codestream")
     bits = Bits(start[len(CODESTREAM_SIGNATURE) :])
     width, height = _size_header(bits)
     if bits.flag():  # ImageMetadata.all_default
@@ -92,14 +92,14 @@ def read_jxl_header(data: bytes) -> JxlHeader:
 
 
 def _codestream(data: bytes) -> bytes:
-    """Return the beginning of the codestream; in a container it may come in parts."""
+    """Return the start of the codestream, which a container may hold in parts."""
     if data.startswith(CODESTREAM_SIGNATURE):
         return data[:_HEADER_AT_MOST]
     parts, found, last = b"", 0, False
     for kind, body in _boxes(data):
         if kind == b"jxlc":
             if found:
-                raise ValueError("the JPEG XL container holds its codestream twice")
+                raise ValueError("the JPEG XL container has two codestreams")
             return body
         if kind == b"jxlp":
             number = int.from_bytes(body[:4], "big")
@@ -112,7 +112,7 @@ def _codestream(data: bytes) -> bytes:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give the kind and the beginning of each box after the signature."""
+    """Yield the kind and the start of each box after the signature."""
     position = len(CONTAINER_SIGNATURE)
     for _ in range(_MAX_BOXES):
         if position + 8 > len(data):
@@ -149,7 +149,7 @@ def _size_header(bits: Bits) -> tuple[int, int]:
 
 
 def _skip_extra_fields(bits: Bits) -> bool:
-    """Read past orientation, intrinsic size, preview and animation; say whether there is a preview."""
+    """Read past orientation, intrinsic size, preview and animation; return whether there is a preview."""
     bits.take(3)  # orientation
     if bits.flag():
         _size_header(bits)
@@ -170,7 +170,7 @@ def _bit_depth(bits: Bits) -> tuple[int, bool]:
 
 
 def _extra_channel(bits: Bits) -> int:
-    """Read past an ExtraChannelInfo (C.9) and return its bits; float ones count as 16 at least."""
+    """Read past an ExtraChannelInfo (C.9) and return its bits; floats count as at least 16."""
     if bits.flag():
         return 8
     kind = bits.enum()
@@ -179,7 +179,7 @@ def _extra_channel(bits: Bits) -> int:
     for _ in range(bits.u32((0, 0), (0, 4), (16, 5), (48, 10))):  # name
         bits.take(8)
     if kind == _BLACK:
-        raise ValueError("the JPEG XL image is of CMYK inks, which are not supported")
+        raise ValueError("the JPEG XL image is CMYK, which is not supported")
     if kind == _ALPHA:
         bits.flag()
     elif kind == _SPOT:

@@ -8,7 +8,7 @@ from PIL import Image
 from dicom_io.codecs.encoded_image import DamagedImage, check_depth
 from dicom_io.geometry import UInt8Array
 
-# The limit is the caller's (PATHSERVE_MAX_IMAGE_PIXELS), checked before any pixel is decoded.
+# Pillow's own limit is the same for everybody; callers check theirs before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
@@ -21,8 +21,8 @@ def pillow_pixels(image: Image.Image) -> UInt8Array:
 
     Raises
     ------
-    DamagedImage, ServiceError
-        When it is damaged, or of pixels that do not fit.
+    DamagedImage, ImageError
+        When it is damaged, or its pixels are of an unsupported kind.
     """
     try:
         image.load()

@@ -1,4 +1,7 @@
-"""PNG to pixels: its chunks are walked here, so that decoders see only those that make the picture."""
+"""PNG to pixels: chunks are walked here, so that decoders see only those that make the picture.
+
+Text and profile chunks may expand to far more than the picture takes.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ class Png:
     Attributes
     ----------
     picture:
-        A PNG image of nothing but the chunks that make the picture.
+        A PNG image made of only the chunks that make the picture.
     icc_profile:
-        The contents of iCCP, still compressed; ``None`` where there is none.
+        The contents of iCCP, still compressed, with its CRC; ``None`` where there is none.
     plain:
         Whether no colour is declared transparent.
     """
@@ -57,7 +60,7 @@ def open_png(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is cut off, or too large.
     """
     png = read_png(data)
@@ -71,7 +74,7 @@ def open_png(data: bytes, max_pixels: int) -> EncodedImage:
 
 
 def read_png(data: bytes) -> Png:
-    """Walk through the chunks (PNG specification, 5.3); metadata are skipped unread.
+    """Walk through the chunks (PNG specification, 5.3); metadata is skipped unread.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def read_png(data: bytes) -> Png:
             if kind == b"iCCP":
                 profile = DAMAGED_PROFILE if profile is not None else data[position + 8 : end]
         else:
-            raise DamagedImage("it has a chunk that no reader knows")
+            raise DamagedImage("it has an unknown critical chunk")
         position = end
         if kind == b"IEND":
             break
@@ -111,7 +114,7 @@ def _decode(png: Png) -> UInt8Array:
     if png.depth == 8 and png.plain and png.colour in (_GRAY, _RGB, _RGBA):
         try:
             pixels = np.atleast_3d(imagecodecs.spng_decode(png.picture))
-        except Exception:  # the decoder raises anything at hostile bytes; Pillow says what is wrong
+        except Exception:  # the decoder raises anything at hostile bytes; Pillow judges them below
             pixels = np.empty((0, 0, 0), np.uint8)
         if pixels.shape[:2] == (png.height, png.width):
             return np.asarray(pixels[:, :, : 1 if png.colour == _GRAY else 3])
@@ -119,7 +122,7 @@ def _decode(png: Png) -> UInt8Array:
 
 
 def _read_profile(chunk: bytes | None) -> bytes | None:
-    """Unfold iCCP: a name, NUL, 0 for zlib, and the profile (PNG specification, 11.3.3.3), then its CRC."""
+    """Decompress iCCP: a name, NUL, 0 for zlib, the profile (PNG specification, 11.3.3.3), and the CRC."""
     if not chunk:
         return chunk
     body, crc = chunk[:-4], int.from_bytes(chunk[-4:], "big")

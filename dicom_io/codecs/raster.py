@@ -19,8 +19,8 @@ from dicom_io.codecs.png import open_png
 from dicom_io.codecs.tiff import SIGNATURES as TIFF_SIGNATURES
 from dicom_io.codecs.tiff import open_tiff
 from dicom_io.codecs.webp import is_webp, open_webp
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 _NAMES = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000 or JPEG XL"
 
@@ -51,8 +51,8 @@ class Raster:
     pixels:
         uint8 ``[height, width, channels]``; 1 channel is gray, 3 RGB, 4 CMYK (255 is full ink).
     icc_profile:
-        The profile embedded in the image, for these channels; ``None`` where it has none, no bytes where
-        it has one that is incomplete or damaged.
+        The profile embedded in the image, for these channels; ``None`` where it has none, empty where it is
+        incomplete or damaged.
     """
 
     pixels: UInt8Array
@@ -67,35 +67,35 @@ class RasterFile:
     data:
         The whole encoded image.
     max_pixels:
-        Images of more pixels are refused, and those that would take as much memory as more pixels.
+        Images with more pixels are refused, as are those that would take the memory of more pixels.
 
     Attributes
     ----------
     width, height:
-        Pixels, as stored: orientations are not applied.
+        Pixels, as stored: no orientation is applied.
     in_process:
-        Whether decoding is safe and bounded enough for a process that serves others, too.
+        Whether decoding is safe and bounded enough for a process that also serves other requests.
 
     Raises
     ------
-    ServiceError
-        IMAGE_ERROR when it is no image of the supported formats, or not of 8 bits a sample;
+    ImageError
+        IMAGE_ERROR when it is not of a supported format, or not of 8 bits per sample;
         IMAGE_DIMENSION_ERROR when it is too large.
     """
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
         if not data:
-            raise ServiceError(Code.IMAGE_ERROR, f"The image is empty; send a {_NAMES} image.")
+            raise ImageError(ImageCode.IMAGE_ERROR, f"The image is empty; send a {_NAMES} image.")
         found = next(((name, open_) for name, starts, open_ in _FORMATS if starts(data)), None)
         if found is None:
-            raise ServiceError(
-                Code.IMAGE_ERROR,
-                f"The bytes are no readable image; send a complete {_NAMES} image.",
+            raise ImageError(
+                ImageCode.IMAGE_ERROR,
+                f"The bytes are not a readable image; send a complete {_NAMES} image.",
             )
         self._format, open_image = found
         try:
             self._image = open_image(data, max_pixels)
-        except ServiceError:
+        except ImageError:
             raise
         except Exception as error:  # readers raise anything at hostile bytes
             raise self._unreadable(error) from error
@@ -107,19 +107,19 @@ class RasterFile:
 
         Raises
         ------
-        ServiceError
+        ImageError
             IMAGE_ERROR when the image is cut off or damaged.
         """
         try:
             return Raster(*self._image.decode())
-        except ServiceError:
+        except ImageError:
             raise
         except Exception as error:  # so do decoders
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: Exception) -> ServiceError:
+    def _unreadable(self, error: Exception) -> ImageError:
         reason = error if isinstance(error, DamagedImage) else "it is cut off or damaged"
-        return ServiceError(
-            Code.IMAGE_ERROR,
+        return ImageError(
+            ImageCode.IMAGE_ERROR,
             f"The {self._format} image cannot be read: {reason}. Send it complete, or as a PNG image.",
         )

@@ -1,4 +1,4 @@
-"""RLE Lossless (PS3.5, annex G), with every length known before anything is unfolded."""
+"""RLE Lossless (PS3.5, annex G), with every length known before anything is expanded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADER_BYTES = 64
 
 
 def decode_rle(data: bytes, width: int, height: int, samples: int) -> UInt8Array:
-    """Decode a frame of 8-bit samples: one segment a sample.
+    """Decode a frame of 8-bit samples, stored as one segment per sample.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def decode_rle(data: bytes, width: int, height: int, samples: int) -> UInt8Array
     Raises
     ------
     DamagedImage
-        When the table of segments is not that of such a frame, or a segment is of another length.
+        When the segment table does not fit such a frame, or a segment has another length.
     """
     size = width * height
     bounds = _segments(data, samples)
@@ -35,7 +35,7 @@ def decode_rle(data: bytes, width: int, height: int, samples: int) -> UInt8Array
 
 
 def _segments(data: bytes, samples: int) -> list[tuple[int, int]]:
-    """Return where each segment starts and ends, by the header (PS3.5, G.5)."""
+    """Return where each segment starts and ends, as the header tells (PS3.5, G.5)."""
     if len(data) < _HEADER_BYTES:
         raise DamagedImage("its RLE header is cut off")
     count, *offsets = struct.unpack_from("<16I", data)
@@ -43,7 +43,7 @@ def _segments(data: bytes, samples: int) -> list[tuple[int, int]]:
         raise DamagedImage(f"it has {count} RLE segments, {samples} are needed")
     starts = [*offsets[:samples], len(data)]
     if starts[0] != _HEADER_BYTES or any(a >= b for a, b in pairwise(starts)):
-        raise DamagedImage("its RLE segments are not one after the other within the frame")
+        raise DamagedImage("its RLE segments are out of order or outside the frame")
     return list(pairwise(starts))
 
 

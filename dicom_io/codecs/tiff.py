@@ -1,4 +1,4 @@
-"""TIFF to pixels, by libtiff through Pillow; what it would allocate is read here first (TIFF 6.0)."""
+"""TIFF to pixels, by libtiff through Pillow, once the directory shows what that would allocate (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dicom_io.codecs.encoded_image import (
 from dicom_io.codecs.jpeg import decode_jpeg
 from dicom_io.codecs.jpeg_markers import read_jpeg_header
 from dicom_io.codecs.pillow_pixels import pillow_pixels
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0")
 
@@ -38,7 +38,7 @@ _SMALL_TILE = 2048 * 2048
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One entry of an image file directory: where its values are, and of which type and number."""
+    """One entry of an image file directory: the type, number and place of its values."""
 
     kind: int
     count: int
@@ -59,7 +59,7 @@ class Directory:
         Raises
         ------
         DamagedImage
-            When they are beyond the file, or no unsigned numbers.
+            When they lie beyond the file, or are not unsigned numbers.
         """
         field = self.fields.get(tag)
         if field is None:
@@ -70,7 +70,7 @@ class Directory:
         return struct.unpack_from(f"{self.order}{count}{code}", self.data, field.at)
 
     def contents(self, tag: int) -> bytes | None:
-        """Return a field's bytes, ``None`` where there is no such field; fewer than it says at the end."""
+        """Return a field's bytes, cut at the end of the file; ``None`` where there is no such field."""
         field = self.fields.get(tag)
         return None if field is None else self.data[field.at : field.at + field.count]
 
@@ -84,8 +84,8 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
-        When it is damaged, too large, or of tiles that are too large.
+    DamagedImage, ImageError
+        When it is damaged, or it or its tiles are too large.
     """
     directory = read_directory(data)
     width, height = directory.number(_WIDTH), directory.number(_LENGTH)
@@ -100,10 +100,10 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
         try:
             image = _AsStored(io.BytesIO(_upright(directory)))
         except Exception as error:  # Pillow raises anything at hostile bytes
-            raise DamagedImage("it is damaged, or of an unusual kind") from error
+            raise DamagedImage("it is damaged or of an unsupported kind") from error
         with image:
             if image.size != (width, height):
-                raise DamagedImage("it decodes to another size than its header says")
+                raise DamagedImage("it decodes to a different size than its header declares")
             return pillow_pixels(image), _profile(directory)
 
     return EncodedImage(width, height, False, decode)
@@ -131,9 +131,10 @@ def read_directory(data: bytes) -> Directory:
             at = position + struct.calcsize(order + entry)
             if _SIZES.get(kind, 8) * values > inline:
                 (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, at)
-            # Readers disagree about which of two entries of one tag counts.
+            # Readers disagree on which of two entries of a tag counts, so libtiff could use one that was not
+            # checked here.
             if tag in fields:
-                raise DamagedImage(f"its directory has the field {tag} twice")
+                raise DamagedImage(f"its directory repeats field {tag}")
             fields[tag] = Field(kind, values, at)
             position += struct.calcsize(order + entry) + inline
     except struct.error as error:
@@ -142,30 +143,30 @@ def read_directory(data: bytes) -> Directory:
 
 
 class _AsStored(TiffImagePlugin.TiffImageFile):
-    """Leaves the orientation alone, which Pillow would apply, as that of no other format."""
+    """Ignores the orientation, which Pillow applies to TIFF only, so that all formats are read as stored."""
 
     def load_end(self) -> None:
         """Do nothing."""
 
 
 def _check_tiles(directory: Directory, width: int, height: int, max_pixels: int) -> None:
-    """Refuse tiles that are far larger than the image: a decoder allocates a whole one."""
+    """Refuse tiles far larger than the image: a decoder allocates a whole one."""
     across, down = directory.number(_TILE_WIDTH), directory.number(_TILE_LENGTH)
     if across * down > _tile_at_most(width, height, max_pixels):
-        raise ServiceError(
-            Code.IMAGE_DIMENSION_ERROR,
-            f"The TIFF image of {width}x{height} pixels has tiles of {across}x{down}; write it with tiles "
-            "that are not larger than the image.",
+        raise ImageError(
+            ImageCode.IMAGE_DIMENSION_ERROR,
+            f"The TIFF image of {width}x{height} pixels has tiles of {across}x{down}; save it with tiles "
+            "no larger than the image.",
         )
 
 
 def _tile_at_most(width: int, height: int, max_pixels: int) -> int:
-    """Return how many pixels a tile may have, of an image of this size."""
+    """Return how many pixels a tile of an image of this size may have."""
     return max(min(4 * width * height, max_pixels), _SMALL_TILE)
 
 
 def _check_jpegs(directory: Directory, at_most: int) -> None:
-    """Hold JPEG-compressed tiles or strips to be whole: libtiff keeps libjpeg's warnings to itself."""
+    """Require JPEG-compressed tiles or strips to be undamaged: libtiff swallows libjpeg's warnings."""
     compression = directory.number(_COMPRESSION, 1)
     if compression == _OLD_JPEG:
         raise DamagedImage("its old-style JPEG compression is not supported")
@@ -181,12 +182,12 @@ def _check_jpegs(directory: Directory, at_most: int) -> None:
         header = read_jpeg_header(jpeg)
         header.require_decodable()
         if header.width * header.height > at_most:
-            raise DamagedImage("a JPEG image within it is larger than itself")
+            raise DamagedImage("a JPEG image within it is larger than its tiles may be")
         decode_jpeg(jpeg, header)
 
 
 def _upright(directory: Directory) -> bytes:
-    """Return the file with an orientation of 1, by which Pillow would exchange width and height."""
+    """Return the file with its orientation set to 1: by others, Pillow swaps width and height on opening."""
     field = directory.fields.get(_ORIENTATION)
     if field is None or field.kind != 3 or field.at + 2 > len(directory.data):
         return directory.data

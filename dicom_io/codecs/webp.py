@@ -22,7 +22,7 @@ _MAX_CHUNKS = 10_000
 
 
 def is_webp(data: bytes) -> bool:
-    """Say whether bytes begin as a WebP file does."""
+    """Return whether bytes start like a WebP file."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
@@ -31,7 +31,7 @@ def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
 
     Raises
     ------
-    DamagedImage, ServiceError
+    DamagedImage, ImageError
         When it is cut off, or too large.
     """
     width, height, profile = _read_chunks(data)
@@ -40,11 +40,11 @@ def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
     def decode() -> tuple[UInt8Array, bytes | None]:
         try:
             image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
-        except Exception as error:  # libwebp decides only now whether it can read it
+        except Exception as error:  # only here does libwebp look at more than the header
             raise DamagedImage("it is cut off or damaged") from error
         with image:
             if image.size != (width, height):
-                raise DamagedImage("it decodes to another size than its header says")
+                raise DamagedImage("it decodes to a different size than its header declares")
             return pillow_pixels(image), profile
 
     return EncodedImage(width, height, False, decode)

@@ -13,5 +13,5 @@ def ybr_full_to_rgb(pixels: UInt8Array) -> UInt8Array:
 
     The constants are CCIR 601's; JPEG's own conversion is the same.
     """
-    swapped = np.ascontiguousarray(pixels[:, :, (0, 2, 1)])  # OpenCV wants Y, Cr, Cb
+    swapped = np.ascontiguousarray(pixels[:, :, (0, 2, 1)])  # OpenCV expects Y, Cr, Cb
     return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB), np.uint8)

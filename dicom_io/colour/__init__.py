@@ -1,4 +1,4 @@
-"""ICC profiles and the transforms made of them.
+"""ICC profiles and the transforms built from them.
 
-Knows arrays of pixels and bytes of profiles. It does not know where either came from.
+It works on arrays of pixels and bytes of profiles, and does not know where either came from.
 """

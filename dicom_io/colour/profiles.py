@@ -1,4 +1,4 @@
-"""The ICC profiles that patches are transformed to, made from published primaries.
+"""The ICC profiles that patches are transformed to, computed from published primaries.
 
 AdobeRGB, ROMM RGB and Display P3 are matrix profiles: three primaries, a white point and a
 tone curve. The bytes follow ICC.1:2010 (profile version 4.3), sections 7 to 10.
@@ -39,7 +39,7 @@ class IccTarget(StrEnum):
 
     @classmethod
     def named(cls, value: object) -> IccTarget:
-        """Return the target of a name in any case; nothing is ``NONE``.
+        """Return the target with a name, in any case; ``None`` and the empty string are ``NONE``.
 
         Raises
         ------
@@ -73,7 +73,7 @@ class RgbSpace:
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 SRGB = RgbSpace("sRGB", (0.64, 0.33), (0.30, 0.60), (0.15, 0.06), _D65, 3, _SRGB_CURVE)
-"""IEC 61966-2-1; used to check the writer below against the library's own sRGB."""
+"""IEC 61966-2-1; used to check the writer below against lcms2's own sRGB."""
 
 ADOBE_RGB = RgbSpace("Adobe RGB (1998)", (0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, 0, (563 / 256,))
 """Adobe RGB (1998) Color Image Encoding, section 4.3."""
@@ -108,7 +108,7 @@ def target_profile(target: IccTarget) -> bytes:
 
 
 def is_rgb_profile(profile: bytes) -> bool:
-    """Say whether bytes are an ICC profile of an RGB space that lcms2 can read."""
+    """Return whether bytes are an ICC profile of an RGB space that lcms2 can read."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
     except (OSError, ImageCms.PyCMSError):

@@ -1,7 +1,7 @@
 """A whole ICC transform as a table of all 2^24 colours: exact, and several times faster than computing it.
 
-A table takes 64 MB and the better part of a second to make, so only transforms that are in much use get one.
-The processes of a service share tables by files that they map.
+A table takes 64 MB and most of a second to build, so only heavily used transforms get one. The processes of a
+service share tables through files that they map.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from dicom_io.geometry import UInt8Array
 
 COLOURS = 1 << 24
 _STRIP = 16
-"""Values of blue that are transformed at a time while a table is made."""
+"""Values of blue that are transformed at a time while a table is built, to bound the memory it takes."""
 
 
 class IccTable:
-    """Maps RGB to RGB by looking up.
+    """Maps RGB to RGB by lookup.
 
     Parameters
     ----------
     colours:
-        uint32 ``[2^24]``, indexed by red + 256 green + 65536 blue; bytes red, green, blue, nothing.
+        uint32 ``[2^24]``, indexed by red + 256 green + 65536 blue; bytes red, green, blue, unused.
     """
 
     def __init__(self, colours: npt.NDArray[np.uint32]) -> None:
@@ -39,7 +39,7 @@ class IccTable:
         height, width = pixels.shape[:2]
         index = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2RGBA).view("<u4")[:, :, 0]
         np.bitwise_and(index, COLOURS - 1, out=index)
-        # Every index is valid; mode="clip" only spares NumPy a buffer.
+        # Every index is valid; mode="clip" only lets NumPy skip a buffered copy.
         found = np.take(self._colours, index, mode="clip").view(np.uint8).reshape(height, width, 4)
         return np.asarray(cv2.cvtColor(found, cv2.COLOR_RGBA2RGB), np.uint8)
 
@@ -58,14 +58,14 @@ def make_table(transform: Callable[[UInt8Array], UInt8Array]) -> npt.NDArray[np.
 
 
 def shared_table(folder: Path | None, name: str, transform: Callable[[UInt8Array], UInt8Array]) -> IccTable:
-    """Return a table, by way of a file that other processes map, too.
+    """Return a table, shared with other processes through a mapped file.
 
     Parameters
     ----------
     folder:
         Where the file is, or will be; ``None`` keeps the table in this process alone.
     name:
-        The same for the same transform only.
+        Identifies the transform: the same name must mean the same table.
 
     Raises
     ------

@@ -17,11 +17,11 @@ from PIL import Image, ImageCms
 from dicom_io.cache import SharedCache
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.table import IccTable, shared_table
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 HOT_PIXELS = 1000 * 224 * 224
-"""Pixels after which a transform gets a table: about what making one costs."""
+"""Pixels after which a transform gets a table: about what building one costs."""
 
 _TRANSFORM_BYTES = 1 << 20
 """What lcms2 keeps for a transform besides its profile's own tables: a grid of 33 or 49 points an axis."""
@@ -29,7 +29,7 @@ _TRANSFORM_BYTES = 1 << 20
 _BUILD_S = 60.0
 
 MAX_TABLES = 2
-"""Tables that a process makes in its life, 64 MB each."""
+"""Tables that a process builds in its lifetime, 64 MB each."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class IccTransform:
 
     Raises
     ------
-    ServiceError
+    ImageError
         INVALID_ICC_PROFILE_TRANSFORM_ERROR when the profile is broken, does not fit the
         image's channels, or is of a kind without a transform (named colours).
     """
@@ -89,25 +89,29 @@ class IccTransform:
 
 
 def _is_whole(profile: bytes) -> bool:
-    """Say whether a profile has as many bytes as its header says (ICC.1:2010, 7.2.2)."""
+    """Return whether a profile is as long as its header declares (ICC.1:2010, 7.2.2)."""
     return 0 < int.from_bytes(profile[:4], "big") <= len(profile)
 
 
-def _unusable(what: str) -> ServiceError:
-    return ServiceError(
-        Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
-        f"The image's ICC profile {what}. Embed a valid profile, or set "
-        "extensions.transform_imaging_to_icc_profile to NONE.",
+def _unusable(what: str) -> ImageError:
+    return ImageError(
+        ImageCode.INVALID_ICC_PROFILE_TRANSFORM_ERROR,
+        f"The image's ICC profile {what}. Embed a valid profile.",
+        Remedy.COLOUR_AS_STORED,
     )
 
 
 class HotTransform:
-    """A transform that gets a table, made in a thread of its own, once it is in much use.
+    """A transform that gets a table, built in a thread of its own, once it is heavily used.
+
+    Threads call it without a lock. A lost update of the pixel count only delays the table. Should two threads
+    both see ``_make``, two tables would be built, of which one is dropped. ``_apply`` is replaced in one
+    assignment, and both values give the same pixels.
 
     Parameters
     ----------
     make:
-        Returns the table, or ``None`` where there is no room for one.
+        Returns the table, or ``None`` where there is no room for another.
     """
 
     def __init__(self, transform: IccTransform, make: Callable[[], IccTable | None]) -> None:
@@ -140,9 +144,9 @@ class ColourTransforms:
     profiles:
         Target profiles that replace the built-in ones.
     max_bytes:
-        What the transforms that are kept may take; the least recently used one is dropped first.
+        What the cached transforms may take; the least recently used one is dropped first.
     folder:
-        Where tables of much used transforms are shared with other processes.
+        Where tables of heavily used transforms are shared with other processes.
     """
 
     def __init__(
@@ -164,9 +168,9 @@ class ColourTransforms:
 
         Raises
         ------
-        ServiceError
-            INVALID_ICC_PROFILE_TRANSFORM_ERROR when there is a profile that cannot be used: no bytes stand
-            for one that is incomplete or damaged.
+        ImageError
+            INVALID_ICC_PROFILE_TRANSFORM_ERROR when the profile cannot be used; empty bytes stand for an
+            incomplete or damaged one.
         """
         if profile is None or target is IccTarget.NONE:
             return to_rgb

@@ -1,5 +1,5 @@
-"""Helper processes that decode what could crash, hang or fill the memory of the process that asked.
+"""Helper processes for decoders that could crash, hang or exhaust the memory of the process that asked.
 
-The only room of ``dicom_io`` that starts processes. What a helper does is in ``codecs``; this room has its
-bounds and its replacement.
+The only sub-package of ``dicom_io`` that starts processes. Decoding itself is in ``codecs``; here are the
+bounds of a helper, its replacement, and the way of bytes to it and of pixels back.
 """

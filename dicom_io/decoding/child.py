@@ -1,9 +1,9 @@
-"""The decoding helper: ``python -m dicom_io.decoding.child FD``, started and killed by ``decode_pool``.
+"""The decoding helper: ``python -m dicom_io.decoding.child FD``, started and killed by ``decoding.pool``.
 
 It decodes one image or frame at a time, for one HTTP worker, with bounds on its memory and its processor
-time that the system enforces: a decoder that crashes, never ends or asks for too much takes this process
-along and nothing else. Jobs come as JSON over a socket of packets, each with a memory file that holds the
-encoded bytes and has room for the pixels.
+time that the system enforces: a decoder that crashes, never ends or asks for too much takes down this process
+and nothing else. Jobs come as JSON packets over a socket, each with a memory file that holds the encoded
+bytes and has room for the pixels.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.helper import MAX_PACKET
-from serving.errors import ServiceError
+from dicom_io.errors import ImageError
 
 _ENDED_BY_WORKER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals that a supervisor may send to all processes at once: requests in flight still need this one."""
+"""Signals that a supervisor may send to all processes at once; requests being drained still need this one."""
 
 
 def main() -> None:
@@ -49,12 +49,16 @@ def main() -> None:
         _limit(job["cpu_s"], at_start + job["memory"])
         answer = json.dumps(_run(job, fds[0]))
         os.close(fds[0])
-        with contextlib.suppress(BrokenPipeError):  # the next packet says that the worker is gone
+        with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next receive ends the loop
             worker.send(answer.encode())
 
 
 def _limit(cpu_s: int, memory: int) -> None:
-    """Bound this job: the system ends the process beyond its time, and gives it no more memory."""
+    """Bound this job: beyond its time the kernel ends the process, beyond its memory allocations fail.
+
+    Only soft limits are set, so that the next job may raise them again. The kernel counts processor time from
+    the start of the process, hence the addition.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + cpu_s, most))
     _, most = resource.getrlimit(resource.RLIMIT_AS)
@@ -80,7 +84,7 @@ def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
                 pixels, profile = raster.pixels, raster.icc_profile
         except FrameError as error:
             return {"fault": str(error)}
-        except ServiceError as error:
+        except ImageError as error:
             return {"fault": error.description, "code": error.code}
         except MemoryError:
             return {"fault": "it takes more memory to decode than an image of its size should"}
@@ -89,7 +93,7 @@ def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
             return {"fault": "it decodes to more than its header says"}
         out[: pixels.nbytes] = pixels.reshape(-1)
         out[pixels.nbytes : pixels.nbytes + len(profile or b"")] = array.array("B", profile or b"")
-        del out  # the mapping closes only once no array needs it
+        del out  # a mapping cannot be closed while an array refers to it
         return {"shape": pixels.shape, "profile": None if profile is None else len(profile)}
 
 

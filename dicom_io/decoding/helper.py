@@ -1,4 +1,4 @@
-"""One decoding helper: its process, and the memory by which bytes get to it and pixels come back."""
+"""One decoding helper: its process, and the memory file that carries bytes to it and pixels back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dicom_io.geometry import UInt8Array
 
 _START_S = 60.0
 _COPIED_BELOW = 1 << 20
-"""Smaller results are copied out of their mapping: a process may have some 65,000 mappings only."""
+"""Smaller results are copied out of their mapping: Linux allows a process only some 65,000 mappings."""
 
 MAX_PACKET = 1 << 16
 _KEPT = (
@@ -63,7 +63,7 @@ class Helper:
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders print what they think of hostile bytes
+                stderr=subprocess.DEVNULL,  # decoders print about hostile bytes, which may quote them
             )
         except BaseException:
             self._socket.close()
@@ -84,9 +84,9 @@ class Helper:
         ------
         HelperEnded
         """
-        with contextlib.suppress(OSError):  # a helper that is gone says so by its status
+        with contextlib.suppress(OSError):  # if it is gone, its exit status is read below
             socket.send_fds(self._socket, [json.dumps(details).encode()], [fd])
-        # The system ends a job by its processor time; by the clock only one that is kept from running at all.
+        # The kernel ends a job by its processor time; this limit by the clock is for one that never runs.
         return self._answer(20.0 + 10 * details["cpu_s"])
 
     def _answer(self, seconds: float) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class JobMemory:
     Attributes
     ----------
     out:
-        Where the result begins.
+        Offset at which the result begins.
     """
 
     def __init__(self, fd: int, out: int) -> None:
@@ -136,7 +136,7 @@ class JobMemory:
         pixels = mapped[self.out : end].reshape(shape)
         length = answer["profile"]
         profile = None if length is None else mapped[end : end + int(length)].tobytes()
-        # Pixels keep the whole file: what is before and behind them would stay with them, and uncounted.
+        # The array keeps the whole file alive; pages before and after it would be held but counted nowhere.
         behind = -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
         for start, stop in ((0, self.out), (behind, len(mapping))):
             if start < stop:
@@ -146,7 +146,7 @@ class JobMemory:
 
 @contextlib.contextmanager
 def memory_of(data: bytes, room: int) -> Iterator[JobMemory]:
-    """Make a memory file for a job, for a ``with`` block; what was mapped of it lives on.
+    """Make a memory file for a job, for a ``with`` block; mappings of it outlive the block.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def memory_of(data: bytes, room: int) -> Iterator[JobMemory]:
 
 
 def _environment() -> dict[str, str]:
-    """Return what a helper needs of the environment: no keys and no tokens."""
+    """Return the part of the environment that a helper needs: no keys and no tokens."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # Large blocks go back to the system at once; one thread needs one arena.
+    # Large blocks are mapped, so they go back to the system at once; one thread needs one arena.
     return kept | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}

@@ -1,12 +1,12 @@
 """Decoding in helper processes, so that hostile bytes cost their own instance and nothing else.
 
 Decoders are native code. Those of JPEG 2000, HTJ2K, JPEG-LS, RLE, JPEG XL, TIFF and WebP have crashed, hung
-and asked for gigabytes when they met bytes made for it, and such a crash ends every request of its process.
-Baseline JPEG and PNG, which most patches come in, are decoded here: their decoders are simple and well
-tried, and the trip to another process would double what they cost.
+and asked for gigabytes when given bytes made for it, and such a crash ends every request of its process.
+Baseline JPEG and PNG, which most patches come in, are decoded in this process: their decoders are simple and
+well tested, and the trip to another process would double their cost.
 
 A helper decodes one thing at a time. Pixels come back through a memory file that is sealed against
-shrinking: a helper that went bad cannot take away what this process has mapped.
+shrinking: a compromised helper cannot take away pages that this process has mapped.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from dicom_io.codecs.dicom_file import DicomFile
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 
 HELPERS = 2
-"""Helper processes of an HTTP worker at most; each is started when it is first needed."""
+"""Most helper processes of an HTTP worker; each is started when it is first needed."""
 
 ImageFile = RasterFile | DicomFile
 """An image whose header has been read."""
 
 _WAIT_S = 120.0
-"""Longest wait for a helper that is free; a job has far stricter bounds."""
+"""Longest wait for a free helper; a job itself has far stricter bounds."""
 
 _STUCK_S = 60.0
 _BAD_STARTS = 3
 
 _CPU_S = 2
 _CPU_S_PER_MEGAPIXEL = 2
-"""Several times what the slowest decoder was measured to take, lossless JPEG 2000; of noise, 2.6 times."""
+"""Several times what the slowest decoder, lossless JPEG 2000, was measured to take; 2.6 times for noise."""
 
 _LONG_S = 34
-"""Jobs that may take more processor time leave one helper to others: images of more than 16 megapixels."""
+"""Jobs that may take more processor time, images of over 16 megapixels, leave one helper to the others."""
 
 _MEMORY = 256 << 20
 _MEMORY_PER_PIXEL = 64
@@ -56,23 +56,23 @@ log = logging.getLogger(__name__)
 
 
 class Undecodable(Exception):
-    """A helper ended twice over the same bytes, or they took too long; the text says which."""
+    """A helper died twice on the same bytes, or they took too long; the text tells which."""
 
 
-def _no_helper() -> ServiceError:
-    """Return the fault of the service where no helper is to be had: the bytes are not to blame."""
-    return ServiceError(
-        Code.INTERNAL_ERROR, "The service has no decoder for this image at the moment; try again."
+def _no_helper() -> ImageError:
+    """Return the error for when no helper is available: the service is at fault, not the bytes."""
+    return ImageError(
+        ImageCode.INTERNAL_ERROR, "No decoder is available for this image at the moment; try again."
     )
 
 
 class DecodePool:
-    """Decodes images and frames: what is safe here, all else in helpers; safe to use from many threads.
+    """Decodes images and frames: what is safe in this process, all else in helpers. Safe for many threads.
 
     Parameters
     ----------
     helpers:
-        Helper processes at most.
+        Most helper processes.
     """
 
     def __init__(self, helpers: int = HELPERS) -> None:
@@ -93,13 +93,12 @@ class DecodePool:
         Parameters
         ----------
         data, max_pixels:
-            What ``file`` was made of.
+            What ``file`` was opened with.
 
         Raises
         ------
-        ServiceError
-            IMAGE_ERROR when it is damaged, or its decoder cannot bear it; INTERNAL_ERROR when no helper can
-            be had.
+        ImageError
+            IMAGE_ERROR when it is damaged or kills its decoder; INTERNAL_ERROR when no helper is available.
         """
         if file.in_process:
             return file.decode()
@@ -107,11 +106,11 @@ class DecodePool:
         try:
             answer = self._run(data, 4 * pixels + _PROFILE_BYTES, pixels, {"max_pixels": max_pixels})
         except Undecodable as error:
-            raise ServiceError(
-                Code.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
+            raise ImageError(
+                ImageCode.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
             ) from None
         if isinstance(answer, _Fault):
-            raise ServiceError(Code(answer.code or Code.IMAGE_ERROR), answer.text)
+            raise ImageError(ImageCode(answer.code or ImageCode.IMAGE_ERROR), answer.text)
         return Raster(*answer)
 
     def frame(self, data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
@@ -120,8 +119,8 @@ class DecodePool:
         Raises
         ------
         FrameError
-        ServiceError
-            INTERNAL_ERROR when no helper can be had.
+        ImageError
+            INTERNAL_ERROR when no helper is available.
         """
         if decodes_in_process(data, syntax):
             return decode_frame(data, syntax, form)
@@ -138,7 +137,7 @@ class DecodePool:
 
     @property
     def healthy(self) -> bool:
-        """Whether helpers can be started, and nothing has waited for one beyond reason."""
+        """Whether helpers can be started, and nothing has been waiting unreasonably long for one."""
         with self._changed:
             oldest = min(self._waiting.values(), default=time.monotonic())
             return self._bad_starts < _BAD_STARTS and time.monotonic() - oldest < _STUCK_S
@@ -162,18 +161,18 @@ class DecodePool:
             details = {**job, **bounds, "length": len(data), "out": memory.out}
             ended = self._attempt(memory, details)
             if isinstance(ended, HelperEnded) and not ended.too_slow:
-                # It may have been ended from outside, for want of memory, say: once more in another process.
+                # It may have been killed from outside, by the OOM killer say: once more, in another process.
                 ended = self._attempt(memory, details)
             if not isinstance(ended, HelperEnded):
                 return ended
             log.warning("bytes that end their decoder", extra={"reason": str(ended)})
             if ended.too_slow:
                 raise Undecodable("it takes longer to decode than an image of its size should")
-            raise Undecodable(f"its decoder ends over it ({ended})")
+            raise Undecodable(f"its decoder dies on it ({ended})")
 
     @contextlib.contextmanager
     def _turn(self, cpu_s: int) -> Iterator[None]:
-        """Keep long jobs from holding all helpers, where there are several."""
+        """Keep long jobs from occupying all helpers, where there are several."""
         if cpu_s <= _LONG_S:
             yield
             return
@@ -236,7 +235,7 @@ class DecodePool:
         return self._started()
 
     def _drop_ended(self) -> None:
-        """Forget idle helpers that were ended from outside: a job sent to one would fail for nothing."""
+        """Forget idle helpers that were killed from outside: a job sent to one would waste an attempt."""
         running = [helper for helper in self._idle if helper.is_running()]
         self._count -= len(self._idle) - len(running)
         self._idle = running
@@ -259,12 +258,12 @@ class DecodePool:
                 self._running.add(helper)
                 return helper
             self._count -= 1
-        helper.end()  # the pool was closed while it started, and could not end it yet
+        helper.end()  # the pool was closed meanwhile, and could not end a helper it did not know
         raise _no_helper()
 
 
 class _Fault:
-    """What a helper says is wrong with the bytes."""
+    """What a helper found wrong with the bytes."""
 
     def __init__(self, text: str, code: str | None) -> None:
         self.text, self.code = text, code
@@ -276,4 +275,4 @@ def _start() -> Helper:
     except HelperEnded as ended:
         if ended.too_slow:
             raise
-    return Helper()  # it may have been ended from outside, as a helper at work may
+    return Helper()  # the first may have been killed from outside; once more

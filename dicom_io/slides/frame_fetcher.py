@@ -10,6 +10,7 @@ from functools import partial
 
 from dicom_io.cache import FrameCache, SharedFrame
 from dicom_io.codecs.frame import FrameError, FrameFormat
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.pyramid import Level
 from dicom_io.waiting import Cancellation
@@ -17,7 +18,6 @@ from dicom_io.web.bounded_connection import Stop
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.dicomweb import FRAME_SLACK, DicomWebStore
 from dicom_io.web.series_path import SeriesPath
-from serving.errors import Code, ServiceError
 
 FRAMES_PER_GET = 64
 """Most frames asked for in one request to the store."""
@@ -94,7 +94,7 @@ class FrameFetcher:
 
         Raises
         ------
-        ServiceError
+        ImageError
             What fetching them raised; HTTP_ERROR when the deadline passes.
         Cancelled
         """
@@ -111,7 +111,7 @@ class FrameFetcher:
 
         Raises
         ------
-        ServiceError
+        ImageError
             DICOM_ERROR when it does not decode.
         """
         shared = self._frames[frame]
@@ -120,8 +120,8 @@ class FrameFetcher:
         except FrameError as error:
             self._cache.forget(self._key(frame), shared)
             where = self._level.address(frame)
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"A frame cannot be decoded: {error}; SOP instance {where.sop_uid}, frame {where.number}.",
             ) from error
 
@@ -154,8 +154,8 @@ class FrameFetcher:
                 self._waits.result(shared.fetched)
                 return
             except TimeoutError as error:
-                raise ServiceError(Code.HTTP_ERROR, "The store did not send a frame in time.") from error
-            except (CancelledError, ServiceError):
+                raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
+            except (CancelledError, ImageError):
                 self._cache.forget(self._key(frame), shared)
                 if frame in self._mine:
                     raise
@@ -217,8 +217,8 @@ class FrameFetcher:
     def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
         """Tell who waits for frames that did not come why that is."""
         failure = None if asked.cancelled() else asked.exception()
-        if isinstance(failure, ServiceError):
-            failure = ServiceError.of(failure.fault)  # without its frames, and what they hold
+        if isinstance(failure, ImageError):
+            failure = ImageError.of(failure.fault)  # without its frames, and what they hold
         for frame, _, shared in reversed(entries):  # who waits for the first one then sees all of them
             if not shared.fetched.done():
                 self._cache.forget(self._key(frame), shared)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.requirements import MIN_IMAGE_TYPES, SOP_CLASSES, require_valid
-from serving.errors import Code, ServiceError
 
 MAX_FRAMES = 1 << 31
 
@@ -105,13 +105,14 @@ def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
 
     Raises
     ------
-    ServiceError
+    ImageError
         DICOM_ERROR when the series mixes kinds of images, or holds more than one pyramid.
     """
     images = [i for i in instances if i.sop_class in SOP_CLASSES and i.is_level]
     if len({i.sop_class for i in images}) > 1:
-        raise ServiceError(
-            Code.DICOM_ERROR, "The series mixes SOP classes of microscopy; an image must have its own series."
+        raise ImageError(
+            ImageCode.DICOM_ERROR,
+            "The series mixes SOP classes of microscopy; an image must have its own series.",
         )
     if any(i.is_whole_slide for i in images):
         for name, uids in (
@@ -122,8 +123,8 @@ def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
             ),
         ):
             if len(uids) > 1:
-                raise ServiceError(
-                    Code.DICOM_ERROR, f"The series holds more than one pyramid: its {name} differs."
+                raise ImageError(
+                    ImageCode.DICOM_ERROR, f"The series holds more than one pyramid: its {name} differs."
                 )
     return images
 
@@ -142,7 +143,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
 
     Raises
     ------
-    ServiceError
+    ImageError
         LEVEL_NOT_FOUND_ERROR, INSTANCES_NOT_CONCATENATED_ERROR, DICOM_TILED_FULL_ERROR or DICOM_ERROR.
     """
     by_uid = {i.sop_uid: i for i in instances}
@@ -153,17 +154,17 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     found = {i.sop_uid: i for i in images}
     for uid in wanted:
         if uid not in found:
-            raise ServiceError(
-                Code.LEVEL_NOT_FOUND_ERROR,
+            raise ImageError(
+                ImageCode.LEVEL_NOT_FOUND_ERROR,
                 f"SOP instance {uid} is no image of this series' pyramid; name one of a VOLUME level.",
             )
     first = found[wanted[0]]
     if len(set(wanted)) > 1 and (
         not first.concatenation_uid or len({found[uid].concatenation_uid for uid in wanted}) > 1
     ):
-        raise ServiceError(
-            Code.INSTANCES_NOT_CONCATENATED_ERROR,
-            "instance_uids names instances that are not parts of one concatenation; name one level.",
+        raise ImageError(
+            ImageCode.INSTANCES_NOT_CONCATENATED_ERROR,
+            "The instances named are not parts of one concatenation; name one level.",
         )
     parts = [first]
     if first.concatenation_uid:
@@ -197,25 +198,25 @@ def _require_alike(parts: list[SopInstance]) -> None:
         (p.rows, p.columns, p.total_rows, p.total_columns, p.samples, p.photometric, p.planar) for p in parts
     }
     if len(descriptions) > 1:
-        raise ServiceError(Code.DICOM_ERROR, "The parts of the concatenation describe different images.")
+        raise ImageError(ImageCode.DICOM_ERROR, "The parts of the concatenation describe different images.")
     syntaxes = [set(p.transfer_syntaxes) for p in parts if p.transfer_syntaxes]
     if syntaxes and not set.intersection(*syntaxes):
-        raise ServiceError(Code.DICOM_ERROR, "The level has more than one transfer syntax.")
+        raise ImageError(ImageCode.DICOM_ERROR, "The level has more than one transfer syntax.")
 
 
 def _require_all_frames(level: Level) -> None:
     expected = 0
     for part in level.parts:
         if part.frame_offset != expected:
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"The concatenation misses frames before frame {part.frame_offset + 1}: a part is not in the "
                 "store, or ConcatenationFrameOffsetNumber (0020,9228) is wrong.",
             )
         expected += part.frames
     if expected != level.frames or level.frames > MAX_FRAMES:
-        raise ServiceError(
-            Code.DICOM_ERROR,
+        raise ImageError(
+            ImageCode.DICOM_ERROR,
             f"The level has {expected} frames, but {level.width}x{level.height} pixels in tiles of "
             f"{level.tile_width}x{level.tile_height} take {level.frames}; "
             f"SOP instance {level.instance.sop_uid}.",

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import (
     VL_MICROSCOPIC,
     VL_SLIDE_COORDINATES_MICROSCOPIC,
     VL_WHOLE_SLIDE_MICROSCOPY,
     SopInstance,
 )
-from serving.errors import Code, ServiceError
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Requirement:
     holds: Callable[[SopInstance], bool]
     sentence: str
     grade: Grade = Grade.NEEDED
-    code: Code = Code.DICOM_ERROR
+    code: ImageCode = ImageCode.DICOM_ERROR
     applies: Callable[[SopInstance], bool] = lambda _: True
 
 
@@ -117,7 +117,7 @@ REQUIREMENTS: Sequence[Requirement] = (
                 "must be 0 (unsigned)"),
     Requirement("PlanarConfiguration", "0028,0006", lambda i: i.planar in (0, 1), "must be 0 or 1"),
     Requirement("DimensionOrganizationType", "0020,9311", lambda i: i.organization == "TILED_FULL",
-                "must be TILED_FULL when there is more than one frame", code=Code.DICOM_TILED_FULL_ERROR,
+                "must be TILED_FULL when there is more than one frame", code=ImageCode.DICOM_TILED_FULL_ERROR,
                 applies=lambda i: i.is_whole_slide and i.frames > 1),
     Requirement("TotalPixelMatrixFocalPlanes", "0048,0303", lambda i: i.focal_planes == 1,
                 "must be 1; images of several focal planes are not supported", applies=_is_whole_slide),
@@ -149,7 +149,7 @@ def require_valid(instance: SopInstance, *, strict: bool) -> None:
 
     Raises
     ------
-    ServiceError
+    ImageError
         With the code of the first rule that is broken, the attribute and the instance.
     """
     remarks = []
@@ -157,7 +157,7 @@ def require_valid(instance: SopInstance, *, strict: bool) -> None:
         if not rule.applies(instance) or rule.holds(instance):
             continue
         if rule.grade is Grade.NEEDED or strict:
-            raise ServiceError(
+            raise ImageError(
                 rule.code,
                 f"{rule.keyword} ({rule.tag}) {rule.sentence}; SOP instance {instance.sop_uid}.",
             )

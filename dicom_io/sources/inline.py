@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pybase64
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.reading import ReadOptions, ReadSession
 from dicom_io.sources.raster import RasterImage
 from dicom_io.sources.shared_raster import SharedRaster
-from serving.errors import Code, ServiceError
 
 
 class InlineSource:
@@ -46,8 +46,8 @@ class InlineSource:
         try:
             return pybase64.b64decode(text, validate=True)
         except ValueError as error:
-            raise ServiceError(
-                Code.INVALID_REQUEST_FIELD_ERROR,
+            raise ImageError(
+                ImageCode.INVALID_REQUEST_FIELD_ERROR,
                 "raw_image_bytes is not valid base64 (standard alphabet A-Z a-z 0-9 + /, padded with "
                 "=, no line breaks).",
             ) from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dicom_io.colour.transforms import ToRgb
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array, crop
 from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, ReadSession
 from dicom_io.resize import resize
 from dicom_io.sources.shared_raster import SharedRaster
-from serving.errors import Code, ServiceError
 
 MAX_RESIZED_SIDE = 10_000
 """Longest side, in pixels, that ``image_dimensions`` may ask for (Path Foundation API)."""
@@ -45,10 +45,11 @@ class RasterImage:
         self.decodes_elsewhere = shared.decodes_elsewhere
         self.width, self.height = options.image_dimensions or source
         if max(self.width, self.height) > MAX_RESIZED_SIDE and options.image_dimensions:
-            raise ServiceError(
-                Code.IMAGE_DIMENSION_ERROR,
-                f"extensions.image_dimensions asks for {self.width}x{self.height} pixels; "
+            raise ImageError(
+                ImageCode.IMAGE_DIMENSION_ERROR,
+                f"An image of {self.width}x{self.height} pixels is asked for; "
                 f"at most {MAX_RESIZED_SIDE} pixels a side are allowed.",
+                Remedy.ANOTHER_SIZE,
             )
         self.memory_bytes = _CHANNELS_AT_MOST * (source[0] * source[1] + self.width * self.height)
         self._pixels: UInt8Array | None = None

@@ -87,10 +87,10 @@ class ClientPatches:
 
     def __init__(self, state: ImageState, options: ReadOptions, session: ReadSession) -> None:
         assert state.size is not None, "a state with patches has a size"
-        if options.image_dimensions not in (None, state.size):
+        if options.image_dimensions is not None and options.image_dimensions != state.size:
             raise bad_state(
                 f"its patches are of an image of {state.size[0]}x{state.size[1]} pixels, and "
-                "extensions.image_dimensions says otherwise"
+                f"{options.image_dimensions[0]}x{options.image_dimensions[1]} pixels are asked for"
             )
         self.width, self.height = state.size
         self._encoded: Mapping[Patch, str] = state.patches

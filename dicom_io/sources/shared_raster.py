@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.pool import DecodePool, ImageFile
-from serving.errors import Fault, ServiceError
+from dicom_io.errors import ImageError, ImageFault
 
 
 class SharedRaster:
@@ -34,7 +34,7 @@ class SharedRaster:
         self._size: tuple[int, int] | None = None
         self._decodes_elsewhere = False
         self._raster: Raster | None = None
-        self._fault: Fault | None = None
+        self._fault: ImageFault | None = None
 
     def size(self) -> tuple[int, int]:
         """Return (width, height) in pixels, having fetched the image and read its header."""
@@ -67,10 +67,10 @@ class SharedRaster:
     def _once(self) -> Iterator[None]:
         """Raise a failure again instead of trying anew."""
         if self._fault is not None:
-            raise ServiceError.of(self._fault)
+            raise ImageError.of(self._fault)
         try:
             yield
-        except ServiceError as error:
+        except ImageError as error:
             self._fault = error.fault
             raise
 

@@ -21,7 +21,7 @@ class StoreAllowList:
     Raises
     ------
     ValueError
-        For an entry that is no plain address.
+        For an entry that ``parse_url`` refuses.
     """
 
     def __init__(self, entries: Sequence[str] | None) -> None:
@@ -33,7 +33,7 @@ class StoreAllowList:
                 raise ValueError(f"not an address of a store: {error}") from error
 
     def admits(self, url: StoreUrl) -> bool:
-        """Say whether an address may be reached."""
+        """Return whether an address may be reached."""
         return self._entries is None or any(
             (entry.scheme, entry.host, entry.port) == (url.scheme, url.host, url.port)
             and url.segments[: len(entry.segments)] == entry.segments

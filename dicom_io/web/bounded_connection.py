@@ -1,8 +1,8 @@
 """Connections that end by their request's deadline, and lead only to addresses that the request may reach.
 
-A time-out for each read is no deadline: who sends a byte now and then, in the head of an answer or in its
-body, would be read for ever. So every wait of a connection (the name, connecting, TLS, each read) is given
-what is left of the request's own time, and another thread can end it before that.
+A time-out for each read is not a deadline: a server that sends a byte now and then, in the head of an answer
+or in its body, would be read from for ever. So every wait of a connection (the name, connecting, TLS, each
+read) is given what is left of the request's own time, and another thread can end it before that.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from urllib3.util.connection import create_connection
 from dicom_io.web.public_connection import PrivateAddress, is_public
 
 _LOOKUPS = threading.BoundedSemaphore(64)
+"""Name lookups at a time: one that is given up on goes on in its thread, as libc's call cannot be ended."""
 
 
 class Stop:
@@ -107,7 +108,11 @@ _CURRENT: ContextVar[Bounds] = ContextVar("bounds of the request that this threa
 
 @contextlib.contextmanager
 def bounded(bounds: Bounds) -> Iterator[None]:
-    """Hold the requests that a ``with`` block sends over ``bounded_pool`` to their bounds."""
+    """Apply bounds to the requests that a ``with`` block sends over ``bounded_pool``.
+
+    A context variable carries them: between here and the socket is urllib3, or google-cloud-storage and
+    requests, none of which would pass them on.
+    """
     token = _CURRENT.set(bounds)
     try:
         yield
@@ -148,7 +153,8 @@ class _Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
-        if self._reader.at_end:  # the standard library takes a head that is cut off for a whole one
+        # http.client takes a head that is cut off after its first line for a complete one.
+        if self._reader.at_end:
             raise http.client.RemoteDisconnected("the head of the answer is cut off")
 
 
@@ -179,7 +185,8 @@ class _Bounded(HTTPConnection):
             except OSError as error:
                 last = error
                 continue
-            if bounds.refuses(sock.getpeername()[0]):  # e.g. led elsewhere by the machine's own routing
+            # Ask the socket, too: the machine's own routing or NAT may lead elsewhere.
+            if bounds.refuses(sock.getpeername()[0]):
                 sock.close()
                 raise PrivateAddress(self, "the connection leads to an address that may not be reached")
             return sock
@@ -189,7 +196,7 @@ class _Bounded(HTTPConnection):
 
 
 def _resolve(host: str, port: int | None, wait_s: float) -> list[str]:
-    """Return the addresses of a name, asked for in a thread of its own: libc's call cannot be ended."""
+    """Return the addresses of a name, looked up in a thread of its own: libc's call cannot be ended."""
     if not _LOOKUPS.acquire(timeout=wait_s):
         raise TimeoutError
     found: Future[list[str]] = Future()
@@ -220,15 +227,15 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 def bounded_pool(**options: Any) -> urllib3.PoolManager:
-    """Return a pool whose requests are sent inside of ``bounded``; options as for ``urllib3.PoolManager``.
+    """Return a pool whose requests are sent inside ``bounded``; options as for ``urllib3.PoolManager``.
 
-    An address is checked when it is connected to: requests that may reach different addresses need pools
-    of their own.
+    An address is checked when it is connected to, not when a kept-alive connection is used again: requests
+    that may reach different addresses need separate pools.
     """
     return hold_to_bounds(urllib3.PoolManager(**options))
 
 
 def hold_to_bounds(pool: urllib3.PoolManager) -> urllib3.PoolManager:
-    """Make a pool one whose requests are sent inside of ``bounded``, a proxy's too."""
+    """Make a pool's requests keep to ``bounded``, those through a proxy included."""
     pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
     return pool

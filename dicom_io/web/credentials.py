@@ -8,7 +8,7 @@ import re
 import secrets
 from typing import NoReturn
 
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _KEY = secrets.token_bytes(32)
@@ -19,7 +19,7 @@ class BearerToken:
 
     Raises
     ------
-    ServiceError
+    ImageError
         INVALID_CREDENTIALS_ERROR when it could not be sent in a header.
     """
 
@@ -27,10 +27,10 @@ class BearerToken:
 
     def __init__(self, secret: str) -> None:
         if not _TOKEN.fullmatch(secret):
-            raise ServiceError(
-                Code.INVALID_CREDENTIALS_ERROR,
-                "bearer_token has spaces, control or non-ASCII characters, or is too long; send the token "
-                "alone, without the word Bearer.",
+            raise ImageError(
+                ImageCode.INVALID_CREDENTIALS_ERROR,
+                "The bearer token has spaces, control or non-ASCII characters, or is too long; send the "
+                "token alone, without the word Bearer.",
             )
         self._secret = secret
 

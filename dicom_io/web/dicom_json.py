@@ -7,8 +7,8 @@ import json
 
 import orjson
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.json_size import unfolds_beyond
-from serving.errors import Code, ServiceError
 
 MAX_METADATA_BYTES = 64 << 20
 MAX_INSTANCES = 10_000
@@ -22,17 +22,17 @@ def parse_datasets(body: bytes) -> list[dict[str, object]]:
 
     Raises
     ------
-    ServiceError
+    ImageError
         DICOM_ERROR when it is no list of data sets, or unfolds to too much.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if unfolds_beyond(body, _MAX_CONTAINERS):
-        raise ServiceError(Code.DICOM_ERROR, "The store's metadata hold too many data sets.")
+        raise ImageError(ImageCode.DICOM_ERROR, "The store's metadata hold too many data sets.")
     document = _parse(body) if body.strip() else []
     if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
-        raise ServiceError(Code.DICOM_ERROR, "The store's metadata are no list of DICOM data sets.")
+        raise ImageError(ImageCode.DICOM_ERROR, "The store's metadata are no list of DICOM data sets.")
     if len(document) > MAX_INSTANCES:
-        raise ServiceError(Code.DICOM_ERROR, f"The series has more than {MAX_INSTANCES} instances.")
+        raise ImageError(ImageCode.DICOM_ERROR, f"The series has more than {MAX_INSTANCES} instances.")
     return document
 
 
@@ -47,4 +47,4 @@ def _parse(body: bytes) -> object:
                 return json.loads(body.decode("utf-8", "replace"))
             except (ValueError, RecursionError):
                 pass
-        raise ServiceError(Code.DICOM_ERROR, "The store's metadata are no valid JSON.") from error
+        raise ImageError(ImageCode.DICOM_ERROR, "The store's metadata are no valid JSON.") from error

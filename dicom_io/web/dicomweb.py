@@ -11,6 +11,7 @@ from urllib3.response import BaseHTTPResponse
 
 from dicom_io.cache import EncodedFrame, SharedCache
 from dicom_io.codecs.frame import DECODERS, FrameFormat
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance
 from dicom_io.waiting import Cancellation
@@ -23,7 +24,6 @@ from dicom_io.web.patience import Patience
 from dicom_io.web.series_metadata import Instances, SeriesMetadata, waiting
 from dicom_io.web.series_path import SeriesPath
 from dicom_io.web.urls import UrlError, resolve_reference
-from serving.errors import Code, ServiceError
 
 FRAME_SLACK = 65_536
 """Bytes that a frame may come in beyond twice its uncompressed size: headers, and a profile of its own."""
@@ -76,8 +76,8 @@ class DicomWebStore:
             if url.query and url.origin != path.store.origin:
                 raise UrlError("elsewhere than at the store it must have no query")
         except UrlError as error:
-            raise ServiceError(
-                Code.DICOM_ERROR, f"The BulkDataURI of the ICC profile is no plain address: {error}."
+            raise ImageError(
+                ImageCode.DICOM_ERROR, f"The BulkDataURI of the ICC profile is no plain address: {error}."
             ) from error
         sent = token if url.origin == path.store.origin else None
 
@@ -109,7 +109,7 @@ class DicomWebStore:
 
         Raises
         ------
-        ServiceError
+        ImageError
             DICOM_ERROR when frames are missing or cannot be had in a syntax that can be decoded.
         """
         patience = Patience(deadline, stop or Stop())
@@ -139,8 +139,8 @@ class DicomWebStore:
         if refusal is not None and refusal.status not in _NOT_ACCEPTABLE and not unusable:
             raise refusal
         unusable = unusable or f"The store serves transfer syntax {instance.transfer_syntax} in no known way"
-        raise ServiceError(
-            Code.DICOM_ERROR,
+        raise ImageError(
+            ImageCode.DICOM_ERROR,
             f"{unusable}, and it does not transcode it; SOP instance {instance.sop_uid}, "
             f"frame {next(iter(left))}.",
         )
@@ -183,8 +183,8 @@ class _Asked:
                 if not self._patience.again():
                     if not self._answered:
                         raise
-                    raise ServiceError(
-                        Code.DICOM_ERROR,
+                    raise ImageError(
+                        ImageCode.DICOM_ERROR,
                         f"The store's answer is cut off; SOP instance {self._uid}, frame {next(iter(left))} "
                         "or one after it.",
                     ) from error
@@ -209,8 +209,8 @@ class _Asked:
                 del left[number]
                 yield number, part
         if left:
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"The store sent {len(numbers) - len(left)} of {len(numbers)} frames; "
                 f"SOP instance {self._uid}, frame {next(iter(left))} is missing.",
             )
@@ -225,7 +225,9 @@ class _Asked:
             where = f"SOP instance {self._uid}, frame {numbers[0]}"
             yield from _parts(iter_body(response), parameters, limit, where)
         elif kind not in FRAME_TYPES:
-            raise ServiceError(Code.HTTP_ERROR, f"The store sent frames as {kind}, not as multipart/related.")
+            raise ImageError(
+                ImageCode.HTTP_ERROR, f"The store sent frames as {kind}, not as multipart/related."
+            )
         elif len(numbers) > 1:
             raise _OneByOne
         else:
@@ -236,8 +238,8 @@ class _Asked:
         named = _FRAME.search(part.location.partition("?")[0])
         number = int(named.group(1)) if named else next(iter(left))
         if number not in left:
-            raise ServiceError(
-                Code.DICOM_ERROR,
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
                 f"The store sent frame {number}, which was not asked for or has come already; SOP instance "
                 f"{self._uid}, frame {next(iter(left))}.",
             )
@@ -255,7 +257,7 @@ def _bulk_data(response: BaseHTTPResponse) -> bytes:
     parts = _parts(iter_body(response), parameters, MAX_ICC_BYTES, "the ICC profile")
     part = next(parts, None)
     if part is None:
-        raise ServiceError(Code.DICOM_ERROR, "The store's answer does not hold the ICC profile.")
+        raise ImageError(ImageCode.DICOM_ERROR, "The store's answer does not hold the ICC profile.")
     next(parts, None)  # what is read to its end leaves a connection that can be used again
     return part.body
 
@@ -263,10 +265,10 @@ def _bulk_data(response: BaseHTTPResponse) -> bytes:
 def _parts(chunks: Iterator[bytes], parameters: dict[str, str], limit: int, what: str) -> Iterator[Part]:
     boundary = parameters.get("boundary", "")
     if not boundary:
-        raise ServiceError(Code.HTTP_ERROR, "The store's multipart answer names no boundary.")
+        raise ImageError(ImageCode.HTTP_ERROR, "The store's multipart answer names no boundary.")
     try:
         yield from iter_parts(chunks, boundary, limit)
     except MultipartError as error:
-        raise ServiceError(
-            Code.DICOM_ERROR, f"The store's answer is cut off or malformed; {what} or one after it."
+        raise ImageError(
+            ImageCode.DICOM_ERROR, f"The store's answer is cut off or malformed; {what} or one after it."
         ) from error

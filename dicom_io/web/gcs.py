@@ -24,11 +24,11 @@ from google.oauth2.credentials import Credentials
 from requests.adapters import HTTPAdapter
 
 from dicom_io.cache import SharedCache
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.waiting import Cancellation
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.google_session import google_session, service_credentials
-from serving.errors import Code, ServiceError
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest name of an object in UTF-8 (Cloud Storage, object naming)."""
@@ -65,8 +65,8 @@ def parse_gcs_uri(text: str, *, folder: bool = False) -> GcsUri:
 
     Raises
     ------
-    ServiceError
-        GCS_IMAGE_PATH_FORMAT_ERROR
+    ValueError
+        With what an address must be.
     """
     scheme, _, rest = text.partition("://")
     bucket, _, name = rest.partition("/")
@@ -86,9 +86,7 @@ def parse_gcs_uri(text: str, *, folder: bool = False) -> GcsUri:
     elif {".", ".."} & set(name.split("/")):
         fault = "the object's name must have no dot segments"
     if fault:
-        raise ServiceError(
-            Code.GCS_IMAGE_PATH_FORMAT_ERROR, f"image_file_uri must be gs://BUCKET/OBJECT; {fault}."
-        )
+        raise ValueError(f"must be gs://BUCKET/OBJECT; {fault}")
     return GcsUri(bucket, name)
 
 
@@ -103,7 +101,7 @@ class GcsAllowList:
     Raises
     ------
     ValueError
-        For an entry of another form.
+        For an entry of any other form.
     """
 
     def __init__(self, entries: Sequence[str] | None) -> None:
@@ -111,11 +109,11 @@ class GcsAllowList:
         if entries is not None:
             try:
                 self._entries = [parse_gcs_uri(entry, folder=True) for entry in entries]
-            except ServiceError as error:
+            except ValueError as error:
                 raise ValueError("entries must be gs://BUCKET or gs://BUCKET/FOLDER") from error
 
     def admits(self, uri: GcsUri) -> bool:
-        """Say whether an object may be read."""
+        """Return whether an object may be read."""
         return self._entries is None or any(
             entry.bucket == uri.bucket and uri.segments[: len(entry.segments)] == entry.segments
             for entry in self._entries
@@ -129,13 +127,13 @@ class GcsPolicy:
     Attributes
     ----------
     service_identity:
-        Whether requests without a token use the service's own rights, else they are anonymous.
+        Whether requests without a token use the service's own identity; otherwise they are anonymous.
     max_bytes:
         Larger objects are refused.
     timeout_s:
         Longest wait for each piece of an answer, in seconds.
     use_proxy:
-        Whether the proxies that the environment names are gone through.
+        Whether requests go through the proxies that the environment names.
     """
 
     allowed: GcsAllowList
@@ -153,12 +151,12 @@ class GcsStore:
         self._clients: SharedCache[bytes, storage.Client] = SharedCache(_CLIENTS, _CLIENT_LIFE_S)
 
     def check(self, uri: GcsUri) -> None:
-        """Raise unless the object may be read; nothing is sent before that."""
+        """Raise unless the object may be read; called before anything is sent."""
         if not self._policy.allowed.admits(uri):
-            raise ServiceError(
-                Code.UNAPPROVED_GCS_BUCKET_ERROR,
-                f"Bucket {uri.bucket} or the folder in it is not on this service's allow-list "
-                "(APPROVED_GCS_SOURCE_LIST).",
+            raise ImageError(
+                ImageCode.UNAPPROVED_GCS_BUCKET_ERROR,
+                f"Bucket {uri.bucket} or the folder in it is not on this service's allow-list.",
+                Remedy.APPROVE_BUCKET,
             )
 
     def fetch(self, uri: GcsUri, token: BearerToken | None, waits: Cancellation) -> bytes:
@@ -171,7 +169,7 @@ class GcsStore:
 
         Raises
         ------
-        ServiceError
+        ImageError
             INVALID_CREDENTIALS_ERROR, or HTTP_ERROR for any other fault of the store.
         """
         self.check(uri)
@@ -212,7 +210,7 @@ class GcsStore:
 
 
 class _BoundedAdapter(HTTPAdapter):
-    """Holds what a session sends to the deadline of ``bounded``."""
+    """Sends a session's requests within ``bounded``."""
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         self.poolmanager = bounded_pool(num_pools=connections, maxsize=maxsize, block=block, **options)
@@ -222,14 +220,14 @@ class _BoundedAdapter(HTTPAdapter):
 
 
 class _BoundedFile(io.BytesIO):
-    """Takes a download up to a number of bytes and a time."""
+    """Receives a download, up to a number of bytes and a deadline."""
 
     def __init__(self, limit: int, deadline: float, uri: GcsUri) -> None:
         super().__init__()
         self._limit, self._deadline, self._uri = limit, deadline, uri
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """Write, unless it is too much or too late."""
+        """Append, unless that is too much or too late."""
         if self.tell() + len(data) > self._limit:
             raise _too_large(self._uri, self._limit)
         if time.monotonic() > self._deadline:
@@ -237,9 +235,9 @@ class _BoundedFile(io.BytesIO):
         return super().write(data)
 
 
-def _too_large(uri: GcsUri, limit: int) -> ServiceError:
-    return ServiceError(
-        Code.IMAGE_DIMENSION_ERROR, f"{uri} is larger than this service's limit of {limit} bytes."
+def _too_large(uri: GcsUri, limit: int) -> ImageError:
+    return ImageError(
+        ImageCode.IMAGE_DIMENSION_ERROR, f"{uri} is larger than this service's limit of {limit} bytes."
     )
 
 
@@ -252,13 +250,13 @@ def _translated(uri: GcsUri) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        raise _http_error(uri, "there is no such object (404)") from error
+        raise _http_error(uri, "the object does not exist (404)") from error
     except (TransportError, RetryError, requests.RequestException, TimeoutError, OSError) as error:
         raise _http_error(
             uri, f"Cloud Storage could not be reached in time ({type(error).__name__})"
         ) from error
     except (RefreshError, InvalidOperation, GoogleAuthError) as error:
-        # What the library makes of a 401: it tries to refresh a token that cannot be, or has none.
+        # google-auth answers a 401 by refreshing the token, which a caller's token does not support.
         raise _refused(uri) from error
     except (GoogleAPICallError, InvalidResponse) as error:
         status = _status(error)
@@ -275,12 +273,13 @@ def _status(error: GoogleAPICallError | InvalidResponse) -> int:
     return int(error.code or 0)
 
 
-def _refused(uri: GcsUri) -> ServiceError:
-    return ServiceError(
-        Code.INVALID_CREDENTIALS_ERROR,
-        f"Cloud Storage refused to read {uri}; send a bearer_token that may read it.",
+def _refused(uri: GcsUri) -> ImageError:
+    return ImageError(
+        ImageCode.INVALID_CREDENTIALS_ERROR,
+        f"Cloud Storage refused to read {uri}.",
+        Remedy.A_TOKEN,
     )
 
 
-def _http_error(uri: GcsUri, reason: str) -> ServiceError:
-    return ServiceError(Code.HTTP_ERROR, f"{uri} could not be read: {reason}.")
+def _http_error(uri: GcsUri, reason: str) -> ImageError:
+    return ImageError(ImageCode.HTTP_ERROR, f"{uri} could not be read: {reason}.")

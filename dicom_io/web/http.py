@@ -1,4 +1,8 @@
-"""HTTP to stores: bounded in time and bytes, tokens kept at their origin, library errors translated here."""
+"""HTTP to stores: bounded in time and bytes, tokens kept at their origin, library errors translated here.
+
+Redirects are followed here and not by urllib3: each hop is checked against the allow-list and the address
+rules again, and a token is never sent to another origin than the one that the caller named.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,13 @@ from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError, SSL
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.response import BaseHTTPResponse, HTTPResponse
 
+from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.patience import Patience
 from dicom_io.web.public_connection import PrivateAddress, is_metadata_service, is_public, is_this_machine
 from dicom_io.web.urls import StoreUrl, UrlError, resolve_reference
-from serving.errors import Code, ServiceError
 
 _BUSY = frozenset({429, 502, 503, 504})
 _SUCCESS = frozenset({200, 204, 206})
@@ -31,21 +35,23 @@ _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 429: "Too M
 T = TypeVar("T")
 
 
-class StoreStatusError(ServiceError):
-    """A status that is not success; ``status`` lets the caller give it a meaning of its own."""
+class StoreStatusError(ImageError):
+    """The store answered with an error; callers give ``status`` a meaning of their own."""
 
-    def __init__(self, code: Code, description: str, status: int) -> None:
-        super().__init__(code, description)
+    def __init__(
+        self, code: ImageCode, description: str, remedy: Remedy | None = None, *, status: int
+    ) -> None:
+        super().__init__(code, description, remedy)
         self.status = status
 
 
-class LostConnection(ServiceError):
-    """A read that failed on its way and may be tried again: what is read is only ever read."""
+class LostConnection(ImageError):
+    """The connection broke. All requests are GETs, so that trying again is always safe."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorePolicy:
-    """Which stores may be reached, and how patiently.
+    """Which stores may be reached, and how long they may take.
 
     Attributes
     ----------
@@ -63,11 +69,11 @@ class StorePolicy:
     public_only: bool = False
 
     def refuses(self, address: str) -> bool:
-        """Say whether an IP address may not be reached though a caller named it."""
+        """Return whether an IP address is out of bounds even when the caller named it."""
         return is_metadata_service(address) or (self.public_only and not is_public(address))
 
     def refuses_redirect(self, address: str) -> bool:
-        """Say whether an IP address may not be reached because a store named it."""
+        """Return whether an IP address is out of bounds when a store's redirect named it."""
         return is_this_machine(address) or self.refuses(address)
 
 
@@ -82,29 +88,30 @@ class HttpStore:
 
     def __init__(self, policy: StorePolicy, connections: int = 16) -> None:
         self._policy = policy
-        # Kept apart: a connection that a caller may use is not one that a redirect may.
+        # Two pools: urllib3 reuses connections by host name, and an address that a caller may reach is not
+        # always one that a redirect may lead to.
         self._named, self._redirected = (
             bounded_pool(num_pools=32, maxsize=connections, block=False, retries=False) for _ in range(2)
         )
 
     def check(self, url: StoreUrl) -> None:
-        """Raise unless the policy lets this address be reached; nothing is sent before that."""
+        """Raise unless the policy allows this address; called before anything is sent."""
         if not self._policy.allowed.admits(url):
-            raise ServiceError(
-                Code.UNAPPROVED_DICOM_STORE_ERROR,
-                f"The store at {url.host} is not on this service's allow-list "
-                "(APPROVED_DICOM_STORE_SOURCE_LIST).",
+            raise ImageError(
+                ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
+                f"The store at {url.host} is not on this service's allow-list.",
+                Remedy.APPROVE_STORE,
             )
         if url.scheme == "http" and not (url.is_loopback or self._policy.allow_http):
-            raise ServiceError(
-                Code.DICOM_PATH_ERROR,
-                "The store's address must begin with https://; plain http is for this machine alone unless "
-                "PATHSERVE_ALLOW_HTTP_STORES is set.",
+            raise ImageError(
+                ImageCode.DICOM_PATH_ERROR,
+                "The store's address must begin with https://; plain http is for this machine alone.",
+                Remedy.ALLOW_HTTP,
             )
         if is_metadata_service(url.host):
-            raise ServiceError(
-                Code.UNAPPROVED_DICOM_STORE_ERROR,
-                f"{url.host} is kept for the metadata services of clouds, which are never read.",
+            raise ImageError(
+                ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
+                f"{url.host} belongs to a cloud's metadata service, which is never read.",
             )
 
     def read(
@@ -115,11 +122,11 @@ class HttpStore:
         patience: Patience,
         consume: Callable[[BaseHTTPResponse], T],
     ) -> T:
-        """Return what is made of a successful answer; a lost connection is tried again.
+        """Send a GET request and return what ``consume`` makes of the answer; lost connections are retried.
 
         Raises
         ------
-        ServiceError
+        ImageError
             As ``get``, and whatever ``consume`` raises.
         """
         while True:
@@ -142,7 +149,7 @@ class HttpStore:
             INVALID_CREDENTIALS_ERROR for 401 and 403, HTTP_ERROR for any other fault.
         LostConnection
             HTTP_ERROR when the connection broke, here or while the body was read.
-        ServiceError
+        ImageError
             HTTP_ERROR when the store cannot be reached in time.
         """
         bounds = Bounds(patience.deadline, self._policy.timeout_s, stop=patience.stop)
@@ -151,7 +158,8 @@ class HttpStore:
             try:
                 yield response
             finally:
-                # What was read to its end goes back to the pool; anything else is not worth keeping.
+                # A body read to its end leaves a clean connection for the pool; draining the rest of any
+                # other could take longer than connecting again.
                 if isinstance(response, HTTPResponse) and response.isclosed():
                     response.release_conn()
                 else:
@@ -164,11 +172,12 @@ class HttpStore:
         for _ in range(_MAX_REDIRECTS + 1):
             self.check(here)
             headers = {"Accept": accept, "Accept-Encoding": "identity"}
-            # Who has led away once may have chosen the path back, too: the token stays behind for good.
+            # Once a redirect has left the origin, a later one back to it is chosen by the other side: the
+            # token is not sent again.
             at_home = at_home and here.origin == url.origin
             if token is not None and at_home:
                 headers["Authorization"] = token.authorization()
-            # This machine's own stores may lead to one another; nobody else leads to this machine.
+            # Stores on this machine may redirect to one another; no other store may redirect to this machine.
             named = at_home or (url.is_loopback and here.is_loopback)
             response = self._send(here, named, headers, patience, bounds)
             if response.status not in _REDIRECTS:
@@ -178,10 +187,10 @@ class HttpStore:
             try:
                 here = resolve_reference(here, location)
             except UrlError as error:
-                raise ServiceError(
-                    Code.HTTP_ERROR, "The store redirects to an address that is not plain."
+                raise ImageError(
+                    ImageCode.HTTP_ERROR, "The store redirects to an address that cannot be followed."
                 ) from error
-        raise ServiceError(Code.HTTP_ERROR, f"The store at {url.host} redirects without end.")
+        raise ImageError(ImageCode.HTTP_ERROR, f"The store at {url.host} redirects too often.")
 
     def _send(
         self, url: StoreUrl, named: bool, headers: Mapping[str, str], patience: Patience, bounds: Bounds
@@ -214,49 +223,53 @@ def read_limited(response: BaseHTTPResponse, limit: int) -> bytes:
     for chunk in iter_body(response):
         body += chunk
         if len(body) > limit:
-            raise ServiceError(Code.HTTP_ERROR, f"The store's answer is larger than {limit} bytes.")
+            raise ImageError(ImageCode.HTTP_ERROR, f"The store's answer is larger than {limit} bytes.")
     return bytes(body)
 
 
 def iter_body(response: BaseHTTPResponse) -> Iterator[bytes]:
     """Yield a body in pieces, until its request's deadline."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ServiceError(Code.HTTP_ERROR, "The store compressed its answer though it was asked not to.")
+        raise ImageError(ImageCode.HTTP_ERROR, "The store compressed its answer though it was asked not to.")
     while chunk := response.read1(_CHUNK):
         yield chunk
 
 
 @contextlib.contextmanager
 def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
-    """Give the library's errors a code, and one sentence: which ports are open is nobody's business."""
+    """Translate the library's errors.
+
+    One sentence stands for all ways not to connect: telling a closed port from a silent one would let
+    callers scan a network that they cannot reach themselves.
+    """
     try:
         yield
     except PrivateAddress as error:
-        raise ServiceError(
-            Code.UNAPPROVED_DICOM_STORE_ERROR,
+        raise ImageError(
+            ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
             f"The store at {url.host} is, or leads to, an address that may not be reached: a cloud's "
-            "metadata service, this machine by a redirect, or one that is not public "
-            "(PATHSERVE_REFUSE_PRIVATE_STORES).",
+            "metadata service, this machine by a redirect, or one that is not public.",
+            Remedy.ALLOW_PRIVATE,
         ) from error
     except (HTTPError, OSError) as error:
         if isinstance(error, SSLError) and bounds.led_to_public:
-            raise ServiceError(
-                Code.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
+            raise ImageError(
+                ImageCode.HTTP_ERROR, f"The store at {url.host} could not prove who it is (TLS)."
             ) from error
-        # A refused connection is a time-out by the library's family tree.
+        # In urllib3 a refused connection (NewConnectionError) is a subclass of the connect time-out.
         timed_out = isinstance(error, (HttpTimeoutError, TimeoutError)) and not isinstance(
             error, NewConnectionError
         )
-        kind = ServiceError if timed_out else LostConnection
+        kind = ImageError if timed_out else LostConnection
         raise kind(
-            Code.HTTP_ERROR,
-            f"The store at {url.host} could not be reached, or did not answer in time as a store does; check "
-            "its address and that it runs.",
+            ImageCode.HTTP_ERROR,
+            f"The store at {url.host} could not be reached or did not answer in time; check its address and "
+            "that it is running.",
         ) from error
 
 
 def _retry_after(response: BaseHTTPResponse) -> float:
-    """Return how many seconds the store asks to be left alone (RFC 9110, section 10.2.3)."""
+    """Return the seconds of a Retry-After header, 0 without a usable one (RFC 9110, section 10.2.3)."""
     try:
         return urllib3.Retry().get_retry_after(response) or 0.0
     except (InvalidHeader, ValueError, OverflowError):
@@ -268,6 +281,6 @@ def _status_error(url: StoreUrl, status: int) -> StoreStatusError:
     said = f"The store at {url.host} answered {status} {reason}".rstrip()
     if status in (401, 403):
         return StoreStatusError(
-            Code.INVALID_CREDENTIALS_ERROR, f"{said}; send a bearer_token that may read this series.", status
+            ImageCode.INVALID_CREDENTIALS_ERROR, f"{said}.", Remedy.A_TOKEN, status=status
         )
-    return StoreStatusError(Code.HTTP_ERROR, f"{said}.", status)
+    return StoreStatusError(ImageCode.HTTP_ERROR, f"{said}.", status=status)

@@ -1,4 +1,9 @@
-"""Reading a ``multipart/related`` body part by part, while it still arrives (RFC 2046, 5.1)."""
+"""Reading a ``multipart/related`` body part by part, while it still arrives (RFC 2046, 5.1).
+
+The standard library's ``email`` parser wants the whole body in memory, as text; a store's answer may hold
+64 frames of megabytes each. This one yields each part as soon as its closing boundary is here, looks at each
+byte about once, and has a bound on a part's size.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,7 @@ _MAX_HEADER = 16 * 1024
 
 
 class MultipartError(ValueError):
-    """The body is no well-formed multipart, is cut off, or has a part that is too large."""
+    """The body is not well-formed multipart, is cut off, or has a part that is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class _Reader:
         """Return what comes before a mark, and skip the mark."""
         searched = 0
         while (found := self._buffer.find(mark, searched)) < 0:
+            # The mark may be split between two chunks: search again from where it could have begun.
             searched = max(0, len(self._buffer) - len(mark) + 1)
             if len(self._buffer) > self._limit:
                 raise MultipartError(f"a {what} is too large")

@@ -1,4 +1,4 @@
-"""How long one read of a store may take, and how often it may be tried: one rule for all that is read."""
+"""How long one read of a store may take, and how often it may be tried: one rule for all reads."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Patience:
     _tried: int = 0
 
     def again(self, most: int = _RETRIES_WHEN_LOST, asked_s: float = 0.0) -> bool:
-        """Pause before another attempt; say no, at once, where there is to be none.
+        """Pause before another attempt and return True; return False at once if there must not be one.
 
         Parameters
         ----------
         most:
             Attempts after the first.
         asked_s:
-            How long the store asked to be left alone.
+            Seconds that the store asked to wait (Retry-After).
         """
         pause = max(asked_s, _BACK_OFF_S * 2.0**self._tried)
         if self._tried >= most or time.monotonic() + pause >= self.deadline:
@@ -44,5 +44,5 @@ class Patience:
         return not self.stop.wait(pause)
 
     def made_progress(self) -> None:
-        """Count attempts anew."""
+        """Start counting attempts again."""
         self._tried = 0

@@ -20,7 +20,7 @@ _NOT_PUBLIC = tuple(
         "198.18.0.0/15", "2001::/23", "2001:db8::/32", "3fff::/20",
     )
 )  # fmt: skip
-"""What is not public and some releases of ``ipaddress`` call global."""
+"""Not public, though some releases of ``ipaddress`` call them global."""
 
 _METADATA_SERVICES = tuple(
     ip_network(text)
@@ -43,10 +43,10 @@ class PrivateAddress(NewConnectionError):
 
 
 def is_public(address: str) -> bool:
-    """Say whether an IP address is one of the public internet.
+    """Return whether an IP address is on the public internet.
 
-    Not so are loopback, private, link-local (among them the metadata services of clouds), multicast and
-    reserved addresses, and IPv6 addresses that stand for such IPv4 addresses.
+    Loopback, private, link-local (the metadata services of clouds among them), multicast and reserved
+    addresses are not, nor are IPv6 addresses that embed such an IPv4 address.
     """
     ip = _parsed(address)
     inner = _standing_for(ip)
@@ -58,7 +58,7 @@ def is_public(address: str) -> bool:
 
 
 def is_metadata_service(host: str) -> bool:
-    """Say whether a name or an IP address is where a cloud tells its machines their credentials."""
+    """Return whether a name or an IP address is where a cloud hands credentials to its machines."""
     name = host.strip("[]").rstrip(".").lower()
     try:
         ip = _parsed(name)
@@ -68,7 +68,7 @@ def is_metadata_service(host: str) -> bool:
 
 
 def is_this_machine(address: str) -> bool:
-    """Say whether an IP address is this machine or what is on its own link, in whatever writing."""
+    """Return whether an IP address, however it is written, is this machine or on its local link."""
     ip = _plain(_parsed(address))
     return ip.is_loopback or ip.is_link_local or ip.is_unspecified
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib3.response import BaseHTTPResponse
 
 from dicom_io.cache import SharedCache
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads, run_together
 from dicom_io.slides.instance import IccReference, SopInstance, parse_instance
 from dicom_io.waiting import Cancellation
@@ -27,7 +28,6 @@ from dicom_io.web.multipart import media_type
 from dicom_io.web.patience import Patience
 from dicom_io.web.series_path import SeriesPath, is_uid
 from dicom_io.web.urls import StoreUrl
-from serving.errors import Code, ServiceError
 
 _JSON = "application/dicom+json"
 _LIFE_S = 60.0
@@ -54,7 +54,7 @@ class SeriesMetadata:
 
         Raises
         ------
-        ServiceError
+        ImageError
             DICOM_PATH_ERROR when the store does not have the series.
         """
         known = self._at_once(path, token, waits)
@@ -75,7 +75,7 @@ class SeriesMetadata:
 
         Raises
         ------
-        ServiceError
+        ImageError
             DICOM_PATH_ERROR when the store does not have the series.
         """
         known = self._at_once(path, token, waits)
@@ -169,13 +169,13 @@ def waiting(get: Callable[[], T]) -> T:
 
     Raises
     ------
-    ServiceError
+    ImageError
         HTTP_ERROR
     """
     try:
         return get()
     except TimeoutError as error:
-        raise ServiceError(Code.HTTP_ERROR, "The store did not answer in time.") from error
+        raise ImageError(ImageCode.HTTP_ERROR, "The store did not answer in time.") from error
 
 
 def _parsed(response: BaseHTTPResponse) -> list[SopInstance]:
@@ -183,7 +183,7 @@ def _parsed(response: BaseHTTPResponse) -> list[SopInstance]:
         return []
     kind, _ = media_type(response.headers.get("Content-Type", ""))
     if kind not in (_JSON, "application/json"):
-        raise ServiceError(Code.HTTP_ERROR, f"The store sent metadata as {kind}, not as {_JSON}.")
+        raise ImageError(ImageCode.HTTP_ERROR, f"The store sent metadata as {kind}, not as {_JSON}.")
     return [parse_instance(item) for item in parse_datasets(read_limited(response, MAX_METADATA_BYTES))]
 
 
@@ -199,8 +199,8 @@ def _sharing_profiles(instances: Iterable[SopInstance]) -> Iterator[SopInstance]
         )
 
 
-def _no_such_series(path: SeriesPath) -> ServiceError:
-    return ServiceError(
-        Code.DICOM_PATH_ERROR,
+def _no_such_series(path: SeriesPath) -> ImageError:
+    return ImageError(
+        ImageCode.DICOM_PATH_ERROR,
         f"The store at {path.store.host} has no series {path.series_uid} in study {path.study_uid}.",
     )

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 
 from dicom_io.web.urls import StoreUrl, UrlError, parse_url
-from serving.errors import Code, ServiceError
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -39,15 +38,15 @@ def parse_series_path(text: str) -> SeriesPath:
 
     Raises
     ------
-    ServiceError
-        DICOM_PATH_ERROR
+    ValueError
+        With what an address must be.
     """
-    shape = "series_path must be https://HOST/PREFIX/studies/STUDY_UID/series/SERIES_UID"
+    shape = "must be https://HOST/PREFIX/studies/STUDY_UID/series/SERIES_UID"
     try:
         url = parse_url(text)
     except UrlError as error:
-        raise ServiceError(Code.DICOM_PATH_ERROR, f"{shape}; {error}.") from error
+        raise ValueError(f"{shape}; {error}") from error
     match url.segments:
         case [*prefix, "studies", study, "series", series] if is_uid(study) and is_uid(series):
             return SeriesPath(StoreUrl(url.scheme, url.host, url.port, tuple(prefix)), study, series)
-    raise ServiceError(Code.DICOM_PATH_ERROR, f"{shape}, with UIDs of digits and dots.")
+    raise ValueError(f"{shape}, with UIDs of digits and dots")

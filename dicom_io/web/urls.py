@@ -1,4 +1,11 @@
-"""Addresses of stores: parsed once, into parts that can be compared; never matched as text."""
+"""Addresses of stores: parsed once, into parts that can be compared; never matched as text.
+
+Stricter than ``urllib.parse`` and than any client, because an allow-list stands on it:
+
+- an address that two parsers could read differently is refused, not normalised;
+- a path may not lead upwards in any decoding, so that whole segments can be compared;
+- a host is compared to the letter.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +22,7 @@ _MAX_DECODINGS = 3
 
 
 class UrlError(ValueError):
-    """An address that is not plain; the text says what is wrong with it."""
+    """An address that is not accepted; the text says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +34,7 @@ class StoreUrl:
     host:
         As given; compared to the letter with an allow-list.
     segments:
-        Path segments, without dots; without percent-encoding or empty ones, too, unless a store gave it.
+        Path segments, without dots; without percent-encoding or empty ones either, unless a store gave it.
     query:
         What a store gave after a question mark.
     """
@@ -120,7 +127,7 @@ def resolve_reference(base: StoreUrl, reference: str) -> StoreUrl:
 
 
 def _leads_upwards(segment: str) -> bool:
-    """Say whether some server could read a segment as one or more that lead upwards."""
+    """Return whether some server could read a segment as one or more that lead upwards."""
     for _ in range(_MAX_DECODINGS):
         if any(_is_dots(piece) for piece in _SEPARATORS.split(segment)) or not segment.isprintable():
             return True
@@ -132,7 +139,7 @@ def _leads_upwards(segment: str) -> bool:
 
 
 def _is_dots(segment: str) -> bool:
-    """Say whether a segment is this folder or the one above; some servers drop what follows a semicolon."""
+    """Return whether a segment is ``.`` or ``..``; some servers ignore what follows a semicolon."""
     return segment.partition(";")[0] in (".", "..")
 
 
@@ -142,7 +149,7 @@ def _split(text: str) -> SplitResult:
     try:
         return urlsplit(text)
     except ValueError as error:
-        raise UrlError("it is no URL") from error
+        raise UrlError("it is not a URL") from error
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int]:
@@ -156,5 +163,5 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int]:
     if not colon:
         return host, _PORTS[parts.scheme]
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UrlError("its port is no number of a port")
+        raise UrlError("its port is not a valid port number")
     return host, int(port)

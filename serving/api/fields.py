@@ -17,7 +17,7 @@ def bad(description: str) -> ServiceError:
 
 
 def is_object(value: object) -> TypeGuard[JsonObject]:
-    """Say whether a value is a JSON object."""
+    """Return whether a value is a JSON object."""
     return isinstance(value, dict)
 
 

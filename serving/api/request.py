@@ -14,20 +14,21 @@ import orjson
 import pybase64
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions, Source
-from dicom_io.sources.client_state import parse_image_state, parse_slide_state
 from dicom_io.sources.gcs import GcsSource
 from dicom_io.sources.inline import InlineSource
 from dicom_io.sources.sent_pixels import PLACEHOLDER, ClientImageSource
 from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.web.credentials import BearerToken
-from dicom_io.web.gcs import parse_gcs_uri
+from dicom_io.web.gcs import GcsUri, parse_gcs_uri
 from dicom_io.web.series_path import is_uid, parse_series_path
 from model.encoder import PATCH_SIDE
+from serving.api.ez_wsi import parse_image_state, parse_slide_state
 from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
-from serving.errors import Code, Fault, ServiceError
+from serving.errors import Code, Fault, ServiceError, fault_of
 
 MAX_CONTAINERS = 500_000
 """Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
@@ -162,6 +163,8 @@ def _parse_item(value: object) -> Instance | Fault:
         return _parse_instance(value)
     except ServiceError as error:
         return error.fault
+    except ImageError as error:
+        return fault_of(error.fault)
 
 
 def _parse_instance(value: object) -> Instance:
@@ -219,7 +222,10 @@ def _parse_dicom_path(value: object, token: BearerToken | None, state: object) -
         raise bad("dicom_path.series_path must be a string.")
     if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
         raise bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
-    series = parse_series_path(path)
+    try:
+        series = parse_series_path(path)
+    except ValueError as error:
+        raise ServiceError(Code.DICOM_PATH_ERROR, f"series_path {error}.") from error
     if not all(is_uid(uid) for uid in uids):
         raise ServiceError(
             Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
@@ -234,8 +240,15 @@ def _parse_image_uri(
         raise bad(f"image_file_uri must be a string, not {kind(value)}.")
     pixels = parse_image_state(state, patches)
     if pixels is not None:
-        return ClientImageSource(pixels, None if value == PLACEHOLDER else parse_gcs_uri(value))
-    return GcsSource(parse_gcs_uri(value), token)
+        return ClientImageSource(pixels, None if value == PLACEHOLDER else _parse_uri(value))
+    return GcsSource(_parse_uri(value), token)
+
+
+def _parse_uri(text: str) -> GcsUri:
+    try:
+        return parse_gcs_uri(text)
+    except ValueError as error:
+        raise ServiceError(Code.GCS_IMAGE_PATH_FORMAT_ERROR, f"image_file_uri {error}.") from error
 
 
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:

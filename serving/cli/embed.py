@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.errors import ImageError
 from dicom_io.reading import ReadContext
 from serving.cli.parquet import Output, OutputError, Rows
 from serving.cli.target import Target, TargetError, find_target
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
 from serving.config.settings import EXIT_INTERRUPTED, Settings
-from serving.errors import Code, ServiceError
+from serving.errors import Code, fault_of
 from serving.pipeline.in_process import embedder_in_process
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
@@ -114,8 +115,9 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
     except (TargetError, OutputError, ServiceFault, _Stopped) as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return EXIT_FAULT
-    except ServiceError as error:
-        print(f"pathserve: {error.code}: {error.description}", file=sys.stderr)
+    except ImageError as error:
+        fault = fault_of(error.fault)
+        print(f"pathserve: {fault.code}: {fault.description}", file=sys.stderr)
         return EXIT_FAULT
     except OSError as error:  # the system's folder for small files is full, for one
         print(f"pathserve: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)

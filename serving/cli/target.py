@@ -7,9 +7,10 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -27,12 +28,15 @@ from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
 from dicom_io.web.series_path import SeriesPath, parse_series_path
 from model.encoder import PATCH_SIDE
+from serving.errors import Code
 
 OVERVIEW_SIDE = 2048
 """Longest side, in pixels, of the overview that tissue is looked for in."""
 
 _LEAST_OVERVIEW_SIDE = 512
 _DEADLINE_S = 300.0
+
+A = TypeVar("A")
 
 
 class TargetError(Exception):
@@ -106,17 +110,25 @@ def find_target(
     ------
     TargetError
         When there is no such file or level.
-    ServiceError
+    ImageError
         When a store or an image has a fault.
     """
     bearer = None if token is None else BearerToken(token)
     given: dict[str, object] = {} if token is None else {"bearer_token": token}
     if where.startswith(("https://", "http://")):
-        return _series(parse_series_path(where), where, level, bearer, given, context, look_for_tissue)
+        return _series(
+            _address(parse_series_path, where, Code.DICOM_PATH_ERROR),
+            where,
+            level,
+            bearer,
+            given,
+            context,
+            look_for_tissue,
+        )
     if level != 0:
         raise TargetError("--level is for series; an image has one level.")
     if where.startswith("gs://"):
-        uri = parse_gcs_uri(where)
+        uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
         data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
         return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
     try:
@@ -127,6 +139,13 @@ def find_target(
     # A table holds text; a file's name on this system may be any bytes.
     name = os.fsencode(where).decode("utf-8", "replace")
     return _image(source, name, data, context, look_for_tissue)
+
+
+def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
+    try:
+        return parse(where)
+    except ValueError as error:
+        raise TargetError(f"{code}: {where} {error}.") from error
 
 
 def _image(

@@ -1,7 +1,7 @@
 """Settings: one frozen object, read from the environment once, at start.
 
-A bad value stops the start with a sentence that names the variable. The README's table
-of settings is checked against this file by a test.
+A bad value stops the start with a sentence that names the variable. The table
+of settings in docs/operations.md is checked against this file by a test.
 """
 
 from __future__ import annotations

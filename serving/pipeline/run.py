@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch, UInt8Array, require_inside
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -28,7 +29,7 @@ from dicom_io.waiting import Cancelled
 from model.encoder import Vectors
 from model.transport.stream import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
 from serving.api.request import Instance, PredictRequest
-from serving.errors import Code, Fault, ServiceError
+from serving.errors import Code, Fault, ServiceError, fault_of
 from serving.front.turns import ByteBudget
 from serving.pipeline.watched_threads import WatchedThreads
 
@@ -277,6 +278,8 @@ class Run:
             yield
         except ServiceError as error:
             self._faults[position] = error.fault
+        except ImageError as error:
+            self._faults[position] = fault_of(error.fault)
         except Cancelled:
             raise Abandoned from None
         except (EncoderUnavailable, DeadlineExceeded, Abandoned):
@@ -332,8 +335,8 @@ def _or_fault(function: Callable[..., R], *args: object) -> R | Fault:
     """
     try:
         return function(*args)
-    except ServiceError as error:
-        return error.fault
+    except ImageError as error:
+        return fault_of(error.fault)
     except Exception:
         log.exception("an instance failed unexpectedly")
         return Fault(Code.INTERNAL_ERROR, _FAULT)
@@ -345,7 +348,7 @@ def _open(instance: Instance, session: ReadSession) -> OpenedImage:
         try:
             for patch in instance.patches:
                 require_inside(patch, image.width, image.height)
-        except ServiceError:
+        except ImageError:
             image.close()
             raise
     return image

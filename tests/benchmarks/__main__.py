@@ -1,4 +1,4 @@
-"""Prints the README's tables: throughput and latency, memory, start-up."""
+"""Prints the tables of docs/benchmarks.md: throughput and latency, memory, start-up."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def body_of(pixels: Pixels, patches: int | None = None) -> bytes:
 
 
 def scenarios() -> list[Scenario]:
-    """Return the requests that the README's table shows."""
+    """Return the requests that the tables of docs/benchmarks.md show."""
     png, jpegs, large = (body_of(pixels) for pixels in Pixels)
     return [
         Scenario("one 224 PNG a request", Pixels.ONE_PNG, png, 1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from serving.errors import ServiceError
+from dicom_io.errors import ImageError
 
 MAX_PIXELS = 1_000_000
 SLOWEST_S = 10
@@ -31,7 +31,7 @@ def main() -> None:
     form = FrameFormat(64, 64, 3, "RGB", 0)
 
     def one(data: bytes) -> None:
-        with contextlib.suppress(ServiceError):
+        with contextlib.suppress(ImageError):
             (DicomFile if is_dicom_file(data) else RasterFile)(data, MAX_PIXELS)
         syntax = recognised_syntax(data, form)
         if syntax in DECODERS:

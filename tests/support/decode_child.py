@@ -10,7 +10,7 @@ from typing import Any
 from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
 from dicom_io.codecs.raster import RasterFile
-from serving.errors import ServiceError
+from dicom_io.errors import ImageError
 from tests.support.tissue import UInt8Array
 
 PATIENCE_S = 20
@@ -89,5 +89,5 @@ def _serve(pipe: Connection) -> None:
             else:
                 kind = DicomFile if is_dicom_file(data) else RasterFile
                 pipe.send(kind(data, MAX_PIXELS).decode().pixels)
-        except (FrameError, ServiceError):
+        except (FrameError, ImageError):
             pipe.send(None)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import CMYK_BLACK, Patch, crop, require_inside
 from dicom_io.resize import resize
-from serving.errors import Code, ServiceError
 from tests.support.tissue import tissue
 
 
@@ -36,9 +36,9 @@ def test_a_crop_far_outside_is_black() -> None:
 def test_a_patch_must_lie_inside() -> None:
     require_inside(Patch(0, 0, 224, 224), 224, 224)
     for patch in (Patch(1, 0, 224, 224), Patch(0, -1, 224, 224), Patch(2**62, 0, 224, 224)):
-        with pytest.raises(ServiceError) as caught:
+        with pytest.raises(ImageError) as caught:
             require_inside(patch, 224, 224)
-        assert caught.value.code is Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR
+        assert caught.value.code is ImageCode.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR
 
 
 def test_shrinking_by_an_integer_is_the_mean_of_blocks() -> None:

@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ROOMS = ("serving", "model", "dicom_io")
 ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
-LEAVES = {"serving.errors"}
 MODEL_FLOORS = {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4}
 TENSORFLOW_FILES = {"model/runtimes/tensorflow.py", "model/runtimes/vit.py"}
 
@@ -27,10 +26,6 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def is_leaf(name: str) -> bool:
-    return any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES)
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_arrows_point_down(room: str) -> None:
     files = sorted((ROOT / room).rglob("*.py"))
@@ -38,17 +33,11 @@ def test_arrows_point_down(room: str) -> None:
     for path in files:
         for name in imports(path):
             top = name.split(".")[0]
-            if top in ROOMS and top != room and not is_leaf(name):
+            if top in ROOMS and top != room:
                 assert top in ALLOWED[room], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("leaf", sorted(LEAVES))
-def test_a_leaf_imports_only_leaves(leaf: str) -> None:
-    names = imports(ROOT / f"{leaf.replace('.', '/')}.py")
-    assert not {name for name in names if name.split(".")[0] in ROOMS and not is_leaf(name)}
-
-
-def test_a_leafs_room_imports_nothing_when_it_is_entered() -> None:
+def test_the_service_imports_nothing_when_its_room_is_entered() -> None:
     assert not imports(ROOT / "serving/__init__.py")
 
 

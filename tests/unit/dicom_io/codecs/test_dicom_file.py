@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dicom_io.codecs.dicom_file import DicomFile
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.slides import CODINGS, DEFLATED, EXPLICIT, IMPLICIT, JPEG, MICROSCOPIC, Slide, stained
 
 MAX = 1_000_000
@@ -23,8 +23,8 @@ def file(name: str = "explicit") -> bytes:
     return Slide().add_single(TILE, CODINGS[name], MICROSCOPIC).file()
 
 
-def refusal(data: bytes) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
+def refusal(data: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
         DicomFile(data, MAX).decode()
     return caught.value
 
@@ -54,7 +54,7 @@ def test_a_deflated_file_behind_a_decoy_is_refused_before_it_is_inflated() -> No
     error = refusal(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert error.code is Code.IMAGE_ERROR
+    assert error.code is ImageCode.IMAGE_ERROR
     assert DEFLATED in str(error)
     assert peak < 10_000_000
 
@@ -67,7 +67,7 @@ def test_very_many_elements_end_soon() -> None:
         end += 8 + int.from_bytes(data[end + 6 : end + 8], "little")
     many = b"".join(element(9, i & 0xFFFF, b"UI", b"") for i in range(300_000))
     started = time.process_time()
-    assert refusal(data[:end] + many + data[end:]).code is Code.IMAGE_ERROR
+    assert refusal(data[:end] + many + data[end:]).code is ImageCode.IMAGE_ERROR
     assert time.process_time() - started < 3
 
 
@@ -75,13 +75,13 @@ def test_deeply_nested_sequences_are_an_error() -> None:
     data = file()
     at = data.index(struct.pack("<HH", 0x28, 2))
     nested = b"\x09\x00\x01\x00SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 3000
-    assert refusal(data[:at] + nested + data[at:]).code is Code.IMAGE_ERROR
+    assert refusal(data[:at] + nested + data[at:]).code is ImageCode.IMAGE_ERROR
 
 
 def test_the_size_is_held_to_the_limit() -> None:
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ImageError) as caught:
         DicomFile(file(), 256 * 256 - 1)
-    assert caught.value.code is Code.IMAGE_DIMENSION_ERROR
+    assert caught.value.code is ImageCode.IMAGE_DIMENSION_ERROR
 
 
 def test_a_hostile_table_of_rle_segments_is_an_image_error() -> None:

@@ -15,7 +15,7 @@ from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process, recognised_syntax
 from dicom_io.codecs.jpeg_markers import read_jpeg_header
 from dicom_io.codecs.raster import RasterFile
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.slides import CODINGS, JPEG, stained
 from tests.support.tissue import encode, tissue
 
@@ -27,8 +27,8 @@ OPTIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def file_error(data: bytes) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
+def file_error(data: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
         RasterFile(data, MAX).decode()
     return caught.value
 
@@ -60,7 +60,7 @@ def test_files_are_decoded_as_pillow_does(mode: str, options: dict[str, Any]) ->
 def test_a_file_with_a_hole_is_an_error_though_its_end_is_there(mode: str, options: dict[str, Any]) -> None:
     data = encode(Image.fromarray(tissue()).convert(mode), "JPEG", quality=90, **options)
     Image.open(io.BytesIO(holed(data))).load()  # Pillow does not mind
-    assert file_error(holed(data)).code is Code.IMAGE_ERROR
+    assert file_error(holed(data)).code is ImageCode.IMAGE_ERROR
 
 
 @pytest.mark.parametrize("name", [name for name, coding in CODINGS.items() if coding.syntax == JPEG])
@@ -104,7 +104,7 @@ def test_headers_that_libjpeg_warns_of_and_ignores_are_no_damage(oddity: str) ->
         jfif = data.index(b"\xff\xe0")
         del data[jfif : jfif + 18]
     np.testing.assert_array_equal(RasterFile(bytes(data), MAX).decode().pixels, truth)
-    assert file_error(holed(bytes(data))).code is Code.IMAGE_ERROR
+    assert file_error(holed(bytes(data))).code is ImageCode.IMAGE_ERROR
 
 
 @pytest.mark.parametrize("subsampling", [1, 2])
@@ -185,4 +185,4 @@ def test_a_huge_image_is_refused_by_its_header() -> None:
     data = bytearray(encode(TILE, "JPEG"))
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = (50_000).to_bytes(2, "big") * 2
-    assert file_error(bytes(data)).code is Code.IMAGE_DIMENSION_ERROR
+    assert file_error(bytes(data)).code is ImageCode.IMAGE_DIMENSION_ERROR

@@ -14,7 +14,7 @@ from PIL import Image
 
 from dicom_io.codecs.encoded_image import MAX_PROFILE_BYTES
 from dicom_io.codecs.raster import Raster, RasterFile
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.tissue import encode, tissue
 
 MAX = 1_000_000
@@ -91,9 +91,9 @@ def test_a_damaged_profile_is_known_as_one(extra: bytes) -> None:
 
 
 def test_a_chunk_that_decides_about_the_picture_and_is_unknown_is_an_error() -> None:
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ImageError) as caught:
         decode(with_chunk(encode(tissue()), chunk(b"ABCD", b"")))
-    assert caught.value.code is Code.IMAGE_ERROR
+    assert caught.value.code is ImageCode.IMAGE_ERROR
 
 
 @given(st.floats(0, 1), st.integers(0, 7), st.booleans(), st.sampled_from(["RGB", "P"]))
@@ -106,7 +106,7 @@ def test_a_damaged_image_is_pillows_or_an_error(where: float, bit: int, cut: boo
         data[place] ^= 1 << bit
     try:
         pixels = decode(bytes(data)).pixels
-    except ServiceError:
+    except ImageError:
         return
     # A name of a chunk that became one of metadata is no damage to those that are left.
     slow = np.atleast_3d(np.asarray(Image.open(io.BytesIO(bytes(data))).convert("RGB")))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget, target_profile
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.codestreams import box, jp2
 from tests.support.tissue import UInt8Array, encode, tissue
 
@@ -24,8 +24,8 @@ def decode(data: bytes, max_pixels: int = MAX) -> UInt8Array:
     return RasterFile(data, max_pixels).decode().pixels
 
 
-def code_of(data: bytes, max_pixels: int = MAX) -> Code:
-    with pytest.raises(ServiceError) as caught:
+def code_of(data: bytes, max_pixels: int = MAX) -> ImageCode:
+    with pytest.raises(ImageError) as caught:
         decode(data, max_pixels)
     return caught.value.code
 
@@ -95,7 +95,7 @@ def test_a_cmyk_jpeg_keeps_its_inks_the_right_way_round() -> None:
 def test_sixteen_bit_images_are_refused() -> None:
     gray = Image.fromarray(tissue()[:, :, 0].astype(np.uint16) * 257)
     for kind in ("PNG", "TIFF", "JPEG2000"):
-        assert code_of(encode(gray, kind)) is Code.IMAGE_ERROR
+        assert code_of(encode(gray, kind)) is ImageCode.IMAGE_ERROR
 
 
 def test_sixteen_bit_colour_png_is_refused_though_pillow_would_reduce_it() -> None:
@@ -104,18 +104,18 @@ def test_sixteen_bit_colour_png_is_refused_though_pillow_would_reduce_it() -> No
     done, data = cv2.imencode(".png", tissue().astype(np.uint16) * 257)
     assert done
     assert Image.open(io.BytesIO(data.tobytes())).mode == "RGB"
-    assert code_of(data.tobytes()) is Code.IMAGE_ERROR
+    assert code_of(data.tobytes()) is ImageCode.IMAGE_ERROR
     done, data = cv2.imencode(".tiff", tissue().astype(np.uint16) * 257)
     assert done
-    assert code_of(data.tobytes()) is Code.IMAGE_ERROR
+    assert code_of(data.tobytes()) is ImageCode.IMAGE_ERROR
     done, data = cv2.imencode(".jp2", tissue().astype(np.uint16) * 257)
     if done:  # OpenCV builds without a JPEG 2000 encoder cannot make one
-        assert code_of(data.tobytes()) is Code.IMAGE_ERROR
+        assert code_of(data.tobytes()) is ImageCode.IMAGE_ERROR
 
 
 def test_float_images_are_refused_with_the_reason() -> None:
     floats = Image.fromarray(tissue()[:, :, 0].astype(np.float32))
-    with pytest.raises(ServiceError, match="float"):
+    with pytest.raises(ImageError, match="float"):
         decode(encode(floats, "TIFF"))
 
 
@@ -123,32 +123,32 @@ def test_float_images_are_refused_with_the_reason() -> None:
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
 def test_a_cut_off_image_is_an_image_error(kind: str, part: float) -> None:
     data = encode(tissue(), kind, **LOSSLESS.get(kind, {}))
-    assert code_of(data[: int(len(data) * part)]) is Code.IMAGE_ERROR
+    assert code_of(data[: int(len(data) * part)]) is ImageCode.IMAGE_ERROR
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"x", b"plain text that somebody renamed to .png", bytes(1000), b"GIF89a" + bytes(50)]
 )
 def test_what_is_no_image_is_an_image_error(data: bytes) -> None:
-    assert code_of(data) is Code.IMAGE_ERROR
+    assert code_of(data) is ImageCode.IMAGE_ERROR
 
 
 def test_formats_that_were_not_asked_for_are_refused() -> None:
     for kind in ("GIF", "PPM", "TGA"):
-        assert code_of(encode(tissue(), kind)) is Code.IMAGE_ERROR
+        assert code_of(encode(tissue(), kind)) is ImageCode.IMAGE_ERROR
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
     data = bomb()
     assert len(data) < 10_000
-    assert code_of(data, 100_000_000) is Code.IMAGE_DIMENSION_ERROR
+    assert code_of(data, 100_000_000) is ImageCode.IMAGE_DIMENSION_ERROR
 
 
 @pytest.mark.parametrize("kind", [*LOSSLESS, "JPEG"])
 def test_every_format_is_held_to_the_limit_of_pixels(kind: str) -> None:
     data = encode(tissue(), kind, **LOSSLESS.get(kind, {}))
     assert decode(data, 512 * 512).shape == (512, 512, 3)
-    assert code_of(data, 512 * 512 - 1) is Code.IMAGE_DIMENSION_ERROR
+    assert code_of(data, 512 * 512 - 1) is ImageCode.IMAGE_DIMENSION_ERROR
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])

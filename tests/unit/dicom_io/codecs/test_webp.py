@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from dicom_io.codecs.raster import RasterFile
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.tissue import encode, tissue
 
 MAX = 1_000_000
 PIXELS = np.ascontiguousarray(tissue()[:100, :160])
 
 
-def refusal(data: bytes, max_pixels: int = MAX) -> Code:
-    with pytest.raises(ServiceError) as caught:
+def refusal(data: bytes, max_pixels: int = MAX) -> ImageCode:
+    with pytest.raises(ImageError) as caught:
         RasterFile(data, max_pixels).decode()
     return caught.value.code
 
@@ -29,7 +29,7 @@ def test_the_size_is_read_of_every_kind_of_webp(options: dict[str, object], mode
     file = RasterFile(data, 160 * 100)
     assert (file.width, file.height, file.in_process) == (160, 100, False)
     assert file.decode().pixels.shape == (100, 160, 3)
-    assert refusal(data, 160 * 100 - 1) is Code.IMAGE_DIMENSION_ERROR
+    assert refusal(data, 160 * 100 - 1) is ImageCode.IMAGE_DIMENSION_ERROR
 
 
 def animation() -> bytes:
@@ -47,7 +47,7 @@ def test_a_canvas_over_the_limit_is_refused_before_libwebp_allocates_it() -> Non
     data = bytearray(animation())
     at = data.index(b"VP8X") + 12
     data[at : at + 6] = (16_000).to_bytes(3, "little") * 2
-    assert refusal(bytes(data)) is Code.IMAGE_DIMENSION_ERROR
+    assert refusal(bytes(data)) is ImageCode.IMAGE_DIMENSION_ERROR
 
 
 def test_a_profile_is_read_and_a_second_one_makes_it_unusable() -> None:
@@ -63,7 +63,7 @@ def test_a_profile_is_read_and_a_second_one_makes_it_unusable() -> None:
 def test_a_cut_off_webp_is_an_image_error() -> None:
     data = animation()
     for size in (10, 20, 40, len(data) // 2, len(data) - 1):
-        assert refusal(data[:size]) is Code.IMAGE_ERROR
+        assert refusal(data[:size]) is ImageCode.IMAGE_ERROR
 
 
 def test_runs_of_a_bmp_are_not_unfolded_in_this_process() -> None:
@@ -79,4 +79,4 @@ def test_runs_of_a_bmp_are_not_unfolded_in_this_process() -> None:
     assert not file.in_process
     assert (file.decode().pixels == 5).all()
     large = data[:18] + (30_000).to_bytes(4, "little") * 2 + data[26:]
-    assert refusal(large) is Code.IMAGE_DIMENSION_ERROR
+    assert refusal(large) is ImageCode.IMAGE_DIMENSION_ERROR

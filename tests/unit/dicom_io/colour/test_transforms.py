@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from dicom_io.colour.profiles import SRGB, IccTarget, target_profile, write_matrix_profile
 from dicom_io.colour.transforms import ColourTransforms, IccTransform, to_rgb
-from serving.errors import Code, ServiceError
+from dicom_io.errors import ImageCode, ImageError
 from tests.support.tissue import UInt8Array, tissue
 
 SRGB_PROFILE = target_profile(IccTarget.SRGB)
@@ -115,9 +115,9 @@ def broken_profiles() -> dict[str, tuple[bytes, int]]:
 @pytest.mark.parametrize("name", broken_profiles())
 def test_a_profile_that_cannot_be_used_is_an_icc_error(name: str) -> None:
     profile, channels = broken_profiles()[name]
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ImageError) as caught:
         ColourTransforms().to_rgb(profile, IccTarget.SRGB, channels)
-    assert caught.value.code is Code.INVALID_ICC_PROFILE_TRANSFORM_ERROR
+    assert caught.value.code is ImageCode.INVALID_ICC_PROFILE_TRANSFORM_ERROR
 
 
 def test_a_profile_that_cannot_be_used_is_no_matter_where_no_transform_is_asked_for() -> None:

@@ -18,8 +18,8 @@ import pytest
 from dicom_io.codecs.frame import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.pool import DecodePool
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from serving.errors import Code, ServiceError
 from tests.support.tissue import tissue
 
 J2K, RLE, NATIVE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1"
@@ -64,9 +64,9 @@ def test_a_fault_keeps_its_code_and_sentence(pool: DecodePool) -> None:
     with pytest.raises(FrameError):
         pool.frame(data[: len(data) // 2], J2K, form)
     cut = data[: len(data) // 2]
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ImageError) as caught:
         pool.image(RasterFile(cut, 10_000), cut, 10_000)
-    assert caught.value.code is Code.IMAGE_ERROR
+    assert caught.value.code is ImageCode.IMAGE_ERROR
     np.testing.assert_array_equal(pool.frame(*_ordered(frame())), frame()[2])
 
 
@@ -171,7 +171,7 @@ def test_large_images_leave_a_helper_to_others(faulty: DecodePool, monkeypatch: 
     pool = DecodePool(2)
     pool.frame(b"fine", J2K, FORM)
     threads = [
-        threading.Thread(target=pytest.raises, args=(ServiceError, pool.frame, b"endless", J2K, large))
+        threading.Thread(target=pytest.raises, args=(ImageError, pool.frame, b"endless", J2K, large))
         for _ in range(2)
     ]
     for thread in threads:
@@ -200,7 +200,7 @@ def test_a_helper_that_was_starting_while_the_pool_closed_is_ended(
         starting.read_text()
         pool.close()
         go_on.write_text("")
-        with pytest.raises(ServiceError, match="no decoder"):
+        with pytest.raises(ImageError, match="No decoder"):
             decoding.result(30)
     assert helpers() == []
 
@@ -230,9 +230,9 @@ def test_a_helper_that_cannot_be_started_makes_the_pool_unhealthy_until_one_can(
     with monkeypatch.context() as broken:
         broken.setattr("sys.executable", "/nonexistent/python")
         for _ in range(3):
-            with pytest.raises(ServiceError, match="try again") as caught:
+            with pytest.raises(ImageError, match="try again") as caught:
                 pool.frame(data, J2K, form)
-            assert caught.value.code is Code.INTERNAL_ERROR, "the frame is not to blame"
+            assert caught.value.code is ImageCode.INTERNAL_ERROR, "the frame is not to blame"
         ill = pool.healthy
         assert not ill
     np.testing.assert_array_equal(pool.frame(data, J2K, form), pixels)

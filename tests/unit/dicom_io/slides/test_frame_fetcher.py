@@ -15,6 +15,7 @@ import pytest
 
 from dicom_io.cache import FrameCache
 from dicom_io.codecs.frame import FrameFormat, decode_frame
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import parse_instance
@@ -24,7 +25,6 @@ from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.http import HttpStore, StorePolicy
 from dicom_io.web.series_path import parse_series_path
-from serving.errors import Code, ServiceError
 from tests.support.raw_server import RawServer, ok, says
 from tests.support.slides import Slide, pyramid
 
@@ -90,9 +90,9 @@ def test_a_request_whose_own_frames_fail_does_not_ask_for_ever(io: IoThreads) ->
     with RawServer(says(ok(b"", status="404 Not Found"))) as server:
         asked = fetcher(server, slide, dicomweb(io), cache, io)
         asked.plan([[0, 1]])
-        with pytest.raises(ServiceError) as caught:
+        with pytest.raises(ImageError) as caught:
             asked.wait([0, 1])
-        assert caught.value.code is Code.HTTP_ERROR
+        assert caught.value.code is ImageCode.HTTP_ERROR
         assert len(server.requests) <= 3
 
 
@@ -143,7 +143,7 @@ def test_metadata_that_nobody_waits_for_any_more_are_not_read_on(io: IoThreads) 
         reading = io.submit(store.instances, path, None, waits)
         assert asked.wait(10)
         waits.cancel()
-        with pytest.raises(ServiceError):
+        with pytest.raises(ImageError):
             reading.result(10)
         assert server.gone.wait(10)
         assert len(server.requests) == 1

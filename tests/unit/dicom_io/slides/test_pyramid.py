@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import SopInstance, parse_instance
 from dicom_io.slides.pyramid import Level, Region, select_level
 from dicom_io.slides.requirements import REQUIREMENTS, Grade, require_valid
-from serving.errors import Code, ServiceError
 from tests.support.slides import CODINGS, Slide, stained
 
 
@@ -105,7 +105,7 @@ def test_every_requirement_can_be_broken_and_says_what_it_wants() -> None:
     ]
     assert len(broken) == len(REQUIREMENTS)
     for rule, changes in zip(REQUIREMENTS, broken, strict=True):
-        with pytest.raises(ServiceError) as caught:
+        with pytest.raises(ImageError) as caught:
             require_valid(replace(right(), **changes), strict=True)  # type: ignore[arg-type]
         assert caught.value.code is rule.code
         assert rule.keyword in caught.value.description
@@ -114,7 +114,7 @@ def test_every_requirement_can_be_broken_and_says_what_it_wants() -> None:
 
 
 def test_only_needed_rules_have_codes_of_their_own() -> None:
-    assert {rule.code for rule in REQUIREMENTS if rule.grade is Grade.DOCUMENTED} == {Code.DICOM_ERROR}
+    assert {rule.code for rule in REQUIREMENTS if rule.grade is Grade.DOCUMENTED} == {ImageCode.DICOM_ERROR}
 
 
 @given(

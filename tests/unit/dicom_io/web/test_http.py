@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.bounded_connection import Stop
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.http import HttpStore, StorePolicy, StoreStatusError, read_limited
 from dicom_io.web.patience import Patience
 from dicom_io.web.urls import parse_url
-from serving.errors import Code, ServiceError
 from tests.support.raw_server import Answer, RawServer, ok, says
 
 PIECE_S = 20.0
@@ -37,8 +37,8 @@ def read(address: str, *, seconds: float = 30.0, token: str | None = None, stop:
     )
 
 
-def fault(address: str, **options: object) -> ServiceError:
-    with pytest.raises(ServiceError) as caught:
+def fault(address: str, **options: object) -> ImageError:
+    with pytest.raises(ImageError) as caught:
         read(address, **options)  # type: ignore[arg-type]
     return caught.value
 
@@ -74,7 +74,7 @@ def test_what_drips_ends_by_the_deadline_and_its_connection_with_it(what: str) -
     with RawServer(says(b"")) as server:
         server.answer = server.drip(*DRIPS[what])
         started = time.monotonic()
-        assert fault(f"{server.origin}/x", seconds=0.7).code is Code.HTTP_ERROR
+        assert fault(f"{server.origin}/x", seconds=0.7).code is ImageCode.HTTP_ERROR
         assert time.monotonic() - started < PIECE_S / 4
         assert what == "nothing" or server.gone.wait(10)
 
@@ -90,7 +90,10 @@ def test_a_tls_handshake_that_drips_ends_by_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=lambda: answer(listener.accept()[0]), daemon=True).start()
         started = time.monotonic()
-        assert fault(f"https://127.0.0.1:{listener.getsockname()[1]}/x", seconds=0.7).code is Code.HTTP_ERROR
+        assert (
+            fault(f"https://127.0.0.1:{listener.getsockname()[1]}/x", seconds=0.7).code
+            is ImageCode.HTTP_ERROR
+        )
         assert time.monotonic() - started < PIECE_S / 4
         ended.set()
 
@@ -104,7 +107,7 @@ def test_a_name_that_is_never_resolved_ends_by_the_deadline(monkeypatch: pytest.
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     started = time.monotonic()
-    assert fault("https://store.org/x", seconds=0.5).code is Code.HTTP_ERROR
+    assert fault("https://store.org/x", seconds=0.5).code is ImageCode.HTTP_ERROR
     assert time.monotonic() - started < PIECE_S / 4
     ended.set()
 
@@ -119,7 +122,7 @@ def test_a_retry_after_beyond_the_deadline_gives_up_at_once(asked: str) -> None:
 
 
 def test_another_thread_ends_a_read_at_once() -> None:
-    stop, found = Stop(), list[ServiceError]()
+    stop, found = Stop(), list[ImageError]()
     with RawServer(says(b"")) as server:
         begun = threading.Event()
 
@@ -136,7 +139,7 @@ def test_another_thread_ends_a_read_at_once() -> None:
         stop.set()
         reader.join(5)
         assert server.gone.wait(5)
-    assert found[0].code is Code.HTTP_ERROR
+    assert found[0].code is ImageCode.HTTP_ERROR
 
 
 def reset(sock: socket.socket, _: bytes = b"") -> None:
@@ -166,7 +169,7 @@ def test_a_connection_that_is_lost_is_tried_again(broken: Answer) -> None:
 
 def test_a_connection_that_is_always_lost_is_not_tried_for_ever() -> None:
     with RawServer(says(b"")) as server:
-        assert fault(f"{server.origin}/x").code is Code.HTTP_ERROR
+        assert fault(f"{server.origin}/x").code is ImageCode.HTTP_ERROR
         assert 2 <= len(server.requests) <= 6
 
 
@@ -231,7 +234,7 @@ def test_nobody_elsewhere_leads_to_this_machine(
     resolve("inner.org", "127.0.0.1")
     outer.answer = redirect(f"http://{host}:{inner.port}/x")
     found = fault(f"http://outer.org:{outer.port}/x")
-    assert found.code is Code.UNAPPROVED_DICOM_STORE_ERROR
+    assert found.code is ImageCode.UNAPPROVED_DICOM_STORE_ERROR
     assert len(outer.requests) == 1
     assert inner.requests == []
 
@@ -246,7 +249,7 @@ def test_a_connection_that_a_caller_opened_is_not_lent_to_a_redirect(
     http, patience = store(), Patience(time.monotonic() + 30)
     named = parse_url(f"http://inner.org:{inner.port}/x")
     assert http.read(named, "*/*", None, patience, lambda r: read_limited(r, 100)) == b"there"
-    with pytest.raises(ServiceError):
+    with pytest.raises(ImageError):
         http.read(
             parse_url(f"http://outer.org:{outer.port}/x"),
             "*/*",
@@ -281,7 +284,7 @@ def test_metadata_services_are_never_read(
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     target = f"{scheme}://{host}/latest"
-    assert fault(target).code is Code.UNAPPROVED_DICOM_STORE_ERROR
+    assert fault(target).code is ImageCode.UNAPPROVED_DICOM_STORE_ERROR
     pair[0].answer = redirect(target)
-    assert fault(f"http://outer.org:{pair[0].port}/x").code is Code.UNAPPROVED_DICOM_STORE_ERROR
+    assert fault(f"http://outer.org:{pair[0].port}/x").code is ImageCode.UNAPPROVED_DICOM_STORE_ERROR
     assert set(connected) == {"127.0.0.1"}

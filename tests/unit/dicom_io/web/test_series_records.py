@@ -8,12 +8,12 @@ import pytest
 
 from dicom_io.codecs.frame import FrameFormat
 from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance, parse_instance
 from dicom_io.sources.slide_level import without_padding
 from dicom_io.web.dicom_json import parse_datasets
 from dicom_io.web.frame_syntax import Wanted, syntax_of, ways_to_ask
 from dicom_io.web.multipart import Part
-from serving.errors import Code, ServiceError
 from tests.support.tissue import encode, tissue
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
@@ -125,9 +125,9 @@ def test_what_is_nearly_json_is_read(text: bytes) -> None:
     ids=range(8),
 )  # fmt: skip
 def test_what_is_no_json_or_too_much_of_it_is_an_error(text: bytes) -> None:
-    with pytest.raises(ServiceError) as caught:
+    with pytest.raises(ImageError) as caught:
         parse_datasets(text)
-    assert caught.value.code is Code.DICOM_ERROR
+    assert caught.value.code is ImageCode.DICOM_ERROR
 
 
 def test_an_icc_profile_ends_where_it_says() -> None:
