@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 
-from model.encoder import PATCH_SIDE, ModelError, Patches, reason_of
+from model.encoder import PATCH_SIDE, ModelError, PixelBatch, reason_of
 from serving.config.exit_status import ExitStatus
 from serving.config.group import variable_of
 from serving.config.settings import Settings, variables
-from serving.pipeline.in_process import load_configured_encoder
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.assembly import require_usable
 from serving.telemetry.json_log import log_as_json
 
@@ -19,7 +19,7 @@ SECRETS = ("HF_TOKEN",)
 """Variables that other libraries read and whose values are never shown."""
 
 
-def golden_patch() -> Patches:
+def golden_patch() -> PixelBatch:
     """Return the patch whose vector is shown: smooth gradients, uint8 ``[1, 224, 224, 3]``."""
     ramp = np.arange(PATCH_SIDE)
     red, green = np.meshgrid(ramp, ramp)
@@ -42,7 +42,7 @@ def check(settings: Settings) -> ExitStatus:
         print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
     require_usable(settings)
     try:
-        encoder = load_configured_encoder(settings)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return ExitStatus.MISCONFIGURED

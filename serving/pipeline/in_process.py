@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from dicom_io.reading import ReadContext
-from model.encoder import Encoder, ModelError
+from model.encoder import ModelError
 from model.transport.local import encoder_in_process
 from serving.api.request import parse_request
 from serving.api.response import metadata
 from serving.client import Image, Vectors
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import StageTimes
 
@@ -47,21 +48,6 @@ class InProcessEmbedder:
         return list(outcomes)
 
 
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """Load the encoder that the settings name.
-
-    Raises
-    ------
-    ModelError
-        With one sentence that says what is wrong with the model.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.runtimes.load import load_encoder
-
-    wanted = settings.encoder
-    return load_encoder(wanted.spec, wanted.precision, wanted.max_batch, wanted.cache_dir, wanted.runtime)
-
-
 @contextlib.contextmanager
 def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[InProcessEmbedder]:
     """Load the encoder and yield an embedder that reads images through a context.
@@ -72,7 +58,7 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
         When the model cannot be loaded.
     """
     try:
-        encoder = load_configured_encoder(settings)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:

@@ -5,19 +5,16 @@ The launcher starts it by exec, never by fork: TensorFlow does not survive a for
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
-from pathlib import Path
 
 from model.batching import EncoderBroken
 from model.encoder import Encoder, ModelError
-from model.runtimes.load import load_encoder
-from model.transport.server import EncoderServer
+from model.transport.server import EncoderServer, listen
 from serving.config.exit_status import ExitStatus
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.child import END, begin
 from serving.processes.handover import EncoderStart
 from serving.telemetry.encoder_metrics import EncoderMetrics
@@ -31,12 +28,9 @@ def main() -> int:
     start = begin(EncoderStart, END)
     settings = start.encoder
     log_as_json(start.log.level, process="encoder")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def load() -> Encoder:
-        encoder = load_encoder(
-            settings.spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-        )
+        encoder = load_configured_encoder(settings)
         facts = encoder.facts
         log.info(
             "encoder ready%s",
@@ -69,16 +63,6 @@ def main() -> int:
         log.critical("encoder is broken and ends", extra={"reason": str(error)})
         return ExitStatus.FAULT
     return ExitStatus.OK
-
-
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens on a path, which is taken over from a process that died."""
-    with contextlib.suppress(FileNotFoundError):
-        Path(address).unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(address)
-    listener.listen(128)
-    return listener
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from model.encoder import EncoderFacts, Patches, Vectors
+from model.encoder import EncoderFacts, PixelBatch, Vectors
 
 DIMENSION = 4
 
@@ -29,7 +29,7 @@ class CornerEncoder:
         self.running = threading.Event()
         self.sizes: list[int] = []
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, 4]``."""
         self.running.set()
         assert self.gate.wait(30)
