@@ -9,11 +9,12 @@ from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.stages import ReadStage
 
 PATCHES_AT_ONCE = 8
 """Patches that one task reads, where nothing speaks for fewer."""
 
-Measure = Callable[[str], AbstractContextManager[None]]
+Measure = Callable[[ReadStage], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)

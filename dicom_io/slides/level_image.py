@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from pydicom.uid import JPEGBaseline8Bit
 
-from dicom_io.codecs.frame import JPEG_BASELINE, NATIVE, FrameFormat
+from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array
@@ -16,8 +17,9 @@ from dicom_io.resampling import Taps, resample, taps
 from dicom_io.resize import resize
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import Level, Region
+from dicom_io.stages import ReadStage
 
-DECODED_HERE = NATIVE | {JPEG_BASELINE}
+DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
 
 MAX_DOWNSAMPLING = 8.0
@@ -157,11 +159,11 @@ class LevelImage:
         """Return a region of the level in the wanted colours; what is outside of the image is black."""
         pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
         frames = list(self._level.tiles(region))
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             for frame, tile in frames:
                 self._paste(pixels, region, self._fetcher.pixels(frame), tile)
         self._fetcher.done_with(frame for frame, _ in frames)
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
 
     def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:
