@@ -11,7 +11,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from dicom_io.cache import LeastRecentlyUsed
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.geometry import UInt8Array
 
 K = TypeVar("K", bound=Hashable)

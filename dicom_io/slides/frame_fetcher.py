@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 
-from dicom_io.codecs.frame import FrameError
+from dicom_io.codecs.frame_format import FrameError
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_cache import FrameCache, SharedFrame

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dicom_io.codecs.frame import PHOTOMETRIC
+from dicom_io.codecs.frame_format import PHOTOMETRIC
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import (
     VL_MICROSCOPIC,

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.waiting import Cancellation, Stop

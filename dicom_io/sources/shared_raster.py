@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.raster import Raster, RasterFile
-from dicom_io.decoding.pool import DecodePool, ImageFile
+from dicom_io.decoding.pool import DecodePool
 from dicom_io.once import Once
 
 
@@ -46,7 +45,7 @@ class SharedRaster:
     def __init__(self, fetch: Callable[[], bytes], decoders: DecodePool, max_pixels: int) -> None:
         self._decoders = decoders
         self._max_pixels = max_pixels
-        self._encoded: tuple[ImageFile, bytes] | None = None
+        self._encoded: tuple[RasterFile, bytes] | None = None
         self._header = Once(lambda: self._open(fetch()))
         self._raster = Once(self._decode)
 
@@ -59,8 +58,7 @@ class SharedRaster:
         return self._raster.get()
 
     def _open(self, data: bytes) -> Header:
-        kind = DicomFile if is_dicom_file(data) else RasterFile
-        file = kind(data, self._max_pixels)
+        file = RasterFile(data, self._max_pixels)
         self._encoded = file, data
         return Header(file.width, file.height, len(data), not file.in_process)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib3.response import BaseHTTPResponse
 
 from dicom_io.cache import SharedCache
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.frame_cache import EncodedFrame

@@ -8,7 +8,8 @@ from http import HTTPStatus
 
 from urllib3.response import BaseHTTPResponse
 
-from dicom_io.codecs.frame import DECODERS, FrameFormat
+from dicom_io.codecs.frame import DECODERS
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import SopInstance

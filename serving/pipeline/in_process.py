@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dicom_io.sources.session import ReadContext
 from dicom_io.waiting import Cancellation
-from model.encoder import Encoder, EncoderFacts, ModelError
+from model.encoder import EncoderFacts, ModelError
 from model.transport.local import encoder_in_process
 from serving.config.settings import Settings, SettingsError
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
 from serving.pipeline.types import Instance, Outcome
 from serving.telemetry.request_record import StageTimes
@@ -35,22 +36,6 @@ class InProcessEmbedder:
         return self._predictor.predict(instances, waits, StageTimes()).outcomes
 
 
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """Load the encoder that the settings name.
-
-    Raises
-    ------
-    ModelError
-        With one sentence that says what is wrong with the model.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.runtimes.load import load_encoder
-
-    return load_encoder(
-        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-    )
-
-
 @contextlib.contextmanager
 def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[InProcessEmbedder]:
     """Load the encoder and yield an embedder that reads images through a context.
@@ -61,7 +46,7 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
         When the model cannot be loaded.
     """
     try:
-        encoder = load_configured_encoder(settings)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:
@@ -74,6 +59,6 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
             client,
             context,
             threads=os.cpu_count() or 1,
-            max_reads=settings.max_patches_per_request,
+            max_reads=settings.requests.max_patches,
         )
-        yield InProcessEmbedder(predictor, settings.request_timeout_s, client.facts)
+        yield InProcessEmbedder(predictor, settings.requests.timeout_s, client.facts)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import SopInstance, parse_instance
 from dicom_io.slides.series import most_encoded_bytes
