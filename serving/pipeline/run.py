@@ -129,9 +129,11 @@ class Run:
             SERVICE_UNAVAILABLE_ERROR when there was no memory for an image in time.
         """
         try:
-            while self._begin() or self._held:
+            while True:
                 while self._begin():
                     pass
+                if not self._held:
+                    break
                 self._finish(self._held[0])
                 self._release(self._held.popleft())
             self._stream.wait(self._waits.deadline)
