@@ -22,10 +22,6 @@ Vectors = npt.NDArray[np.float32]
 """float32 ``[n, dimension]``."""
 
 
-EXIT_BAD_MODEL = 78
-"""Exit status of a process whose model cannot be loaded (EX_CONFIG): restarting would not help."""
-
-
 class Mend(Enum):
     """What may be set differently so that a model can be loaded.
 

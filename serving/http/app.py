@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +25,10 @@ from serving.front.gate import Gate
 from serving.front.wsgi_bridge import RECEIVED, Answer, Application, Received
 from serving.http.body import unwrapped, wrap
 from serving.pipeline.predictor import Predictor
-from serving.processes.assembly import read_context
-from serving.telemetry.request_record import RequestRecord, Telemetry, multiprocess_folder, request_id
+from serving.telemetry.request_record import RequestRecord, Telemetry, request_id
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
 """Where Google's client library finds an endpoint when it is pointed at this service."""
-
-SLOTS_PER_REQUEST = 64
-"""Patches that one request may have in the slab at once."""
 
 _JSON = "application/json"
 _CLIENT_GONE = 499
@@ -65,25 +60,17 @@ class HttpApplication:
     refusal: Callable[[ServiceError], Answer]
 
 
-def create_app(settings: Settings, encoder: EncoderClient, threads: int | None = None) -> HttpApplication:
+def create_app(settings: Settings, encoder: EncoderClient, predictor: Predictor) -> HttpApplication:
     """Return the application.
 
     Parameters
     ----------
     encoder:
         A started client of the encoder process.
-    threads:
-        Threads that decode images; by default one for each core.
     """
     app = Flask("pathserve", static_folder=None)
-    telemetry = Telemetry(multiprocess_folder())
-    predictor = Predictor(
-        encoder,
-        read_context(settings),
-        threads=threads or os.cpu_count() or 1,
-        max_reads=settings.max_patches_per_request,
-    )
-    keys = ApiKeys(settings.api_keys)
+    telemetry = Telemetry(settings.shared.metrics)
+    keys = ApiKeys(settings.http.api_keys)
     endpoint = _PredictEndpoint(settings, predictor, telemetry)
 
     def health() -> Response:
@@ -106,7 +93,7 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         body = {
             "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
             "displayName": "pathserve",
-            "deployedModels": [{"id": settings.deployed_model_id}],
+            "deployedModels": [{"id": settings.http.deployed_model_id}],
         }
         return Response(orjson.dumps(body), content_type=_JSON)
 
@@ -118,11 +105,11 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
         return response
 
     document, page = orjson.dumps(openapi_document(settings)), docs_page(settings)
-    app.add_url_rule(settings.predict_route, "predict", endpoint, methods=["POST"])
+    app.add_url_rule(settings.http.predict_route, "predict", endpoint, methods=["POST"])
     for verb in ("predict", "rawPredict"):
         app.add_url_rule(f"{VERTEX_ROUTE}:{verb}", f"vertex_{verb}", endpoint, methods=["POST"])
     app.add_url_rule(VERTEX_ROUTE, "vertex_endpoint", vertex_endpoint)
-    app.add_url_rule(settings.health_route, "health", health)
+    app.add_url_rule(settings.http.health_route, "health", health)
     app.add_url_rule("/metrics", "metrics", metrics)
     app.add_url_rule("/openapi.json", "openapi", lambda: Response(document, content_type=_JSON))
     app.add_url_rule("/docs", "docs", docs)
@@ -130,7 +117,7 @@ def create_app(settings: Settings, encoder: EncoderClient, threads: int | None =
     app.register_error_handler(ServiceError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(Exception, _answer_unexpected)
-    return HttpApplication(app, Gate(app, _PREDICTIONS, keys, settings.max_request_bytes), refusal)
+    return HttpApplication(app, Gate(app, _PREDICTIONS, keys, settings.requests.max_bytes), refusal)
 
 
 class _PredictEndpoint:
@@ -166,17 +153,17 @@ class _PredictEndpoint:
         record.request_bytes = len(body)
         inner = unwrapped(body) if request.endpoint == _RAW_PREDICT else None
         with record.stages.measure("parse"):
-            parsed = parse_request(body if inner is None else inner, self._settings.max_patches_per_request)
+            parsed = parse_request(body if inner is None else inner, self._settings.requests.max_patches)
         wrapped = inner is not None
         del body, inner
-        deadline = received.arrived + self._settings.request_timeout_s
+        deadline = received.arrived + self._settings.requests.timeout_s
         record.instances, record.patches = len(parsed.items), parsed.patch_count
         predictions = self._predictor.predict(parsed, deadline, record.stages, received.hang_up.during)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure("serialise"):
-            answer = prediction_body(parsed, predictions, self._settings.deployed_model_id)
+            answer = prediction_body(parsed, predictions, self._settings.http.deployed_model_id)
         if wrapped and _asks_for_json():
             answer = wrap(answer)
         response = Response(answer, content_type=_JSON)
@@ -186,7 +173,7 @@ class _PredictEndpoint:
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
         return {
-            "X-Vertex-AI-Deployed-Model-Id": self._settings.deployed_model_id,
+            "X-Vertex-AI-Deployed-Model-Id": self._settings.http.deployed_model_id,
             "X-Vertex-AI-Model": facts.model,
             "X-Vertex-AI-Model-Version-Id": model_version(facts),
         }

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.encoder import Encoder, Mend, ModelError
 from model.runtimes.load import load_encoder
+from serving.config.group import variable_of
+from serving.config.groups import EncoderSettings
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
-    from serving.config.settings import Settings
-
-_VARIABLES = {Mend.MODEL: "PATHSERVE_MODEL, AIP_STORAGE_URI", Mend.CACHE_FOLDER: "PATHSERVE_CACHE_DIR"}
-"""The settings with which a person mends what is wrong with a model."""
+_MENDING = {Mend.MODEL: ("model", "storage_uri"), Mend.CACHE_FOLDER: ("cache_dir",)}
+"""The encoder's settings with which a person mends what is wrong with a model."""
 
 
-def load_service_encoder(
-    spec: str, precision: str, max_batch: int | None, cache: Path | None, runtime: str
-) -> Encoder:
-    """Load an encoder with the service's rights; parameters are those of ``load_encoder``.
+def load_service_encoder(settings: EncoderSettings) -> Encoder:
+    """Load the encoder that the settings name, with the service's rights in Cloud Storage.
 
     Raises
     ------
@@ -30,21 +27,24 @@ def load_service_encoder(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     try:
-        return load_encoder(spec, precision, max_batch, cache, runtime, connect=_service_storage)
+        return load_encoder(
+            settings.spec,
+            settings.precision,
+            settings.max_batch,
+            settings.cache_dir,
+            settings.runtime,
+            connect=_service_storage,
+        )
     except ModelError as error:
         raise ModelError(_with_variables(error)) from error
 
 
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """Load the encoder that the settings name; see ``load_service_encoder``."""
-    return load_service_encoder(
-        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-    )
-
-
 def _with_variables(error: ModelError) -> str:
-    text = str(error)
-    return text if error.mend is None else f"{text.removesuffix('.')} ({_VARIABLES[error.mend]})."
+    if error.mend is None:
+        return str(error)
+    fields = EncoderSettings.model_fields
+    variables = ", ".join(variable_of(fields[name]) for name in _MENDING[error.mend])
+    return f"{str(error).removesuffix('.')} ({variables})."
 
 
 def _service_storage() -> storage.Client:

@@ -6,7 +6,6 @@ fork, so that workers share their memory; TensorFlow is not among them.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import signal
@@ -20,14 +19,14 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 from prometheus_client import multiprocess
 
-from model.transport.client import EncoderClient
-from serving.config.settings import EXIT_BAD_SETTING, Settings, SettingsError, load_settings
+from serving.config.exit_status import ExitStatus
+from serving.config.settings import Settings, SettingsError
 from serving.front.front import LOOK_S, HttpFront
-from serving.http.app import SLOTS_PER_REQUEST, HttpApplication, create_app
-from serving.processes.assembly import read_context
-from serving.processes.child import end_with_parent
+from serving.http.app import HttpApplication, create_app
+from serving.processes.assembly import encoder_client, predictor, require_usable
+from serving.processes.child import begin
+from serving.processes.handover import HttpStart
 from serving.telemetry.json_log import JsonLines, log_as_json
-from serving.telemetry.request_record import multiprocess_folder
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
@@ -94,29 +93,27 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
         settings = self.settings
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener}",
-            "workers": settings.workers,
+            "workers": settings.http.workers,
             "worker_class": Worker,
             "timeout": 30,  # of the worker's event loop, not of a request
-            "graceful_timeout": max(1, int(settings.grace_s)) + _FAREWELL_S,
+            "graceful_timeout": max(1, int(settings.http.grace_s)) + _FAREWELL_S,
             "control_socket_disable": True,
             "proc_name": "pathserve",
-            "logconfig_dict": _log_config(settings.log_level),
+            "logconfig_dict": _log_config(settings.log.level),
             "child_exit": _child_exit,
             "when_ready": _when_ready,
         }
-        if settings.tls_certificate is not None:
-            options |= {"certfile": str(settings.tls_certificate), "keyfile": str(settings.tls_key)}
+        if settings.http.tls_certificate is not None:
+            options |= {"certfile": str(settings.http.tls_certificate), "keyfile": str(settings.http.tls_key)}
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> HttpApplication:
         """Make the application; called in each worker, after the fork."""
         cv2.setNumThreads(1)  # images are resized in a pool that has a thread for each core already
-        encoder = EncoderClient(
-            self._encoder_address, streams=self.settings.predict_slots, quota=SLOTS_PER_REQUEST
-        )
+        encoder = encoder_client(self.settings, self._encoder_address)
         encoder.start()
-        return create_app(self.settings, encoder)
+        return create_app(self.settings, encoder, predictor(self.settings, encoder))
 
 
 _FAREWELL_S = 2
@@ -142,8 +139,7 @@ def _log_config(level: str) -> dict[str, Any]:
 
 
 def _child_exit(_: object, worker: Any) -> None:
-    if multiprocess_folder():
-        multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)
 
 
 def _when_ready(_: object) -> None:
@@ -153,20 +149,14 @@ def _when_ready(_: object) -> None:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
-    parser.add_argument("--encoder", required=True, help="path of the encoder's Unix socket")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the launcher")
-    options = parser.parse_args()
-    end_with_parent(options.parent)
-    settings = load_settings()
-    log_as_json(settings.log_level, process="http")
+    start = begin(HttpStart)
+    log_as_json(start.settings.log.level, process="http")
     try:
-        read_context(settings)
+        require_usable(start.settings)
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
-        sys.exit(EXIT_BAD_SETTING)
-    GunicornApplication(settings, options.listener, options.encoder).run()
+        sys.exit(ExitStatus.MISCONFIGURED)
+    GunicornApplication(start.settings, start.listener, start.encoder_address).run()
 
 
 if __name__ == "__main__":

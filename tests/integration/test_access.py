@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,18 @@ def test_every_key_opens_and_health_needs_none(locked: Service) -> None:
         np.testing.assert_allclose(found, probe(tissue()[np.newaxis, 4:228, 3:227]), atol=TOLERANCE)
     assert locked.health() == 200
     assert not any(key in locked.log() for key in KEYS)
+
+
+def test_keys_are_in_no_childs_arguments_environment_or_open_files(locked: Service) -> None:
+    children = locked.launcher().children(recursive=True)
+    assert len(children) >= 3
+    for child in children:
+        shown = [*child.cmdline(), *child.environ().values()]
+        assert not any(key in text for key in KEYS for text in shown)
+        assert not any(name.startswith("PATHSERVE_") for name in child.environ())
+        opened = [os.readlink(path) for path in Path(f"/proc/{child.pid}/fd").iterdir()]
+        assert opened
+        assert not any("pathserve-start" in name for name in opened)
 
 
 def test_a_refused_request_is_refused_before_its_body_is_read(locked: Service) -> None:
