@@ -14,6 +14,7 @@ from dicom_io.decoding.pool import DecodePool
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.io_threads import IoThreads
 from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.stages import ReadStage
 from dicom_io.waiting import Cancellation
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.gcs import GcsStore
@@ -21,7 +22,7 @@ from dicom_io.web.gcs import GcsStore
 PATCHES_AT_ONCE = 8
 """Patches that one task reads, where nothing speaks for fewer."""
 
-Measure = Callable[[str], AbstractContextManager[None]]
+Measure = Callable[[ReadStage], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class ReadSession:
     rasters:
         Images that several instances name.
     measure:
-        Adds the time of a ``with`` block to one of the request's stages: decode or colour.
+        Adds the time of a ``with`` block to one of the request's stages.
     """
 
     context: ReadContext

@@ -1,4 +1,4 @@
-"""Fixtures: models built once, and one service with the probe model for most HTTP tests."""
+"""Fixtures: models built once; one application in this process, and one service, with the probe model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import models
+from tests.support.app import App, ServedApp
 from tests.support.service import Service
 
 # Machines are shared: no timing assertions. CI judges a change by the same examples every time.
@@ -38,3 +39,17 @@ def probe_service(model_folders: ModelFolders) -> Iterator[Service]:
     """A service that runs the poisonable probe, for requests that leave it as it was."""
     with Service({"PATHSERVE_MODEL": model_folders["poisonable"]}) as service:
         yield service.wait_healthy()
+
+
+@pytest.fixture(scope="session")
+def probe_app() -> Iterator[App]:
+    """The application in this process with the poisonable probe, for requests that leave it as it was."""
+    with App() as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def served_app(probe_app: App) -> Iterator[ServedApp]:
+    """That application behind the front, for what needs sockets but no processes."""
+    with ServedApp(probe_app) as served:
+        yield served

@@ -17,6 +17,7 @@ from dicom_io.resampling import Taps, resample, taps
 from dicom_io.resize import resize
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.pyramid import Level, Region
+from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
@@ -158,11 +159,11 @@ class LevelImage:
         """Return a region of the level in the wanted colours; what is outside of the image is black."""
         pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
         frames = list(self._level.tiles(region))
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             for frame, tile in frames:
                 self._paste(pixels, region, self._fetcher.pixels(frame), tile)
         self._fetcher.done_with(frame for frame, _ in frames)
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
 
     def _paste(self, pixels: UInt8Array, region: Region, frame: UInt8Array, tile: Region) -> None:

@@ -10,6 +10,7 @@ from dicom_io.geometry import Patch, UInt8Array, crop
 from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, ReadSession
 from dicom_io.resize import resize
 from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.stages import ReadStage
 
 MAX_RESIZED_SIDE = 10_000
 """Longest side, in pixels, that ``image_dimensions`` may ask for (Path Foundation API)."""
@@ -66,7 +67,7 @@ class RasterImage:
     def load(self) -> None:
         """Decode and resize."""
         assert self._shared is not None, "close() comes last"
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             raster = self._shared.raster()
             self._pixels = resize(raster.pixels, self.width, self.height)
         self._to_rgb = self._transforms.to_rgb(
@@ -80,7 +81,7 @@ class RasterImage:
         """Cut out one patch, then transform its colours: decode, crop, ICC, RGB, in this order."""
         assert self._pixels is not None, "load() comes first"
         assert self._to_rgb is not None, "load() comes first"
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             return self._to_rgb(crop(self._pixels, patch))
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadOptions, ReadSess
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
 from dicom_io.sources.raster import RasterImage
 from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.stages import ReadStage
 from dicom_io.web.gcs import GcsUri
 
 PLACEHOLDER = "gs:///placeholder.png"
@@ -115,7 +116,7 @@ class ClientPatches:
 
     def read(self, patch: Patch) -> UInt8Array:
         """Decode one patch, then transform its colours."""
-        with self._measure("decode"):
+        with self._measure(ReadStage.DECODE):
             data, pixels = decode_base64(self._encoded[patch]), patch.width * patch.height
             file = RasterFile(data, pixels)
             if (file.width, file.height) != (patch.width, patch.height):
@@ -124,7 +125,7 @@ class ClientPatches:
                     f"{patch.width}x{patch.height}"
                 )
             raster = self._decoders.image(file, data, pixels)
-        with self._measure("colour"):
+        with self._measure(ReadStage.COLOUR):
             transform = self._transforms.to_rgb(raster.icc_profile, self._target, raster.pixels.shape[2])
             return transform(raster.pixels)
 

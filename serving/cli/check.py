@@ -11,7 +11,7 @@ from model.encoder import PATCH_SIDE, ModelError, PixelBatch, reason_of
 from serving.config.exit_status import ExitStatus
 from serving.config.group import variable_of
 from serving.config.settings import Settings, variables
-from serving.pipeline.encoder_loading import load_service_encoder
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.assembly import require_usable
 from serving.telemetry.json_log import log_as_json
 
@@ -42,7 +42,7 @@ def check(settings: Settings) -> ExitStatus:
         print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
     require_usable(settings)
     try:
-        encoder = load_service_encoder(settings.encoder)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return ExitStatus.MISCONFIGURED

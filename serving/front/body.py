@@ -15,12 +15,12 @@ _FREE_BYTES = 1 << 20
 
 
 def is_gzip(content_encoding: str | None) -> bool:
-    """Say whether a body is compressed.
+    """Return whether a body is compressed.
 
     Raises
     ------
     ServiceError
-        CONTENT_ENCODING_ERROR when it is so in a way that is not read here.
+        CONTENT_ENCODING_ERROR when it is compressed in a way that is not read here.
     """
     coding = (content_encoding or "identity").strip().lower()
     if coding not in ("identity", "gzip", "x-gzip"):
@@ -58,7 +58,7 @@ class Body:
         ------
         ServiceError
             REQUEST_TOO_LARGE_ERROR beyond the limit, or when few bytes unfold into very many;
-            INVALID_REQUEST_FIELD_ERROR when they are no gzip.
+            INVALID_REQUEST_FIELD_ERROR when they are not gzip.
         """
         if self._inflater is None:
             self._bytes += piece
@@ -106,6 +106,11 @@ def incomplete() -> ServiceError:
     return ServiceError(
         Code.INVALID_REQUEST_FIELD_ERROR, "The request's body did not arrive completely; send it again."
     )
+
+
+def too_slow(description: str) -> ServiceError:
+    """Return the refusal of a request that did not arrive in time."""
+    return ServiceError(Code.REQUEST_TIMEOUT_ERROR, description)
 
 
 def _no_gzip() -> ServiceError:

@@ -22,7 +22,7 @@ LINGER_S = 120.0
 SHORT_LINGER_S = 2.0
 """For who was refused for being slow."""
 
-FAREWELL_S = 1.0
+DRAIN_WAIT_S = 1.0
 """A drain closes silent connections, and ends half heads, only after so long: a request may be on its way."""
 
 AHEAD_BYTES = 1 << 16

@@ -8,20 +8,19 @@ only when all of it is here.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import enum
 import socket
-import termios
 import time
 from typing import TYPE_CHECKING
 
-from serving.errors import Code, ServiceError, unavailable
+from serving.errors import Code, ServiceError
 from serving.front import client_limits as limits
-from serving.front.body import Body, incomplete, is_gzip
-from serving.front.head import Head, RequestReader
+from serving.front.body import incomplete, too_slow
+from serving.front.head import Head
+from serving.front.incoming import Incoming
 from serving.front.outgoing import Outgoing
 from serving.front.pace import Pace
-from serving.front.socket_state import is_reset, reset_on_close, waiting_bytes
+from serving.front.peer import Peer
+from serving.front.phase import Phase
 from serving.front.wsgi_bridge import VERSION, Answer, Received
 
 if TYPE_CHECKING:
@@ -30,40 +29,23 @@ if TYPE_CHECKING:
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Phase(enum.IntEnum):
-    """What a connection is doing; when there are too many, the lowest phases are closed first."""
-
-    SILENT = 0
-    HEAD = 1
-    LINGERING = 2
-    IDLE = 3
-    CLOSING = 4
-    ANSWERING = 5
-    BODY = 6
-    WORKING = 7
-
-
 class Connection(asyncio.Protocol):
     """Reads requests, one after the other, and writes their answers.
 
     Attributes
     ----------
-    since:
-        When the phase began, or bytes moved in it last.
+    incoming, outgoing:
+        The request that arrives or is worked on, and the answers that are sent.
     """
 
     def __init__(self, front: HttpFront, sock: socket.socket) -> None:
         self._front = front
-        self._sock = sock
-        self._transport: asyncio.Transport | None = None
-        self._out: Outgoing | None = None
+        self._peer = Peer(sock)
+        self.incoming: Incoming | None = None
+        self.outgoing: Outgoing | None = None
         now = time.monotonic()
         self.phase, self.since, self._until = Phase.SILENT, now, now + limits.HANDSHAKE_S
-        self._pace = Pace(1, limits.HANDSHAKE_S, now)
-        self._reader: RequestReader | None = None
-        self._started = 0.0
-        self._body: Body | None = None
-        self._waits_for_room: float | None = None
+        self._linger_pace = Pace(1, limits.LINGER_PACE_S, now)
         self._ahead = bytearray()
         self._received: Received | None = None
         self._lingers = self._half_closed = self._version_sent = False
@@ -75,23 +57,24 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport, self._out = transport, Outgoing(transport, self._sock, time.monotonic())
+        self._peer.attach(transport)
+        self.outgoing = Outgoing(transport, self._peer.sock, time.monotonic())
         self._enter(Phase.SILENT, self._patience(limits.SILENCE_S))
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes, wherever they belong."""
         if self.phase is Phase.LINGERING:
-            self._pace.note(len(data), time.monotonic())
+            self._linger_pace.note(len(data), time.monotonic())
         elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
             if len(self._ahead) > limits.AHEAD_BYTES:
-                self._open.pause_reading()
+                self._peer.transport.pause_reading()
         elif self.phase is not Phase.CLOSING:
             self._read(data)
 
     def eof_received(self) -> bool:
-        """Hear that the client sends no more; say whether it may still read."""
-        tls = self._open.get_extra_info("sslcontext") is not None
+        """Note that the client sends no more; return whether the connection stays open for an answer."""
+        tls = self._peer.is_tls
         self._half_closed = True
         if self._goes_on:
             pass
@@ -101,92 +84,81 @@ class Connection(asyncio.Protocol):
             # Has it hung up, or only finished sending? Both look the same until something is sent. The first
             # bytes of the answer are known: a client that has gone resets the connection on them.
             self._version_sent = True
-            self._open.write(VERSION)
+            self._peer.transport.write(VERSION)
         elif self.phase is not Phase.ANSWERING:
             return False
         return not tls
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Let go of everything; whoever works for this client is told."""
+        """Release everything; whoever works for this client is notified."""
         if self._received is not None and self.phase is Phase.WORKING:
             self._received.hang_up.happen()  # its body is counted until nobody works on it any more
         else:
             self._front.bodies.release(self)
         self.phase = Phase.CLOSING
-        self._transport = self._body = self._out = None
+        self._peer.detach()
+        self.incoming = self.outgoing = None
         self._ahead.clear()
         self._front.leave(self)
 
     def pause_writing(self) -> None:
-        """Hear that the client reads more slowly than is written."""
-        if self._out is not None:
-            self._out.pause()
+        """Stop writing: the client reads more slowly than is written."""
+        if self.outgoing is not None:
+            self.outgoing.pause()
 
     def resume_writing(self) -> None:
         """Write on."""
-        if self._out is not None:
-            self._out.resume()
-            self._send_on(self._out)
+        if self.outgoing is not None:
+            self.outgoing.resume()
+            self._send_on(self.outgoing)
 
     # Reading.
 
     def _read(self, data: bytes) -> None:
-        if self._reader is None:
-            self._reader, self._started = RequestReader(), time.perf_counter()
+        if self.incoming is None:
+            self.incoming = Incoming()
             self._enter(Phase.HEAD, self._patience(limits.HEAD_S))
+        incoming = self.incoming
         try:
-            self._reader.feed(data)
-            if self.phase is Phase.HEAD and self._reader.head is not None:
-                self._admit(self._reader, self._reader.head)
-            if self._body is not None:
-                self._take_body(self._reader, self._body)
+            incoming.feed(data)
+            if self.phase is Phase.HEAD and incoming.head is not None:
+                self._admit(incoming, incoming.head)
+            if incoming.has_body:
+                self._take_body(incoming)
         except ServiceError as refusal:
             self._refuse(refusal)
 
-    def _admit(self, reader: RequestReader, head: Head) -> None:
+    def _admit(self, incoming: Incoming, head: Head) -> None:
         try:
             wanted = self._front.gate.wants_body(head)
         except ServiceError as refusal:
-            self._work(head, Received(self._started, refusal=refusal))
+            self._work(incoming, incoming.without_body(refusal))
             return
         if not wanted:
-            self._work(head, Received(self._started))
+            self._work(incoming, incoming.without_body())
             return
-        self._body = Body(self._front.gate.limit, gzip=is_gzip(head.header("content-encoding")))
-        now = time.monotonic()
+        incoming.expect_body(head, self._front.gate.limit, time.monotonic())
         self._enter(Phase.BODY, 0)
-        self._pace = Pace(*limits.BODY_PACE, now)
         self._front.bodies.hold(self, 0)
-        if head.expects_continue and not reader.is_complete:
-            self._open.write(_CONTINUE)
+        if head.expects_continue and not incoming.is_complete:
+            self._peer.transport.write(_CONTINUE)
 
-    def _take_body(self, reader: RequestReader, body: Body) -> None:
+    def _take_body(self, incoming: Incoming) -> None:
         now = time.monotonic()
-        for piece in reader.body():
-            body.add(piece)
-            self._pace.note(len(piece), now)
-        self._front.bodies.hold(self, body.size)
-        if reader.is_complete:
-            assert reader.head is not None
-            received = Received(self._started, body.end())
-            self._body = None
+        self._front.bodies.hold(self, incoming.collect(now))
+        if incoming.is_complete:
+            received = incoming.whole()
             self._front.bodies.complete(self)
-            self._work(reader.head, received)
+            self._work(incoming, received)
         elif not self._front.bodies.has_room(self):
-            self._open.pause_reading()
-            self._waits_for_room = now
+            self._peer.transport.pause_reading()
+            incoming.stop(now)
 
     def go_on(self) -> None:
         """Read on, when there is room for the body again."""
-        if self._waits_for_room is not None:
-            self._waits_for_room = None
-            self._pace.restart(time.monotonic())
-            self._open.resume_reading()
-
-    @property
-    def waits_for_room(self) -> bool:
-        """Whether reading has stopped until other bodies are let go."""
-        return self._waits_for_room is not None
+        if self.incoming is not None and self.incoming.waits_for_room:
+            self.incoming.go_on(time.monotonic())
+            self._peer.transport.resume_reading()
 
     # Working.
 
@@ -195,51 +167,39 @@ class Connection(asyncio.Protocol):
         self._lingers = True
         if refusal.code is Code.REQUEST_TIMEOUT_ERROR:
             self._linger_s = limits.SHORT_LINGER_S
-        admitted, self._body = self._body is not None, None
         self._front.bodies.release(self)
-        if self._waits_for_room is not None:
-            self.go_on()
-        if admitted and self._reader is not None and self._reader.head is not None:
-            self._work(self._reader.head, Received(self._started, refusal=refusal))
+        self.go_on()
+        if self.incoming is not None and self.incoming.has_body:  # it has a route, which logs it
+            self._work(self.incoming, self.incoming.without_body(refusal))
         else:
             self._enter(Phase.WORKING, 0)
             self.answer(self._front.refusal(refusal))
 
-    def _work(self, head: Head, received: Received) -> None:
-        assert self._reader is not None
-        self._keeps = head.keep_alive
-        if not self._reader.is_complete:
+    def _work(self, incoming: Incoming, received: Received) -> None:
+        assert incoming.head is not None
+        self._keeps = incoming.head.keep_alive
+        if not incoming.is_complete:
             self._lingers = True
-        self._ahead += self._reader.tail
+        self._ahead += incoming.tail
         self._received = received
         self._enter(Phase.WORKING, 0)
-        self._front.work(self, head, received)
+        self._front.work(self, incoming.head, received)
 
     def answer(self, answer: Answer) -> None:
         """Send the answer to the request that was handed on."""
         self._front.bodies.release(self)
         self._received = None
-        if self._transport is None:
+        if not self._peer.is_attached:
             return
         ended = self._half_closed and not self._ahead
         self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
         head = answer.head(keep_alive=self._keeps)
         head = head[len(VERSION) :] if self._version_sent else head
         self._enter(Phase.ANSWERING, 0)
-        if self._out is not None:
-            self._out.begin(head, answer.body, self.since)
-            self._front.make_room_for_answers(self)
-            self._send_on(self._out)
-
-    @property
-    def held(self) -> int:
-        """Bytes of the answer that wait for the client."""
-        return 0 if self._out is None else self._out.held
-
-    @property
-    def quiet_since(self) -> float:
-        """When the client took something of its answer last."""
-        return self.since if self._out is None else self._out.since
+        if self.outgoing is not None:
+            self.outgoing.begin(head, answer.body, self.since)
+            self._front.make_room_for_answers(self.outgoing)
+            self._send_on(self.outgoing)
 
     def _send_on(self, out: Outgoing) -> None:
         if self.phase is Phase.ANSWERING and out.pump():
@@ -247,21 +207,23 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Go on after an answer."""
-        self._reader = None
+        self.incoming = None
         self._version_sent = False
         if self._keeps:
             self._enter(Phase.IDLE, self._patience(self._front.keep_alive_s))
-            self._open.resume_reading()
+            self._peer.transport.resume_reading()
             if self._ahead:  # not at once: a thousand requests in one packet are not a thousand calls deep
                 self._goes_on = True
                 asyncio.get_running_loop().call_soon(self._go_on_with_next)
         elif self._lingers and not self._half_closed:
+            # Closed with bytes unread, the socket would reset the connection, and the client's kernel would
+            # throw the answer away: so what still comes is read and dropped, as long as bytes move.
             self._enter(Phase.LINGERING, self._patience(self._linger_s))
-            self._pace = Pace(1, limits.LINGER_PACE_S, self.since)
+            self._linger_pace = Pace(1, limits.LINGER_PACE_S, self.since)
             self._ahead.clear()
-            self._open.resume_reading()
-            if self._open.can_write_eof():
-                self._open.write_eof()
+            self._peer.transport.resume_reading()
+            if self._peer.transport.can_write_eof():
+                self._peer.transport.write_eof()
         else:
             self.close()
 
@@ -270,8 +232,8 @@ class Connection(asyncio.Protocol):
         self._goes_on = False
         data = bytes(self._ahead)
         self._ahead.clear()
-        if self._transport is not None:
-            self._open.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
+        if self._peer.is_attached:
+            self._peer.transport.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
             self._read(data)
             if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY):
                 self._refuse(incomplete())
@@ -280,78 +242,56 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close when what was written has been sent."""
-        if self._transport is None:  # asyncio holds the socket, and closes it when it hears of this
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
-            return
-        self._enter(Phase.CLOSING, limits.FAREWELL_S)
-        self._transport.close()
+        if self._peer.is_attached:
+            self._enter(Phase.CLOSING, limits.DRAIN_WAIT_S)
+        self._peer.close()
 
     def abort(self) -> None:
         """Close at once."""
-        if self._transport is None:
-            self.close()
-            return
-        if self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            reset_on_close(self._sock)
-        self._transport.abort()
+        self._peer.abort(unsent=self.phase in (Phase.ANSWERING, Phase.CLOSING))
 
     def look(self, now: float) -> None:
         """End what has lasted too long."""
-        if self._transport is None:
+        if not self._peer.is_attached:
             if now > self._until:
-                self.close()
+                self._peer.close()
         elif self.phase is Phase.BODY:
-            self._look_at_body(now)
+            assert self.incoming is not None
+            if refusal := self.incoming.overdue(now, self._front.admission_timeout_s):
+                self._refuse(refusal)
         elif self.phase is Phase.WORKING:
-            if self._half_closed and is_reset(self._sock):
+            if self._half_closed and self._peer.has_reset:
                 self.abort()
         elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
             self._look_at_answer(now)
         elif self.phase is Phase.LINGERING:
-            if self._pace.is_lost(now) or now > self._until:
+            if self._linger_pace.is_lost(now) or now > self._until:
                 self.abort()
         elif now > self._until:
             self._give_up_waiting()
 
     def hurry(self, now: float) -> None:
-        """Hear that the service ends: wait no longer than needed for what has not been sent."""
-        self._until = min(self._until, now + limits.FAREWELL_S)
-
-    def _look_at_body(self, now: float) -> None:
-        if self._waits_for_room is not None:
-            if now - self._waits_for_room > self._front.admission_timeout_s:
-                self._refuse(unavailable("The service's memory is in use; try again later.", retry_after_s=5))
-        elif self._pace.is_lost(now):
-            self._refuse(_too_slow("The request's body came too slowly; send it again."))
+        """Wait no longer than needed for what has not been sent: the service ends."""
+        self._until = min(self._until, now + limits.DRAIN_WAIT_S)
 
     def _look_at_answer(self, now: float) -> None:
-        if self._out is None:
+        if self.outgoing is None:
             return
-        if self._out.is_stuck(now):
+        if self.outgoing.is_stuck(now):
             self.abort()
-        elif self.phase is Phase.CLOSING and now > self._until and not self._out.unread:
-            self._open.abort()  # all has been taken: what TLS still waits for is the client's farewell
+        elif self.phase is Phase.CLOSING and now > self._until and not self.outgoing.unread:
+            self._peer.abort(unsent=False)  # all was taken: only the client's TLS close_notify is missing
 
     def _give_up_waiting(self) -> None:
         if self.phase is Phase.HEAD:
-            self._refuse(_too_slow("The request's head did not arrive in time."))
-        elif not waiting_bytes(self._sock, termios.FIONREAD):  # else a request has just come
+            self._refuse(too_slow("The request's head did not arrive in time."))
+        elif not self._peer.has_sent:  # else a request has just come
             self.close()
 
     def _patience(self, seconds: float) -> float:
         """Return how long to wait for a client that owes something: less, when the service ends."""
-        return min(seconds, limits.FAREWELL_S) if self._front.is_draining else seconds
+        return min(seconds, limits.DRAIN_WAIT_S) if self._front.is_draining else seconds
 
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase, self.since = phase, time.monotonic()
         self._until = self.since + seconds
-
-    @property
-    def _open(self) -> asyncio.Transport:
-        assert self._transport is not None
-        return self._transport
-
-
-def _too_slow(description: str) -> ServiceError:
-    return ServiceError(Code.REQUEST_TIMEOUT_ERROR, description)

@@ -17,12 +17,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from serving.config.settings import Settings
 from serving.errors import ServiceError
 from serving.front import client_limits as limits
-from serving.front.connection import Connection, Phase
+from serving.front.application import HttpApplication
+from serving.front.connection import Connection
 from serving.front.head import Head
-from serving.front.outgoing import PIECE
+from serving.front.outgoing import PIECE, Outgoing
+from serving.front.phase import Phase
 from serving.front.turns import BodyBudget, Turns
 from serving.front.wsgi_bridge import Answer, Received, answer_of, environ_of
-from serving.http.app import HttpApplication
 
 LOOK_S = 0.25
 """How often deadlines are looked at."""
@@ -89,10 +90,10 @@ class HttpFront:
         self._go_on_reading()
 
     async def drain(self) -> bool:
-        """Stop accepting, finish what has been begun; say whether that was done within the grace."""
+        """Stop accepting, finish what has begun; return whether that was done within the grace."""
         self.is_draining = True
         if self._listener is not None:
-            for _ in range(_QUEUE):  # those have been told that they are connected
+            for _ in range(_QUEUE):  # their clients have completed the handshake with the kernel
                 if not self._accept():
                     break
             self._loop.remove_reader(self._listener)
@@ -145,16 +146,18 @@ class HttpFront:
         """Forget a connection that has been closed."""
         self._connections.pop(connection, None)
 
-    def make_room_for_answers(self, newest: Connection) -> None:
+    def make_room_for_answers(self, newest: Outgoing) -> None:
         """Cut clients that do not read, when there are too many answers for them."""
         if not newest.held:
             return
-        holders = [c for c in self._connections if c.held and c is not newest]
-        over = newest.held + sum(c.held for c in holders) - limits.ANSWER_BYTES
-        for connection in sorted(holders, key=lambda c: c.quiet_since):
+        holders = [
+            (out, c) for c in self._connections if (out := c.outgoing) and out is not newest and out.held
+        ]
+        over = newest.held + sum(out.held for out, _ in holders) - limits.ANSWER_BYTES
+        for out, connection in sorted(holders, key=lambda holder: holder[0].since):
             if over <= 0:
                 break
-            over -= connection.held
+            over -= out.held
             connection.abort()
 
     def _finish(self, connection: Connection, future: Future[Answer], done: Callable[[], None]) -> None:
@@ -172,7 +175,7 @@ class HttpFront:
     def _go_on_reading(self) -> None:
         """Let bodies go on arriving, as many as there is room for."""
         promised = 0
-        for connection in [c for c in self._connections if c.waits_for_room]:
+        for connection in [c for c in self._connections if c.incoming and c.incoming.waits_for_room]:
             if self.bodies.has_room(connection, promised):
                 promised += PIECE
                 connection.go_on()
@@ -180,7 +183,7 @@ class HttpFront:
     # Accepting.
 
     def _accept(self) -> bool:
-        """Take one connection, so that others are left for other workers; say whether there was one."""
+        """Take one connection, so that others are left to other workers; return whether there was one."""
         assert self._listener is not None
         try:
             sock, _ = self._listener.accept()

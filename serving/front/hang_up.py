@@ -1,4 +1,4 @@
-"""A client that hangs up while its request is worked on: who works on it is told at once."""
+"""A client that hangs up while its request is worked on: whoever works on it is notified at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 
 class HangUp:
-    """Whether the client of one request has gone; said by the event loop, heard in any thread."""
+    """Whether the client of one request has gone: set by the event loop, observed from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,7 +21,7 @@ class HangUp:
         return self._gone
 
     def happen(self) -> None:
-        """Say that the client has gone."""
+        """Note that the client has gone, and notify who listens."""
         with self._lock:
             self._gone = True
             call, self._call = self._call, None
@@ -30,7 +30,7 @@ class HangUp:
 
     @contextlib.contextmanager
     def during(self, gone: Callable[[], None]) -> Iterator[None]:
-        """Listen during a ``with`` block.
+        """Be notified during a ``with`` block.
 
         Parameters
         ----------

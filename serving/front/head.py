@@ -1,4 +1,4 @@
-"""Reading requests: gunicorn's parser for heads and chunks, our words for what it refuses.
+"""Reading requests: gunicorn's parser for heads and chunks, our errors for what it refuses.
 
 The parser holds the defences against smuggling: ambiguous lengths, bare line feeds, odd spaces.
 """
@@ -50,7 +50,7 @@ class Head:
 
     @property
     def expects_continue(self) -> bool:
-        """Whether the client waits for a word before it sends the body (RFC 9110, 10.1.1)."""
+        """Whether the client waits for 100 Continue before it sends the body (RFC 9110, 10.1.1)."""
         return self.version >= (1, 1) and (self.header("expect") or "").lower() == "100-continue"
 
 
@@ -88,7 +88,7 @@ class RequestReader:
         Raises
         ------
         ServiceError
-            When they are no request; nothing of them is quoted, they may hold a token.
+            When they are not a request; nothing of them is quoted, they may hold a token.
         """
         if self.head is not None and not self.head.is_chunked:
             self._take_plain(data)
@@ -127,7 +127,7 @@ class RequestReader:
             self._pieces.append(piece)
 
     def _take_head(self) -> bool:
-        """Keep the head; say whether the parser shall leave the body alone."""
+        """Keep the head; return whether the parser is to leave the body alone."""
         parser = self._parser
         codings = [value.lower() for name, value in parser.headers if name == b"transfer-encoding"]
         if codings and codings != [b"chunked"]:

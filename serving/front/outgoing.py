@@ -50,15 +50,15 @@ class Outgoing:
         self._transport.write(head + body if small else head)
 
     def pause(self) -> None:
-        """Hear that the kernel takes no more."""
+        """Stop: the kernel takes no more."""
         self._paused = True
 
     def resume(self) -> None:
-        """Hear that the kernel takes more."""
+        """Note that the kernel takes more."""
         self._paused = False
 
     def pump(self) -> bool:
-        """Send what can be sent; say whether that was all."""
+        """Send what can be sent; return whether that was all."""
         while self._pending and not self._paused:
             piece, self._pending = self._pending[:PIECE], self._pending[PIECE:]
             self._transport.write(piece)
@@ -68,7 +68,7 @@ class Outgoing:
         return True
 
     def is_stuck(self, now: float) -> bool:
-        """Say whether the client has taken nothing for too long."""
+        """Return whether the client has taken nothing for too long."""
         unread = self.unread
         if unread < self._least_unread:
             self._least_unread = unread

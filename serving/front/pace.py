@@ -35,7 +35,7 @@ class Pace:
         self._since, self._moved = now, 0
 
     def is_lost(self, now: float) -> bool:
-        """Say whether a stretch has passed with too little."""
+        """Return whether a stretch has passed with too little."""
         return now - self._since > self._seconds
 
     @property

@@ -24,12 +24,12 @@ def waiting_bytes(sock: socket.socket, queue: int) -> int:
 
 
 def is_reset(sock: socket.socket) -> bool:
-    """Say whether the other end has broken the connection off."""
+    """Return whether the other end has broken the connection off."""
     poll = select.poll()
     poll.register(sock.fileno(), 0)
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def reset_on_close(sock: socket.socket) -> None:
-    """Have what is still to be sent thrown away: the kernel would keep it for minutes."""
+    """Discard unsent bytes when the socket is closed; the kernel would keep them for minutes."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,15 +1,13 @@
-"""Who may come in: turns for predictions, and budgets for the bytes they hold in memory.
+"""Admission: turns for predictions, and a budget for the bytes of the bodies that are held in memory.
 
-What waits here waits in the order of arrival and with a deadline; what cannot wait is refused at once.
+Waiters are served in order of arrival, each with a deadline; what cannot wait is refused at once.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving.errors import ServiceError, unavailable
@@ -116,96 +114,16 @@ class BodyBudget:
         self._held[owner] = size
 
     def has_room(self, owner: object, promised: int = 0) -> bool:
-        """Say whether an arriving body may go on, when so many bytes are promised to others."""
+        """Return whether an arriving body may go on, when so many bytes are promised to others."""
         reserve = self._RESERVE if self._held.get(owner, 0) <= self._SMALL else 0
         has = self.used + promised < self._total + reserve
         return has or next(iter(self._arriving), None) is owner
 
     def complete(self, owner: object) -> None:
-        """Hear that a body has arrived: its bytes go on being counted."""
+        """Note that a body has arrived: its bytes go on being counted."""
         self._arriving.pop(owner, None)
 
     def release(self, owner: object) -> None:
-        """Hear that a body is not held any more."""
+        """Stop counting a body."""
         self._arriving.pop(owner, None)
         self.used -= self._held.pop(owner, 0)
-
-
-class ByteBudget:
-    """A number of bytes shared by all requests of a process, given out in order of arrival.
-
-    Small amounts are always granted and not counted: small requests do not wait behind a large one's
-    image, and the number that run at once bounds them.
-
-    Parameters
-    ----------
-    total:
-        Bytes; whoever asks for more is given all.
-    free_below:
-        Amounts smaller than this are granted without counting.
-    """
-
-    def __init__(self, total: int, free_below: int) -> None:
-        self._total = total
-        self._free_below = free_below
-        self._left = total
-        self._queue: deque[object] = deque()
-        self._changed = threading.Condition()
-
-    def cost(self, amount: int) -> int:
-        """Return what an amount counts for."""
-        return 0 if amount < self._free_below else min(amount, self._total)
-
-    def try_take(self, amount: int) -> bool:
-        """Take bytes if they are there and nobody waits for them; say whether it was done."""
-        cost = self.cost(amount)
-        with self._changed:
-            if cost and (self._queue or cost > self._left):
-                return False
-            self._left -= cost
-            return True
-
-    def take(self, amount: int, deadline: float) -> None:
-        """Wait for bytes and take them.
-
-        Must not be called while holding some: two that hold and wait would never end.
-
-        Parameters
-        ----------
-        deadline:
-            ``time.monotonic()`` seconds.
-
-        Raises
-        ------
-        ServiceError
-            SERVICE_UNAVAILABLE_ERROR when the deadline passed.
-        """
-        cost = self.cost(amount)
-        ticket = object()
-        with self._changed:
-            self._queue.append(ticket)
-            try:
-                while self._queue[0] is not ticket or cost > self._left:
-                    wait = deadline - time.monotonic()
-                    if wait <= 0:
-                        raise unavailable("The service's memory is in use; try again later.", retry_after_s=5)
-                    self._changed.wait(wait)
-                self._left -= cost
-            finally:
-                self._queue.remove(ticket)
-                self._changed.notify_all()
-
-    def give_back(self, amount: int) -> None:
-        """Return what ``take`` or ``try_take`` took for this amount."""
-        with self._changed:
-            self._left += self.cost(amount)
-            self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def holding(self, amount: int, deadline: float) -> Iterator[None]:
-        """Hold bytes inside a ``with`` block."""
-        self.take(amount, deadline)
-        try:
-            yield
-        finally:
-            self.give_back(amount)

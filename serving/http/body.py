@@ -26,7 +26,7 @@ def unwrapped(body: bytes | bytearray) -> bytes | bytearray | None:
     Raises
     ------
     ServiceError
-        INVALID_REQUEST_FIELD_ERROR when the wrapped data are no base64.
+        INVALID_REQUEST_FIELD_ERROR when the wrapped data are not base64.
     """
     if not any(f'"{name}"'.encode() in body for name in _NAMES) or unfolds_beyond(body, _MAX_CONTAINERS):
         return None

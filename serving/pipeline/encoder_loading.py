@@ -17,7 +17,7 @@ _MENDING = {Mend.MODEL: ("model", "storage_uri"), Mend.CACHE_FOLDER: ("cache_dir
 """The encoder's settings with which a person mends what is wrong with a model."""
 
 
-def load_service_encoder(settings: EncoderSettings) -> Encoder:
+def load_configured_encoder(settings: EncoderSettings) -> Encoder:
     """Load the encoder that the settings name, with the service's rights in Cloud Storage.
 
     Raises

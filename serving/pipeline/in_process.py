@@ -18,7 +18,7 @@ from serving.api.response import metadata
 from serving.client import Image, Vectors
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault
-from serving.pipeline.encoder_loading import load_service_encoder
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import StageTimes
 
@@ -58,7 +58,7 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
         When the model cannot be loaded.
     """
     try:
-        encoder = load_service_encoder(settings.encoder)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:

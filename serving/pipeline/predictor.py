@@ -13,10 +13,10 @@ from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderUnavailable, Stream
 from serving.api.request import PredictRequest
 from serving.errors import unavailable
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.run import Outcome, Pools, Run, shared_images
 from serving.pipeline.watched_threads import WatchedThreads
-from serving.telemetry.request_record import StageTimes
+from serving.telemetry.request_record import RequestStage, StageTimes
 
 _FREE_IMAGE_BYTES = 8_000_000
 _WAITING_THREADS = 8
@@ -60,10 +60,21 @@ class Predictor:
         # Room for the largest image allowed: decoded and resized, four bytes a pixel.
         self._memory = ByteBudget(8 * context.max_image_pixels, free_below=_FREE_IMAGE_BYTES)
 
-    @property
-    def decodes(self) -> bool:
-        """Whether images are being decoded: neither threads nor helper processes are stuck."""
-        return self._pools.computing.alive and self._pools.waiting.alive and self._context.decoders.healthy
+    def require_ready(self) -> EncoderFacts:
+        """Return the facts of an encoder that can be used.
+
+        Raises
+        ------
+        ServiceError
+            SERVICE_UNAVAILABLE_ERROR when the encoder is not there, or threads or helper processes that
+            decode are stuck.
+        """
+        facts = self._encoder.facts
+        if facts is None or not self._encoder.healthy:
+            raise unavailable("The encoder is not ready.")
+        if not (self._pools.computing.alive and self._pools.waiting.alive and self._context.decoders.healthy):
+            raise unavailable("Images are not being decoded any more.")
+        return facts
 
     def predict(
         self,
@@ -103,8 +114,8 @@ class Predictor:
 
             with watching(gone):
                 outcomes = run.outcomes()
-            stages.add("queue", stream.queue_s)
-            stages.add("encode", stream.encode_s)
+            stages.add(RequestStage.QUEUE, stream.queue_s)
+            stages.add(RequestStage.ENCODE, stream.encode_s)
             return Predictions(outcomes, stream.facts)
         except EncoderUnavailable as error:
             raise unavailable(

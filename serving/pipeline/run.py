@@ -25,12 +25,13 @@ from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch, UInt8Array, require_inside
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.stages import ReadStage
 from dicom_io.waiting import Cancelled
 from model.encoder import Vectors
 from model.transport.stream import Abandoned, DeadlineExceeded, EncoderUnavailable, Stream
 from serving.api.request import Instance, PredictRequest
 from serving.errors import Code, Fault, ServiceError, fault_of
-from serving.front.turns import ByteBudget
+from serving.pipeline.budget import ByteBudget
 from serving.pipeline.watched_threads import WatchedThreads
 
 OPENED_AHEAD = 8
@@ -161,7 +162,7 @@ class Run:
                 return
             position, item, future = opening.popleft()
             with self._instance(position):
-                with self._session.measure("fetch"):
+                with self._session.measure(ReadStage.FETCH):
                     image = self._result(future)
                 self._count_reads(image.extra_reads(len(item.patches)))
                 yield _Image(position, item, self._firsts[position], image)
@@ -244,7 +245,7 @@ class Run:
     def _fetch(self, image: _Image, patches: list[Patch]) -> None:
         if image.image.remote:
             self._stream.flush()
-            with self._session.measure("fetch"):
+            with self._session.measure(ReadStage.FETCH):
                 image.image.fetch(patches)
 
     def _send(self, image: _Image, chunk: Sequence[int], patches: _Pixels) -> None:

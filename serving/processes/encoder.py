@@ -14,7 +14,7 @@ from model.batching import EncoderBroken
 from model.encoder import Encoder, ModelError
 from model.transport.server import EncoderServer, listen
 from serving.config.exit_status import ExitStatus
-from serving.pipeline.encoder_loading import load_service_encoder
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.child import END, begin
 from serving.processes.handover import EncoderStart
 from serving.telemetry.encoder_metrics import EncoderMetrics
@@ -30,7 +30,7 @@ def main() -> int:
     log_as_json(start.log.level, process="encoder")
 
     def load() -> Encoder:
-        encoder = load_service_encoder(settings)
+        encoder = load_configured_encoder(settings)
         facts = encoder.facts
         log.info(
             "encoder ready%s",

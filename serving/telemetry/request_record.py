@@ -11,13 +11,26 @@ import uuid
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.datastructures import Headers
 
-STAGES = ("parse", "fetch", "decode", "colour", "queue", "encode", "serialise")
-"""Stages of a request. Decode and colour are summed over threads; queue is the longest wait."""
+from dicom_io.stages import ReadStage
+
+
+class RequestStage(StrEnum):
+    """Stages of a request beside those of reading its images; queue is the longest wait."""
+
+    PARSE = "parse"
+    QUEUE = "queue"
+    ENCODE = "encode"
+    SERIALISE = "serialise"
+
+
+Stage = RequestStage | ReadStage
+"""A stage of a request. Those of reading are summed over threads."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -40,15 +53,15 @@ class StageTimes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[Stage, float] = {}
 
-    def add(self, stage: str, seconds: float) -> None:
+    def add(self, stage: Stage, seconds: float) -> None:
         """Add time to a stage."""
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @contextlib.contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
+    def measure(self, stage: Stage) -> Iterator[None]:
         """Add the time that a ``with`` block takes."""
         started = time.perf_counter()
         try:
@@ -105,7 +118,7 @@ class Telemetry:
             "pathserve_stage_seconds", "Time of a request's stages, summed over threads.",
             ["stage"], buckets=_SECONDS, registry=own,
         )  # fmt: skip
-        self._stage = {stage: stages.labels(stage) for stage in STAGES}
+        self._stage = {stage: stages.labels(stage) for stage in (*RequestStage, *ReadStage)}
 
     def finish(self, record: RequestRecord, status: int, code: str) -> None:
         """Count and log a request that has been answered.

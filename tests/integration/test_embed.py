@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import ModelFolders
-from tests.integration.test_dicomweb import cut
+from tests.support.asking import cut
 from tests.support.loopback import Handler, Loopback
 from tests.support.models import TOLERANCE, probe
 from tests.support.service import Service

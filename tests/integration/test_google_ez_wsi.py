@@ -18,7 +18,7 @@ from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from dicom_io.resize import resize
 from tests.conftest import ModelFolders
-from tests.integration.test_dicomweb import cut
+from tests.support.asking import cut
 from tests.support.ez_wsi_client import Job
 from tests.support.gcs import PRIVATE, GcsEmulator
 from tests.support.models import TOLERANCE, probe

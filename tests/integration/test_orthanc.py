@@ -10,7 +10,7 @@ import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from tests.integration.test_dicomweb import CORNERS, cut
+from tests.support.asking import CORNERS, cut
 from tests.support.models import TOLERANCE, probe
 from tests.support.orthanc import Orthanc, missing
 from tests.support.service import Service

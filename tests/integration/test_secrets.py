@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ModelFolders
-from tests.integration.test_dicomweb import ask
-from tests.integration.test_ez_wsi_state import client_image, patches_state, slide_state
+from tests.support.asking import ask
+from tests.support.client_states import client_image, patches_state, slide_state
 from tests.support.service import Service, wait_until
 from tests.support.slides import Slide, pyramid
 from tests.support.store import Answer, Request, Store

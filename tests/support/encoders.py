@@ -7,6 +7,7 @@ import threading
 import numpy as np
 
 from model.encoder import EncoderFacts, PixelBatch, Vectors
+from tests.support import models
 
 DIMENSION = 4
 
@@ -38,3 +39,17 @@ class CornerEncoder:
         if (corners[:, 0] == 255).any():
             raise RuntimeError("poison")
         return corners.astype(np.float32)
+
+
+class ProbeEncoder:
+    """The poisonable probe model (``tests.support.models``) without TensorFlow."""
+
+    facts = EncoderFacts(
+        "poisonable", False, models.DIMENSION, "CPU", "float32", "", f"sha256:{'0' * 64}", "NumPy", 16
+    )
+
+    def embed(self, patches: PixelBatch) -> Vectors:
+        """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, 384]``."""
+        if (patches[:, 0, 0, 0] == models.POISON).any():
+            raise RuntimeError("poison")
+        return models.probe(patches)

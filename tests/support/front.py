@@ -1,4 +1,4 @@
-"""The HTTP front alone, in a thread of this process, before an application of a few lines."""
+"""The HTTP front in a thread of this process, before an application of a few lines or the service's own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from typing import Self
 from flask import Flask, Response, request
 from pydantic import SecretStr
 
-from model.transport.stream import Abandoned
-from serving.config.settings import load_settings
-from serving.errors import ServiceError
-from serving.front.access import ApiKeys, secured
+from serving.config.settings import Settings, load_settings
+from serving.front.application import HttpApplication
 from serving.front.front import HttpFront
-from serving.front.gate import Gate
 from serving.front.wsgi_bridge import RECEIVED, Received
-from serving.http.app import HttpApplication, answer_error, refusal
+from serving.http.access import ApiKeys, secured
+from serving.http.answers import answer_error, refusal
+from serving.http.gate import Gate
 
 KEY = "key-of-the-service"
 Work = Callable[[bytearray, Received], bytes]
@@ -45,6 +44,10 @@ class Front:
         Whether predictions want ``KEY``.
     tls:
         Makes it speak https.
+    application:
+        What answers instead of those few lines.
+    configured:
+        Settings that have been read already.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class Front:
         *,
         key: bool = False,
         tls: ssl.SSLContext | None = None,
+        application: HttpApplication | None = None,
+        configured: Settings | None = None,
         **settings: object,
     ) -> None:
         self._tls = tls
-        self._settings = load_settings({"PATHSERVE_WORKERS": 1} | settings)
-        self._application = _application(work, key, self._settings.requests.max_bytes)
+        self._settings = configured or load_settings({"PATHSERVE_WORKERS": 1} | settings)
+        self._application = application or _application(work, key, self._settings.requests.max_bytes)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.port: int = self._listener.getsockname()[1]
         self._begun = threading.Event()
@@ -136,8 +141,7 @@ def _application(work: Work, key: bool, limit: int) -> HttpApplication:
 
     app.add_url_rule("/predict", "predict", predict, methods=["POST"])
     app.add_url_rule("/health", "health", lambda: "well")
-    app.register_error_handler(ServiceError, answer_error)
-    app.register_error_handler(Abandoned, lambda _: Response(status=499))
+    app.register_error_handler(Exception, answer_error)
     app.after_request(secured)
     keys = ApiKeys([SecretStr(KEY)] if key else None)
-    return HttpApplication(app, Gate(app, ["predict"], keys, limit), refusal)
+    return HttpApplication(app, Gate(app.url_map, ["predict"], keys, limit), refusal)

@@ -32,6 +32,12 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0
         pause.wait(0.02)
 
 
+def samples(exposition: str) -> dict[str, float]:
+    """Return the samples of a text in Prometheus' format by their full name."""
+    lines = (line.rsplit(" ", 1) for line in exposition.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in lines}
+
+
 class Service:
     """The whole service as a user starts it.
 
@@ -124,9 +130,7 @@ class Service:
 
     def metrics(self) -> dict[str, float]:
         """Samples of the metrics route by their full name."""
-        text = self.session.get(f"{self.url}/metrics", timeout=10).text
-        samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in samples}
+        return samples(self.session.get(f"{self.url}/metrics", timeout=10).text)
 
     def launcher(self) -> psutil.Process:
         """The process that was started by the service's command."""

@@ -77,6 +77,24 @@ def test_only_two_files_import_tensorflow() -> None:
     assert users == TENSORFLOW_FILES
 
 
+def test_gunicorn_is_imported_in_one_folder() -> None:
+    users = {
+        path.parent.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] == "gunicorn" for name in imports(path))
+    }
+    assert users == {"serving/front"}
+
+
+def test_the_front_knows_no_route() -> None:
+    files = sorted((ROOT / "serving/front").glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        for name in imports(path):
+            assert not name.startswith(("flask", "serving.http", "serving.api", "serving.pipeline")), path
+
+
 @pytest.mark.parametrize(
     "module",
     ["serving.http.app", "serving.processes.http", "serving.processes.launcher", "model.transport.client"],

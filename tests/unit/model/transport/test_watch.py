@@ -34,7 +34,7 @@ def test_an_encoder_that_is_not_there_or_still_loads_is_not_stuck(
         assert not watch.has_loaded
 
 
-def test_silence_after_the_first_word_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
+def test_silence_after_the_first_message_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
     watch = EncoderWatch(str(tmp_path / "s"), Limits(silent_s=0.2, busy_s=5))
     watch.listen()
     assert not watch.is_stuck

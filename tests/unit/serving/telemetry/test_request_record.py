@@ -5,7 +5,8 @@ import re
 import pytest
 from werkzeug.datastructures import Headers
 
-from serving.telemetry.request_record import STAGES, RequestRecord, Telemetry, request_id
+from dicom_io.stages import ReadStage
+from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
 
 def test_the_callers_request_id_is_kept() -> None:
@@ -27,7 +28,7 @@ def test_requests_instances_patches_and_stages_are_counted() -> None:
     telemetry = Telemetry()
     record = RequestRecord("id", instances=3, patches=7)
     record.codes.update(["IMAGE_ERROR"])
-    record.stages.add("decode", 0.5)
+    record.stages.add(ReadStage.DECODE, 0.5)
     telemetry.finish(record, 200, "ok")
     telemetry.finish(RequestRecord("id", instances=9, patches=9), 503, "SERVICE_UNAVAILABLE_ERROR")
     text = telemetry.exposition().decode()
@@ -37,5 +38,5 @@ def test_requests_instances_patches_and_stages_are_counted() -> None:
     assert 'pathserve_instances_total{code="IMAGE_ERROR"} 1.0' in text
     assert "pathserve_patches_total 7.0" in text
     assert 'pathserve_stage_seconds_sum{stage="decode"} 0.5' in text
-    for stage in STAGES:
+    for stage in (*RequestStage, *ReadStage):
         assert f'pathserve_stage_seconds_count{{stage="{stage}"}}' in text

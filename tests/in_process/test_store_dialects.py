@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
-from tests.integration.test_dicomweb import ask, assert_pixels, code_of, cut, error, predictions
-from tests.support.service import Service
+from tests.support.app import App
+from tests.support.asking import ask, assert_pixels, code_of, cut, error, predictions
 from tests.support.slides import CODINGS, EXPLICIT, JPEG, Coding, Slide, StoredInstance, pyramid, stained
 from tests.support.store import Answer, Request, Store
 
@@ -46,7 +46,7 @@ def numbers_of(request: Request) -> list[int]:
 
 
 def assert_reads(
-    service: Service,
+    service: App,
     store: Store,
     slide: Slide,
     level: StoredInstance,
@@ -59,7 +59,7 @@ def assert_reads(
 
 @pytest.mark.parametrize("metadata", [404, 204])
 @pytest.mark.parametrize("search", [204, 404])
-def test_no_content_is_no_such_series(probe_service: Service, metadata: int, search: int) -> None:
+def test_no_content_is_no_such_series(probe_app: App, metadata: int, search: int) -> None:
     slide = pyramid()
 
     def override(request: Request) -> Answer:
@@ -67,7 +67,7 @@ def test_no_content_is_no_such_series(probe_service: Service, metadata: int, sea
 
     with Store(slide) as store:
         store.behaviour.override = override
-        assert code_of(probe_service, ask(store, slide, ["1.2"])) == "DICOM_PATH_ERROR"
+        assert code_of(probe_app, ask(store, slide, ["1.2"])) == "DICOM_PATH_ERROR"
 
 
 def paging(store: Store, slide: Slide, page: int) -> Callable[[Request], Answer | None]:
@@ -88,24 +88,24 @@ def paging(store: Store, slide: Slide, page: int) -> Callable[[Request], Answer 
     return override
 
 
-def test_without_series_metadata_the_named_instance_is_asked_for_alone(probe_service: Service) -> None:
+def test_without_series_metadata_the_named_instance_is_asked_for_alone(probe_app: App) -> None:
     slide = pyramid("explicit", [(260, 240)] * 30 + [(500, 350)])
     with Store(slide) as store:
         store.behaviour.override = paging(store, slide, 12)
-        assert_reads(probe_service, store, slide, slide.instances[-1])
+        assert_reads(probe_app, store, slide, slide.instances[-1])
         assert len([r for r in store.requests if not numbers_of(r)]) == 2
         unknown = ask(store, slide, ["1.2.3.4"])
-        assert code_of(probe_service, unknown) == "LEVEL_NOT_FOUND_ERROR"
+        assert code_of(probe_app, unknown) == "LEVEL_NOT_FOUND_ERROR"
 
 
 def test_without_series_metadata_the_parts_of_a_concatenation_are_found_page_by_page(
-    probe_service: Service,
+    probe_app: App,
 ) -> None:
     slide = pyramid("explicit", [(260, 240)] * 30)
     parts = slide.add_level(stained(500, 350), CODINGS["explicit"], parts=2)
     with Store(slide) as store:
         store.behaviour.override = paging(store, slide, 12)
-        assert_reads(probe_service, store, slide, parts[0])
+        assert_reads(probe_app, store, slide, parts[0])
         asked_of = [r for r in store.requests if re.search("/instances/[0-9.]+/metadata$", r.path)]
         assert len(asked_of) == 2
         pages = [r for r in store.requests if "/instances?" in r.path]
@@ -113,7 +113,7 @@ def test_without_series_metadata_the_parts_of_a_concatenation_are_found_page_by_
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_summary_of_a_series_means_ask_the_instance(probe_service: Service, parts: int) -> None:
+def test_a_summary_of_a_series_means_ask_the_instance(probe_app: App, parts: int) -> None:
     slide = pyramid("explicit", [(260, 240)], ICCProfile=PROFILE)
     level = slide.add_level(stained(500, 350), CODINGS["explicit"], parts=parts)[0]
     kept = ("00080018", "00080060", "0020000D", "0020000E", "00280008")
@@ -125,7 +125,7 @@ def test_a_summary_of_a_series_means_ask_the_instance(probe_service: Service, pa
             return as_json([{k: v for k, v in item.items() if k in kept} for item in documents(store, slide)])
 
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, level)
+        assert_reads(probe_app, store, slide, level)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_summary_of_a_series_means_ask_the_instance(probe_service: Service, pa
         "/bulk//00282000",
     ],
 )
-def test_bulk_data_at_the_store_may_be_at_any_of_its_addresses(probe_service: Service, tail: str) -> None:
+def test_bulk_data_at_the_store_may_be_at_any_of_its_addresses(probe_app: App, tail: str) -> None:
     slide = pyramid("explicit", [(500, 350)], ICCProfile=PROFILE)
     (level,) = slide.instances
     asked = list[str]()
@@ -156,11 +156,11 @@ def test_bulk_data_at_the_store_may_be_at_any_of_its_addresses(probe_service: Se
 
         store.behaviour.override = override
         wanted = ask(store, slide, [level.uid], PATCH, transform_imaging_to_icc_profile="ADOBERGB")
-        assert_pixels(probe_service, wanted, cut(level.truth, PATCH), 2)
+        assert_pixels(probe_app, wanted, cut(level.truth, PATCH), 2)
     assert [path.endswith(tail) for path in asked] == [True]
 
 
-def test_profiles_of_many_levels_are_fetched_together_and_once_an_address(probe_service: Service) -> None:
+def test_profiles_of_many_levels_are_fetched_together_and_once_an_address(probe_app: App) -> None:
     slide = pyramid("explicit", [(500, 350)] + [(260, 240)] * 39, ICCProfile=PROFILE)
     lock, now, most, asked = threading.Lock(), 0, 0, list[str]()
     with Store(slide) as store:
@@ -188,7 +188,7 @@ def test_profiles_of_many_levels_are_fetched_together_and_once_an_address(probe_
         wanted = ask(
             store, slide, [slide.instances[0].uid], PATCH, transform_imaging_to_icc_profile="ADOBERGB"
         )
-        assert_pixels(probe_service, wanted, cut(slide.instances[0].truth, PATCH), 2)
+        assert_pixels(probe_app, wanted, cut(slide.instances[0].truth, PATCH), 2)
     assert len(asked) == len(set(asked)) == 20
     assert most > 2
 
@@ -204,17 +204,17 @@ def test_profiles_of_many_levels_are_fetched_together_and_once_an_address(probe_
     ids=["padded", "a thumbnail without", "a level without", "another"],
 )
 def test_which_profiles_of_siblings_are_the_same(
-    probe_service: Service, changes: dict[str, Any], code: str | None
+    probe_app: App, changes: dict[str, Any], code: str | None
 ) -> None:
     slide = pyramid("explicit", [(500, 350)], ICCProfile=PROFILE)
     slide.add_level(stained(260, 240), CODINGS["explicit"], **changes)
     with Store(slide) as store:
         asked = ask(store, slide, [slide.instances[0].uid], transform_imaging_to_icc_profile="SRGB")
-        (found,) = predictions(probe_service, asked)
+        (found,) = predictions(probe_app, asked)
         assert found.get("error", {}).get("code") == code
 
 
-def test_spaces_around_an_image_type_hide_no_level(probe_service: Service) -> None:
+def test_spaces_around_an_image_type_hide_no_level(probe_app: App) -> None:
     kind = ["DERIVED", "PRIMARY", "THUMBNAIL", "RESAMPLED"]
     slide = pyramid("explicit", [(500, 350)])
     with Store(slide) as store:
@@ -225,7 +225,7 @@ def test_spaces_around_an_image_type_hide_no_level(probe_service: Service) -> No
             return as_json(found) if request.path.endswith("/metadata") else None
 
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, slide.instances[0])
+        assert_reads(probe_app, store, slide, slide.instances[0])
 
 
 def malformed(kind: str, found: Documents) -> bytes:
@@ -241,7 +241,7 @@ def malformed(kind: str, found: Documents) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["a byte order mark", "NaN", "infinity", "half a pair", "broken UTF-8"])
-def test_a_malformed_value_that_nobody_reads_does_no_harm(probe_service: Service, kind: str) -> None:
+def test_a_malformed_value_that_nobody_reads_does_no_harm(probe_app: App, kind: str) -> None:
     slide = pyramid("explicit", [(500, 350)])
     with Store(slide) as store:
 
@@ -251,12 +251,12 @@ def test_a_malformed_value_that_nobody_reads_does_no_harm(probe_service: Service
             return None
 
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, slide.instances[0])
+        assert_reads(probe_app, store, slide, slide.instances[0])
 
 
 @pytest.mark.parametrize("kind", ["application/octet-stream; transfer-syntax=" + JPEG, "image/jpeg"])
 @pytest.mark.parametrize("many", [404, 400, "the first"])
-def test_a_frame_may_come_without_being_a_part(probe_service: Service, kind: str, many: int | str) -> None:
+def test_a_frame_may_come_without_being_a_part(probe_app: App, kind: str, many: int | str) -> None:
     slide = pyramid("JPEG", [(500, 350)])
     (level,) = slide.instances
 
@@ -270,10 +270,10 @@ def test_a_frame_may_come_without_being_a_part(probe_service: Service, kind: str
 
     with Store(slide) as store:
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, level, CODINGS["JPEG"].tolerance)
+        assert_reads(probe_app, store, slide, level, CODINGS["JPEG"].tolerance)
 
 
-def test_frames_are_put_where_their_content_location_says(probe_service: Service) -> None:
+def test_frames_are_put_where_their_content_location_says(probe_app: App) -> None:
     slide = pyramid("JPEG", [(500, 350)])
     (level,) = slide.instances
     wrong = 0
@@ -289,9 +289,9 @@ def test_frames_are_put_where_their_content_location_says(probe_service: Service
 
     with Store(slide) as store:
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, level)
+        assert_reads(probe_app, store, slide, level)
         wrong = 100
-        found = error(probe_service, ask(store, slide, [level.uid], token="another"))
+        found = error(probe_app, ask(store, slide, [level.uid], token="another"))
         assert found["code"] == "DICOM_ERROR"
         assert "frame 10" in found["description"]
 
@@ -309,7 +309,7 @@ MEDIA_TYPES = {
 @pytest.mark.parametrize("says_syntax", [True, False])
 @pytest.mark.parametrize("name", MEDIA_TYPES)
 def test_stores_that_serve_frames_by_their_media_type_alone_are_asked_for_it(
-    probe_service: Service, name: str, says_syntax: bool
+    probe_app: App, name: str, says_syntax: bool
 ) -> None:
     kind = MEDIA_TYPES[name]
     slide = pyramid(name, [(500, 350)])
@@ -326,14 +326,14 @@ def test_stores_that_serve_frames_by_their_media_type_alone_are_asked_for_it(
             return store.multipart([(kind, level.frames[n - 1]) for n in numbers])
 
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, level, CODINGS[name].tolerance)
+        assert_reads(probe_app, store, slide, level, CODINGS[name].tolerance)
         assert len(store.frame_requests()) == 2
 
 
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "YBR_FULL_422"])
 @pytest.mark.parametrize("named", [True, False])
 def test_frames_that_a_store_decompresses_never_have_their_colours_turned_twice(
-    probe_service: Service, photometric: str, named: bool
+    probe_app: App, photometric: str, named: bool
 ) -> None:
     slide = pyramid("JPEG RGB" if photometric == "RGB" else "JPEG", [(500, 350)])
     (level,) = slide.instances
@@ -353,16 +353,16 @@ def test_frames_that_a_store_decompresses_never_have_their_colours_turned_twice(
 
     with Store(slide) as store:
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, level, 1)
+        assert_reads(probe_app, store, slide, level, 1)
         has_jpeg = False
         if photometric != "RGB":
-            found = error(probe_service, ask(store, slide, [level.uid], token="another"))
+            found = error(probe_app, ask(store, slide, [level.uid], token="another"))
             assert found["code"] == "DICOM_ERROR"
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_syntax_that_only_the_metadata_name_wins_over_what_the_bytes_look_like(
-    probe_service: Service, named: bool
+    probe_app: App, named: bool
 ) -> None:
     def encode(tile: Any) -> bytes:
         return bytes(imagecodecs.ljpeg_encode(np.ascontiguousarray(tile[:, :, 1])))
@@ -384,10 +384,10 @@ def test_a_syntax_that_only_the_metadata_name_wins_over_what_the_bytes_look_like
     with Store(slide) as store:
         store.behaviour.override = override
         store.behaviour.transcodes[level.uid] = plain
-        assert_reads(probe_service, store, slide, level)
+        assert_reads(probe_app, store, slide, level)
 
 
-def test_available_transfer_syntaxes_are_a_set(probe_service: Service) -> None:
+def test_available_transfer_syntaxes_are_a_set(probe_app: App) -> None:
     slide = Slide()
     parts = slide.add_level(stained(500, 350), CODINGS["JPEG"], parts=2)
     sets = [[EXPLICIT, JPEG], [JPEG, EXPLICIT]]
@@ -406,12 +406,12 @@ def test_available_transfer_syntaxes_are_a_set(probe_service: Service) -> None:
             return None
 
         store.behaviour.override = override
-        assert_reads(probe_service, store, slide, parts[0])
+        assert_reads(probe_app, store, slide, parts[0])
         sets[1] = ["1.2.840.10008.1.2.4.90"]
-        assert code_of(probe_service, ask(store, slide, [parts[0].uid], token="x")) == "DICOM_ERROR"
+        assert code_of(probe_app, ask(store, slide, [parts[0].uid], token="x")) == "DICOM_ERROR"
 
 
-def test_a_lost_connection_is_asked_again_wherever_it_is_lost(probe_service: Service) -> None:
+def test_a_lost_connection_is_asked_again_wherever_it_is_lost(probe_app: App) -> None:
     slide = pyramid("JPEG", [(500, 350)], ICCProfile=PROFILE)
     (level,) = slide.instances
     lost = set[str]()
@@ -427,7 +427,7 @@ def test_a_lost_connection_is_asked_again_wherever_it_is_lost(probe_service: Ser
 
         store.behaviour.override = override
         asked = ask(store, slide, [level.uid], PATCH, transform_imaging_to_icc_profile="ADOBERGB")
-        assert_pixels(probe_service, asked, cut(level.truth, PATCH), 2)
+        assert_pixels(probe_app, asked, cut(level.truth, PATCH), 2)
         assert lost == {"metadata", "icc", "frames"}
         assert len(store.requests) == 6
         first, again = (numbers_of(r) for r in store.frame_requests())

@@ -1,4 +1,4 @@
-"""Access to the service itself: optional bearer keys, and headers for browsers that come across it."""
+"""Access to the service itself: optional bearer keys, and headers that restrict what browsers do with it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _HEADERS = {
 
 
 class ApiKeys:
-    """The keys that open the service; none opens it to everyone.
+    """The service's own keys; without any, everyone is let in.
 
-    Keys are compared by their digests, in constant time, and all of them each time.
+    Keys are compared by their digests, in constant time and all of them each time: how long a refusal
+    takes tells nothing about how much of a guess was right.
     """
 
     def __init__(self, keys: Sequence[SecretStr] | None) -> None:
@@ -52,7 +53,7 @@ def _digest(key: str) -> bytes:
 
 
 def secured(response: Response) -> Response:
-    """Return an answer with the headers that every answer has; what it says itself stays."""
+    """Return an answer with the headers that every answer has; those that it already has stay."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if response.status_code == 401:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from serving.client import Fault, Image, PathserveClient, ServiceFault
+from tests.support.app import ServedApp
 from tests.support.loopback import Handler, Loopback
 from tests.support.models import TOLERANCE, probe
-from tests.support.service import Service
 from tests.support.slides import pyramid
 from tests.support.store import Store
 from tests.support.tissue import encode, tissue
@@ -32,18 +32,18 @@ def vectors(found: object) -> np.ndarray:
     return found
 
 
-def test_images_are_split_over_requests_and_put_together(probe_service: Service) -> None:
+def test_images_are_split_over_requests_and_put_together(served_app: ServedApp) -> None:
     data = encode(tissue()[:504, :504], "JPEG")
     small = encode(tissue()[:224, :224])
-    before = probe_service.metrics()
-    with PathserveClient(probe_service.url, max_patches=100, max_request_bytes=400_000) as client:
+    before = served_app.metrics()
+    with PathserveClient(served_app.url, max_patches=100, max_request_bytes=400_000) as client:
         images = [
             Image.of_bytes(encode(tissue()), GRID[:150]),
             Image.of_bytes(small[:999], [(0, 0)]),
             Image.of_bytes(small, [(0, 0), (1, 0)], require_patches_fully_in_source_image=False),
             Image.of_bytes(data, []),
         ]
-        big = PathserveClient(probe_service.url, max_patches=100)
+        big = PathserveClient(served_app.url, max_patches=100)
         whole, fault, outside, none = big.embed(images)
         np.testing.assert_allclose(vectors(whole), truth(GRID[:150]), atol=TOLERANCE)
         assert isinstance(fault, Fault)
@@ -54,25 +54,25 @@ def test_images_are_split_over_requests_and_put_together(probe_service: Service)
         np.testing.assert_allclose(
             client.embed_patches(np.stack([tissue()[:224, :224]] * 9)), truth([(0, 0)] * 9), atol=TOLERANCE
         )
-    requests = sum(v for k, v in probe_service.metrics().items() if k.startswith("pathserve_requests_total"))
+    requests = sum(v for k, v in served_app.metrics().items() if k.startswith("pathserve_requests_total"))
     requests -= sum(v for k, v in before.items() if k.startswith("pathserve_requests_total"))
     assert requests >= 2 + 3  # 153 patches at 100 each; nine PNGs of 100 kB at 400 kB each
 
 
-def test_arrays_must_be_patches(probe_service: Service) -> None:
-    client = PathserveClient(probe_service.url)
+def test_arrays_must_be_patches(served_app: ServedApp) -> None:
+    client = PathserveClient(served_app.url)
     wrongs: list[Any] = [np.zeros((1, 224, 224, 3), np.float32), np.zeros((1, 200, 224, 3), np.uint8)]
     for wrong in wrongs:
         with pytest.raises(ValueError, match="uint8"):
             client.embed_patches(wrong)
 
 
-def test_series_and_their_tokens(probe_service: Service) -> None:
+def test_series_and_their_tokens(served_app: ServedApp) -> None:
     slide = pyramid("JPEG", [(500, 400)])
     with Store(slide) as store:
         store.behaviour.tokens = {"good"}
         level = slide.instances[0]
-        client = PathserveClient(probe_service.url)
+        client = PathserveClient(served_app.url)
         images = [
             Image.of_series(store.series_path(slide), [level.uid], [(1, 2)], token)
             for token in ("good", "bad")
@@ -86,8 +86,8 @@ def test_series_and_their_tokens(probe_service: Service) -> None:
         assert refused.code == "INVALID_CREDENTIALS_ERROR"
 
 
-def test_a_refused_request_raises_with_its_code(probe_service: Service) -> None:
-    client = PathserveClient(probe_service.url + "/elsewhere")
+def test_a_refused_request_raises_with_its_code(served_app: ServedApp) -> None:
+    client = PathserveClient(served_app.url + "/elsewhere")
     with pytest.raises(ServiceFault, match="NOT_FOUND_ERROR") as caught:
         client.embed([Image.of_bytes(b"x", [(0, 0)])])
     assert caught.value.status == 404

@@ -1,15 +1,15 @@
-"""Which requests come in with their body: known by the head, before anything of the body is read."""
+"""Which requests are read to the end of their body: decided by the head, before any of the body is read."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from flask import Flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map
 
-from serving.front.access import ApiKeys
 from serving.front.body import is_gzip, too_large
 from serving.front.head import Head
+from serving.http.access import ApiKeys
 
 
 class Gate:
@@ -17,27 +17,27 @@ class Gate:
 
     Parameters
     ----------
-    app:
-        Knows the routes.
+    routes:
+        All routes of the application.
     with_body:
-        Names of the endpoints whose requests have a body: the predictions.
+        Names of the endpoints whose requests have a body.
     limit:
         Most bytes of a body.
     """
 
-    def __init__(self, app: Flask, with_body: Collection[str], keys: ApiKeys, limit: int) -> None:
-        self._routes = app.url_map.bind("pathserve")
+    def __init__(self, routes: Map, with_body: Collection[str], keys: ApiKeys, limit: int) -> None:
+        self._routes = routes.bind("pathserve")  # the host is of no account: no route depends on it
         self._with_body = frozenset(with_body)
         self._keys = keys
         self.limit = limit
 
     def wants_body(self, head: Head) -> bool:
-        """Say whether a request is to be answered with its body, or without: then it need not be read.
+        """Return whether a request is answered with its body; any other body need not be read.
 
         Raises
         ------
         ServiceError
-            API_KEY_ERROR, REQUEST_TOO_LARGE_ERROR or CONTENT_ENCODING_ERROR for a prediction that is
+            API_KEY_ERROR, REQUEST_TOO_LARGE_ERROR or CONTENT_ENCODING_ERROR for a request that is
             refused whatever its body holds.
         """
         try:

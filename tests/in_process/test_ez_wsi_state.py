@@ -10,73 +10,18 @@ import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from tests.integration.test_dicomweb import ask, assert_pixels, cut, error
+from tests.support.app import App
+from tests.support.asking import ask, assert_pixels, cut, error
+from tests.support.client_states import client_image, patches_state, slide_state, tags_of
 from tests.support.models import TOLERANCE, probe
-from tests.support.service import Service
-from tests.support.slides import Slide, pyramid
+from tests.support.slides import pyramid
 from tests.support.store import Store
 from tests.support.tissue import base64_text, encode, tissue
 
-PLACEHOLDER = "gs:///placeholder.png"
 PROFILE = target_profile(IccTarget.ADOBERGB)
 
 
-def slide_state(store: Store, slide: Slide) -> dict[str, Any]:
-    """Return a state as the library makes it of a slide's first level."""
-    first = slide.instances[0]
-    parts = [i for i in slide.instances if i.truth is first.truth]
-    instances, offset = {}, 0
-    for part in parts:
-        tags = store.metadata(part, slide)
-        tags.pop("00280006", None)  # which the library does not ask for
-        frames = len(part.frames)
-        instances[str(offset)] = {
-            "frame_offset": offset,
-            "frame_count": frames,
-            "dicom_object": {"path": {}, "dicom_tags": tags, "icc_profile_bulkdata_url": ""},
-        }
-        offset += frames
-    height, width = first.truth.shape[:2]
-    level = {"level_index": 1, "width": width, "height": height, "instances": instances}
-    return {
-        "sop_class_uid": "1.2.840.10008.5.1.4.1.1.77.1.6",
-        "slide_path": {"study_uid": slide.study, "series_uid": slide.series},
-        "level_map": {
-            "level_map": {"1": level},
-            "icc_profile": {"icc_profile_bytes_as_b64_encoded_str": "", "metadata_state": 0},
-        },
-    }
-
-
-def tags_of(state: dict[str, Any], part: str = "0") -> dict[str, Any]:
-    found: dict[str, Any] = state["level_map"]["level_map"]["1"]["instances"][part]["dicom_object"][
-        "dicom_tags"
-    ]
-    return found
-
-
-def client_image(
-    state: object, *origins: tuple[int, int], uri: str = PLACEHOLDER, **extensions: Any
-) -> dict[str, object]:
-    return {
-        "image_file_uri": uri,
-        "patch_coordinates": [{"x_origin": x, "y_origin": y} for x, y in (origins or [(0, 0)])],
-        "extensions": {"ez_wsi_state": state, **extensions},
-    }
-
-
-def patches_state(
-    *patches: np.ndarray, size: tuple[int, int] = (512, 512), **more: object
-) -> dict[str, object]:
-    return {
-        "patches": [base64_text(encode(patch)) for patch in patches],
-        "source_image_width_px": size[0],
-        "source_image_height_px": size[1],
-        **more,
-    }
-
-
-def test_a_slides_state_saves_its_metadata_with_every_number_a_double(probe_service: Service) -> None:
+def test_a_slides_state_saves_its_metadata_with_every_number_a_double(probe_app: App) -> None:
     def doubles(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: doubles(v) for k, v in value.items()}
@@ -93,11 +38,11 @@ def test_a_slides_state_saves_its_metadata_with_every_number_a_double(probe_serv
             (300, 200),
             ez_wsi_state=doubles(slide_state(store, slide)),
         )
-        assert_pixels(probe_service, asked, cut(slide.instances[0].truth, (300, 200)))
+        assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (300, 200)))
         assert [r.path.rpartition("/")[0][-6:] for r in store.requests] == ["frames"]
 
 
-def test_a_profile_in_the_state_is_used_and_one_that_is_unknown_is_asked_for(probe_service: Service) -> None:
+def test_a_profile_in_the_state_is_used_and_one_that_is_unknown_is_asked_for(probe_app: App) -> None:
     slide = pyramid("JPEG", [(300, 300)], ICCProfile=PROFILE)
     (level,) = slide.instances
     truth = cut(IccTransform(PROFILE, IccTarget.SRGB, 3)(level.truth), (9, 8))
@@ -106,7 +51,7 @@ def test_a_profile_in_the_state_is_used_and_one_that_is_unknown_is_asked_for(pro
         asked = ask(
             store, slide, [level.uid], (9, 8), transform_imaging_to_icc_profile="SRGB", ez_wsi_state=state
         )
-        assert_pixels(probe_service, asked, truth)
+        assert_pixels(probe_app, asked, truth)
         assert any(r.path.endswith("/metadata") for r in store.requests)
         assert any(r.path.endswith("/bulkdata/icc") for r in store.requests)
     with Store(slide) as store:
@@ -115,7 +60,7 @@ def test_a_profile_in_the_state_is_used_and_one_that_is_unknown_is_asked_for(pro
         asked = ask(
             store, slide, [level.uid], (9, 8), transform_imaging_to_icc_profile="SRGB", ez_wsi_state=state
         )
-        assert_pixels(probe_service, asked, truth)
+        assert_pixels(probe_app, asked, truth)
         assert not any(r.path.endswith(("/metadata", "/icc")) for r in store.requests)
 
 
@@ -131,24 +76,24 @@ def test_a_profile_in_the_state_is_used_and_one_that_is_unknown_is_asked_for(pro
         {"00480006": "no element"},
     ],
 )
-def test_a_state_that_cannot_be_true_is_not_believed(probe_service: Service, lie: dict[str, object]) -> None:
+def test_a_state_that_cannot_be_true_is_not_believed(probe_app: App, lie: dict[str, object]) -> None:
     slide = pyramid("JPEG", [(1000, 700)])
     with Store(slide) as store:
         state = slide_state(store, slide)
         tags_of(state).update(lie)
         asked = ask(store, slide, [slide.instances[0].uid], (300, 200), ez_wsi_state=state)
-        assert_pixels(probe_service, asked, cut(slide.instances[0].truth, (300, 200)))
+        assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (300, 200)))
         assert any(r.path.endswith("/metadata") for r in store.requests)
 
 
-def test_native_frames_without_planar_configuration_are_looked_up(probe_service: Service) -> None:
+def test_native_frames_without_planar_configuration_are_looked_up(probe_app: App) -> None:
     slide = pyramid("planar", [(300, 300)])
     with Store(slide) as store:
         asked = ask(store, slide, [slide.instances[0].uid], (9, 8), ez_wsi_state=slide_state(store, slide))
-        assert_pixels(probe_service, asked, cut(slide.instances[0].truth, (9, 8)))
+        assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (9, 8)))
 
 
-def test_one_callers_lie_does_not_reach_the_pixels_of_another(probe_service: Service) -> None:
+def test_one_callers_lie_does_not_reach_the_pixels_of_another(probe_app: App) -> None:
     """Whoever names the same series with the same token shares frames: but not how they are read."""
     slide = pyramid("explicit", [(500, 400)], parts=2)
     uids, truth = [i.uid for i in slide.instances], cut(slide.instances[0].truth, (9, 8))
@@ -157,24 +102,24 @@ def test_one_callers_lie_does_not_reach_the_pixels_of_another(probe_service: Ser
         for part in ("0", "2"):
             tags_of(state, part)["00280006"] = {"vr": "US", "Value": [1]}
         lying = ask(store, slide, uids, (9, 8), ez_wsi_state=state)
-        (prediction,) = probe_service.predict(lying).json()["predictions"]
+        (prediction,) = probe_app.predict(lying).json()["predictions"]
         (wrong,) = prediction["result"]["patch_embeddings"]
         assert np.abs(np.array(wrong["embedding_vector"]) - probe(np.stack(truth))[0]).max() > 0.01
-        assert_pixels(probe_service, ask(store, slide, uids, (9, 8)), truth)
+        assert_pixels(probe_app, ask(store, slide, uids, (9, 8)), truth)
 
         exchanged = slide_state(store, slide)
         for part, offset in (("0", 2), ("2", 0)):
             tags_of(exchanged, part)["00280006"] = {"vr": "US", "Value": [0]}
             tags_of(exchanged, part)["00209228"] = {"vr": "UL", "Value": [offset]}
-        probe_service.predict(ask(store, slide, uids, (9, 8), ez_wsi_state=exchanged))
-        assert_pixels(probe_service, ask(store, slide, uids, (9, 8)), truth)
+        probe_app.predict(ask(store, slide, uids, (9, 8), ez_wsi_state=exchanged))
+        assert_pixels(probe_app, ask(store, slide, uids, (9, 8)), truth)
 
 
-def test_a_state_opens_no_instance_that_the_request_does_not_name(probe_service: Service) -> None:
+def test_a_state_opens_no_instance_that_the_request_does_not_name(probe_app: App) -> None:
     slide = pyramid("JPEG", [(500, 400)], parts=2)
     with Store(slide) as store:
         asked = ask(store, slide, [slide.instances[0].uid], (9, 8), ez_wsi_state=slide_state(store, slide))
-        assert_pixels(probe_service, asked, cut(slide.instances[0].truth, (9, 8)))
+        assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (9, 8)))
         assert any(r.path.endswith("/metadata") for r in store.requests)  # which say what belongs together
 
 
@@ -194,43 +139,41 @@ def test_a_state_opens_no_instance_that_the_request_does_not_name(probe_service:
         lambda s: tags_of(s).update({"0020000E": {"vr": "UI", "Value": ["1.2.3"]}}),
     ],
 )
-def test_a_slides_state_that_contradicts_or_is_malformed_is_refused(
-    probe_service: Service, change: Any
-) -> None:
+def test_a_slides_state_that_contradicts_or_is_malformed_is_refused(probe_app: App, change: Any) -> None:
     slide = pyramid("JPEG", [(300, 300)])
     with Store(slide) as store:
         state = copy.deepcopy(slide_state(store, slide))
         change(state)
         asked = ask(store, slide, [slide.instances[0].uid], ez_wsi_state=state)
-        assert error(probe_service, asked)["code"] == "EZ_WSI_STATE_ERROR"
+        assert error(probe_app, asked)["code"] == "EZ_WSI_STATE_ERROR"
         assert store.requests == []
 
 
 @pytest.mark.parametrize("state", [{}, None, {"a newer": "kind"}, {"dicom_file_paths": ["/etc/passwd"]}])
-def test_a_slides_state_of_an_unknown_kind_is_ignored(probe_service: Service, state: object) -> None:
+def test_a_slides_state_of_an_unknown_kind_is_ignored(probe_app: App, state: object) -> None:
     slide = pyramid("JPEG", [(300, 300)])
     with Store(slide) as store:
         asked = ask(store, slide, [slide.instances[0].uid], ez_wsi_state=state)
-        assert_pixels(probe_service, asked, cut(slide.instances[0].truth, (0, 0)))
+        assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (0, 0)))
 
 
-def test_pixels_in_the_state_are_used(probe_service: Service) -> None:
+def test_pixels_in_the_state_are_used(probe_app: App) -> None:
     some = [(0, 0), (100, 50), (0, 0)]
     truth = cut(tissue(), *some)
-    assert_pixels(probe_service, client_image(patches_state(*truth), *some), truth)
+    assert_pixels(probe_app, client_image(patches_state(*truth), *some), truth)
     whole = {"image": base64_text(encode(tissue())), "icc_profile_metadata_normalization": "NONE"}
-    assert_pixels(probe_service, client_image(whole, *some), truth)
+    assert_pixels(probe_app, client_image(whole, *some), truth)
     sized = whole | {"source_image_width_px": 512.0, "source_image_height_px": 512}
-    assert_pixels(probe_service, client_image(sized, *some, uri="gs://bucket/object.png"), truth)
+    assert_pixels(probe_app, client_image(sized, *some, uri="gs://bucket/object.png"), truth)
 
 
-def test_colours_are_transformed_once(probe_service: Service) -> None:
+def test_colours_are_transformed_once(probe_app: App) -> None:
     pixels = tissue()[:224, :224]
     truth = IccTransform(PROFILE, IccTarget.SRGB, 3)(pixels)
     own = {"image": base64_text(encode(pixels, icc_profile=PROFILE))}
-    assert_pixels(probe_service, client_image(own, transform_imaging_to_icc_profile="SRGB"), [truth])
+    assert_pixels(probe_app, client_image(own, transform_imaging_to_icc_profile="SRGB"), [truth])
     done = own | {"icc_profile_metadata_normalization": "srgb"}
-    assert_pixels(probe_service, client_image(done, transform_imaging_to_icc_profile="SRGB"), [pixels])
+    assert_pixels(probe_app, client_image(done, transform_imaging_to_icc_profile="SRGB"), [pixels])
 
 
 PATCH = tissue()[:224, :224]
@@ -260,24 +203,24 @@ PATCH = tissue()[:224, :224]
     ],
 )  # fmt: skip
 def test_an_images_state_that_contradicts_or_is_malformed_is_refused(
-    probe_service: Service, state: object, extensions: dict[str, Any]
+    probe_app: App, state: object, extensions: dict[str, Any]
 ) -> None:
-    assert error(probe_service, client_image(state, **extensions))["code"] == "EZ_WSI_STATE_ERROR"
+    assert error(probe_app, client_image(state, **extensions))["code"] == "EZ_WSI_STATE_ERROR"
 
 
-def test_other_faults_of_an_images_state_have_their_own_codes(probe_service: Service) -> None:
+def test_other_faults_of_an_images_state_have_their_own_codes(probe_app: App) -> None:
     outside = client_image(patches_state(PATCH, size=(300, 300)), (200, 0))
-    assert error(probe_service, outside)["code"] == "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR"
+    assert error(probe_app, outside)["code"] == "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR"
     broken = patches_state(PATCH) | {"patches": [base64_text(encode(PATCH)[:5000])]}
-    assert error(probe_service, client_image(broken))["code"] == "IMAGE_ERROR"
-    assert error(probe_service, client_image({"new": 1}))["code"] == "GCS_IMAGE_PATH_FORMAT_ERROR"
+    assert error(probe_app, client_image(broken))["code"] == "IMAGE_ERROR"
+    assert error(probe_app, client_image({"new": 1}))["code"] == "GCS_IMAGE_PATH_FORMAT_ERROR"
     twice = client_image(patches_state(PATCH, tissue()[1:225, :224]), (0, 0), (0, 0))
-    assert error(probe_service, twice)["code"] == "EZ_WSI_STATE_ERROR"
+    assert error(probe_app, twice)["code"] == "EZ_WSI_STATE_ERROR"
 
 
-def test_patches_of_the_state_keep_their_order(probe_service: Service) -> None:
+def test_patches_of_the_state_keep_their_order(probe_app: App) -> None:
     origins = [(x, 0) for x in range(0, 280, 7)]
     truth = cut(tissue(), *origins)
-    (prediction,) = probe_service.predict(client_image(patches_state(*truth), *origins)).json()["predictions"]
+    (prediction,) = probe_app.predict(client_image(patches_state(*truth), *origins)).json()["predictions"]
     found = [e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]]
     np.testing.assert_allclose(found, probe(np.stack(truth)), atol=TOLERANCE, rtol=0)

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.support.service import Service
+from tests.support.app import ServedApp
 
 CHECKS = [
     not_a_server_error,
@@ -24,8 +24,8 @@ CHECKS = [
 ]
 
 
-def test_every_answer_is_as_documented(probe_service: Service) -> None:
-    api = schemathesis.openapi.from_url(f"{probe_service.url}/openapi.json")
+def test_every_answer_is_as_documented(served_app: ServedApp) -> None:
+    api = schemathesis.openapi.from_url(f"{served_app.url}/openapi.json")
     operations = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
     assert {operation.path for operation in operations} == {"/predict", "/health", "/metrics"}
     for operation in operations:
@@ -33,7 +33,7 @@ def test_every_answer_is_as_documented(probe_service: Service) -> None:
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def check(case: schemathesis.Case[Any]) -> None:
-            answer = case.call(base_url=probe_service.url, session=probe_service.session, timeout=60)
+            answer = case.call(base_url=served_app.url, session=served_app.session, timeout=60)
             case.validate_response(answer, checks=CHECKS)
 
         check()

@@ -1,0 +1,161 @@
+"""The door of predictions: ``POST /predict``, and the routes where Google's client library looks for it."""
+
+from __future__ import annotations
+
+import orjson
+from flask import Blueprint, Response, g, request
+
+from model.encoder import EncoderFacts
+from serving.api.request import PredictRequest, parse_request
+from serving.api.response import model_version, prediction_body
+from serving.errors import Fault
+from serving.front.wsgi_bridge import RECEIVED, Received
+from serving.http.access import ApiKeys
+from serving.http.answers import JSON
+from serving.http.body import unwrapped, wrap
+from serving.http.door import Door
+from serving.pipeline.predictor import Predictor
+from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
+
+VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
+"""Where Google's client library finds an endpoint when it is pointed at this service."""
+
+
+def predict_door(
+    predictor: Predictor,
+    telemetry: Telemetry,
+    keys: ApiKeys,
+    *,
+    route: str,
+    deployed_model_id: str,
+    max_patches: int,
+    timeout_s: float,
+) -> Door:
+    """Return the door.
+
+    Parameters
+    ----------
+    route:
+        Path of predictions beside Vertex AI's.
+    deployed_model_id:
+        As Vertex AI knows it.
+    max_patches:
+        Most patches of one request.
+    timeout_s:
+        From a request's last byte to its answer.
+    """
+    routes = Blueprint("predict", __name__)
+    views = _Predictions(predictor, telemetry, keys, deployed_model_id, max_patches, timeout_s)
+    routes.add_url_rule(route, "predict", views.predict, methods=["POST"])
+    routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
+    routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
+    routes.add_url_rule(VERTEX_ROUTE, "endpoint", views.endpoint)
+    routes.after_request(views.finish)
+    return Door(routes, frozenset({"predict", "raw_predict"}))
+
+
+class _Predictions:
+    """Views: the thread that calls one works on a request from its parsing to its answer.
+
+    The front has admitted the request, has all of its body, and has given it its turn.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        telemetry: Telemetry,
+        keys: ApiKeys,
+        deployed_model_id: str,
+        max_patches: int,
+        timeout_s: float,
+    ) -> None:
+        self._predictor = predictor
+        self._telemetry = telemetry
+        self._keys = keys
+        self._deployed_model_id = deployed_model_id
+        self._max_patches = max_patches
+        self._timeout_s = timeout_s
+
+    def predict(self, **_: str) -> Response:
+        """Answer a prediction."""
+        received, record = _begin()
+        asked = self._parse(_body(received, record), record)
+        return self._answer(asked, received, record)
+
+    def raw_predict(self, **_: str) -> Response:
+        """Answer a prediction that Google's REST transport may have wrapped in an HttpBody."""
+        received, record = _begin()
+        asked, wrapped = self._parse_wrapped(_body(received, record), record)
+        response = self._answer(asked, received, record)
+        if wrapped and _asks_for_json():
+            response.set_data(wrap(response.get_data()))
+        return response
+
+    def endpoint(self, project: str, location: str, endpoint: str) -> Response:
+        """Describe the endpoint as Vertex AI does."""
+        self._keys.require(request.headers.get("Authorization"))
+        body = {
+            "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
+            "displayName": "pathserve",
+            "deployedModels": [{"id": self._deployed_model_id}],
+        }
+        return Response(orjson.dumps(body), content_type=JSON)
+
+    def finish(self, response: Response) -> Response:
+        """Count and log a prediction, whether it succeeded or failed."""
+        record: RequestRecord | None = g.get("record")
+        if record is not None:
+            response.headers["X-Request-Id"] = record.request_id
+            self._telemetry.finish(record, response.status_code, g.get("outcome", "ok"))
+        return response
+
+    def _parse(self, body: bytes | bytearray, record: RequestRecord) -> PredictRequest:
+        """Parse a body. It is as large as the images in it, so nobody keeps it beyond this call."""
+        with record.stages.measure(RequestStage.PARSE):
+            asked = parse_request(body, self._max_patches)
+        record.instances, record.patches = len(asked.items), asked.patch_count
+        return asked
+
+    def _parse_wrapped(self, body: bytearray, record: RequestRecord) -> tuple[PredictRequest, bool]:
+        """Parse a body that may be wrapped; return whether it was."""
+        inner = unwrapped(body)
+        return self._parse(body if inner is None else inner, record), inner is not None
+
+    def _answer(self, asked: PredictRequest, received: Received, record: RequestRecord) -> Response:
+        deadline = received.arrived + self._timeout_s
+        predictions = self._predictor.predict(asked, deadline, record.stages, received.hang_up.during)
+        failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
+        record.codes.update(str(fault.code) for fault in failed)
+        record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
+        with record.stages.measure(RequestStage.SERIALISE):
+            answer = prediction_body(asked, predictions, self._deployed_model_id)
+        response = Response(answer, content_type=JSON)
+        response.headers.update(self._vertex_headers(predictions.facts))
+        return response
+
+    def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
+        """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
+        return {
+            "X-Vertex-AI-Deployed-Model-Id": self._deployed_model_id,
+            "X-Vertex-AI-Model": facts.model,
+            "X-Vertex-AI-Model-Version-Id": model_version(facts),
+        }
+
+
+def _begin() -> tuple[Received, RequestRecord]:
+    """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``."""
+    received: Received = request.environ[RECEIVED]
+    record = RequestRecord(request_id(request.headers), received.started)
+    g.record, g.request_id = record, record.request_id
+    return received, record
+
+
+def _body(received: Received, record: RequestRecord) -> bytearray:
+    body = received.take_body()
+    record.request_bytes = len(body)
+    return body
+
+
+def _asks_for_json() -> bool:
+    """Return whether Google's REST transport asks: it expects what it sends, an answer in an HttpBody."""
+    return request.args.get("$alt", "").startswith("json")

@@ -1,0 +1,31 @@
+"""The door of those who watch the service: health and metrics."""
+
+from __future__ import annotations
+
+import orjson
+from flask import Blueprint, Response, request
+
+from serving.api.response import metadata
+from serving.http.access import ApiKeys
+from serving.http.answers import JSON
+from serving.http.door import Door
+from serving.pipeline.predictor import Predictor
+from serving.telemetry.request_record import Telemetry
+
+
+def status_door(predictor: Predictor, telemetry: Telemetry, keys: ApiKeys, *, health_route: str) -> Door:
+    """Return the door."""
+    routes = Blueprint("status", __name__)
+
+    def health() -> Response:
+        facts = predictor.require_ready()
+        body = orjson.dumps({"status": "ok", "model": facts.model, **metadata(facts)})
+        return Response(body, content_type=JSON)
+
+    def metrics() -> Response:
+        keys.require(request.headers.get("Authorization"))
+        return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    routes.add_url_rule(health_route, "health", health)
+    routes.add_url_rule("/metrics", "metrics", metrics)
+    return Door(routes)
