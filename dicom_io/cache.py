@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.geometry import UInt8Array
 
 K = TypeVar("K", bound=Hashable)

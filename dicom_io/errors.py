@@ -4,8 +4,7 @@
 
     ImageError            the image cannot be read; .fault is what remains of it once it has been caught
     ├── StoreStatusError  the store answered with a status that is not a success   (web/http.py)
-    ├── LostConnection    the connection ended early; another try may succeed      (web/http.py)
-    └── DamagedImage      a decoder found damage                                   (codecs/encoded_image.py)
+    └── LostConnection    the connection ended early; another try may succeed      (web/http.py)
 
 A description says what is wrong. What the caller could do about it often depends on how the image was asked
 for, which nobody knows here: a ``Remedy`` names the kind of change, and the caller's door has the words.

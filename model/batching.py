@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.encoder import PATCH_SHAPE, Encoder, Patches, Vectors
+from model.encoder import PATCH_SHAPE, Encoder, PixelBatch, Vectors
 
 S = TypeVar("S", bound=Hashable)
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def bucket_sizes(max_batch: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """When to run how large a batch.
+    """When to run a batch, and how large a one.
 
     Attributes
     ----------
@@ -110,22 +110,31 @@ class BatchPolicy:
         return max(size for size in self.sizes if size <= waiting)
 
     def wait_until(self, oldest: float | None) -> float | None:
-        """Return the time at which ``ready`` will say yes without new patches; ``None``: never."""
+        """Return the time at which ``ready`` will be positive without new patches; ``None``: never."""
         return None if oldest is None else oldest + self.max_wait_s
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors of a batch; ``failed[i]`` says that patch ``i`` has none."""
+    """Vectors of a batch.
+
+    Attributes
+    ----------
+    vectors:
+        float32 ``[n, dimension]``; rows of patches that failed mean nothing.
+    failed:
+        bool ``[n]``: True for patches without a vector.
+    """
 
     vectors: Vectors
     failed: npt.NDArray[np.bool_]
 
 
-def embed_isolating(embed: Callable[[Patches], Vectors], patches: Patches, dimension: int) -> Embedded:
+def embed_isolating(embed: Callable[[PixelBatch], Vectors], patches: PixelBatch, dimension: int) -> Embedded:
     """Embed a batch; when that fails, halve it until the patches at fault are found.
 
-    A vector that is not finite counts as failed: JSON has no such numbers.
+    One patch at fault in n costs about 2 log2(n) further runs, all of sizes that the model was warmed for
+    where n is a power of two. A vector that is not finite counts as failed: JSON has no such numbers.
 
     Parameters
     ----------
@@ -153,15 +162,16 @@ def embed_isolating(embed: Callable[[Patches], Vectors], patches: Patches, dimen
 
 
 class EncoderBroken(Exception):
-    """The encoder embeds nothing any more; another process may."""
+    """The encoder cannot embed anything any more; a new process may be able to."""
 
 
 def require_working(encoder: Encoder) -> None:
-    """Embed a blank patch: where that fails too, patches that failed are not at fault.
+    """Embed a blank patch, to tell patches at fault from an encoder at fault.
 
     Raises
     ------
     EncoderBroken
+        When the blank patch fails too, as without memory or a device.
     """
     try:
         encoder.embed(np.zeros((1, *PATCH_SHAPE), np.uint8))

@@ -1,8 +1,9 @@
-"""What an encoder is to the rest of the product: patches in, embedding vectors out."""
+"""What an encoder is to its users: patches in, embedding vectors out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 import numpy as np
@@ -14,39 +15,60 @@ PATCH_SIDE = 224
 PATCH_SHAPE = (PATCH_SIDE, PATCH_SIDE, 3)
 PATCH_BYTES = PATCH_SIDE * PATCH_SIDE * 3
 
-Patches = npt.NDArray[np.uint8]
+PixelBatch = npt.NDArray[np.uint8]
 """uint8 RGB ``[n, 224, 224, 3]``."""
 
 Vectors = npt.NDArray[np.float32]
 """float32 ``[n, dimension]``."""
 
 
-EXIT_BAD_MODEL = 78
-"""Exit status of a process whose model cannot be loaded (EX_CONFIG): restarting would not help."""
+class Mend(Enum):
+    """What may be set differently so that a model can be loaded.
+
+    How it is set is not known here: whoever passes these values to the loader names their own settings.
+    """
+
+    MODEL = auto()
+    """Where the model is."""
+
+    CACHE_FOLDER = auto()
+    """Which folder keeps downloads and what is made of models."""
 
 
 class ModelError(Exception):
-    """The model cannot be loaded; the text is one sentence for the person who starts the service."""
+    """The model cannot be loaded.
+
+    Parameters
+    ----------
+    text:
+        One sentence, with its full stop, for the person who starts the service.
+    mend:
+        What to set, where that may help.
+    """
+
+    def __init__(self, text: str, mend: Mend | None = None) -> None:
+        super().__init__(text)
+        self.mend = mend
 
 
 _NO_REASON = (
     *("Graph execution error", "Detected at node", "<stack traces", "Traceback", "File ", "[["),
     *("Exception from", "Check '"),
 )
-"""How lines of TensorFlow's and OpenVINO's messages begin that say where, not what."""
+"""How lines of TensorFlow's and OpenVINO's messages begin that tell where something failed, not what."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a runtime's exception says, in one line of at most 300 characters without a full stop."""
+    """Return the reason in a runtime's exception: one line of at most 300 characters, without a full stop."""
     lines = (line.strip() for line in str(error).splitlines())
-    said = next((line for line in lines if line and not line.startswith(_NO_REASON)), "")
-    said = "".join(c if c.isprintable() else "?" for c in said.partition(" [[")[0])
-    return said[:300].rstrip(" .") or type(error).__name__
+    reason = next((line for line in lines if line and not line.startswith(_NO_REASON)), "")
+    reason = "".join(c if c.isprintable() else "?" for c in reason.partition(" [[")[0])
+    return reason[:300].rstrip(" .") or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderFacts:
-    """What is said about the encoder that runs, in the log and in ``metadata``.
+    """Facts about the encoder that runs, for logs and for clients.
 
     Attributes
     ----------
@@ -61,7 +83,7 @@ class EncoderFacts:
     precision:
         ``float32``, ``bfloat16`` or ``int8``: what runs, after the parity check.
     parity:
-        What the parity check found, in words; empty where TensorFlow's float32 runs.
+        The parity check's finding, in words; empty where TensorFlow's float32 runs.
     digest:
         ``sha256:`` and the hash of the model's files or weights.
     runtime:
@@ -87,5 +109,5 @@ class Encoder(Protocol):
     @property
     def facts(self) -> EncoderFacts: ...
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``; any exception fails the batch."""

@@ -7,17 +7,12 @@ import io
 import sys
 from pathlib import Path
 
-from serving.config.settings import (
-    EXIT_BAD_SETTING,
-    EXIT_INTERRUPTED,
-    Settings,
-    SettingsError,
-    load_settings,
-)
+from serving.config.exit_status import ExitStatus
+from serving.config.settings import Settings, SettingsError, load_settings
 from serving.telemetry.json_log import log_as_json
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> ExitStatus:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="pathserve",
@@ -30,35 +25,35 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     _add_embed(commands)
-    # A path of this system may be no text; it is shown all the same.
+    # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parser.parse_args(arguments)
     try:
-        return int(options.run(options, load_settings()))
+        return ExitStatus(options.run(options, load_settings()))
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr)
-        return EXIT_BAD_SETTING
+        return ExitStatus.MISCONFIGURED
     except KeyboardInterrupt:
         print("pathserve: stopped.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return ExitStatus.INTERRUPTED
 
 
-def _serve(_: argparse.Namespace, settings: Settings) -> int:
+def _serve(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.processes.launcher import Launcher
 
-    log_as_json(settings.log_level, process="launcher")
+    log_as_json(settings.log.level, process="launcher")
     try:
         launcher = Launcher(settings)
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port} (PATHSERVE_HOST, AIP_HTTP_PORT): "
+            f"cannot listen on {settings.http.host}:{settings.http.port} (PATHSERVE_HOST, AIP_HTTP_PORT): "
             f"{error.strerror}"
         ) from error
     return launcher.run()
 
 
-def _check(_: argparse.Namespace, settings: Settings) -> int:
+def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.cli.check import check
 
     return check(settings)
@@ -96,14 +91,14 @@ def _share(text: str) -> float:
     return value
 
 
-def _embed(options: argparse.Namespace, settings: Settings) -> int:
+def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.embed import EmbedOptions, embed
     except ModuleNotFoundError as error:
         if error.name not in ("pyarrow", "tqdm"):
             raise
         print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
-        return 1
+        return ExitStatus.FAULT
     return embed(
         EmbedOptions(
             options.where,

@@ -25,12 +25,12 @@ def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     except Exception as error:  # Pillow raises anything at hostile bytes
         raise DamagedImage("its header is damaged or of an unsupported kind") from error
-    check_size(*image.size, max_pixels)
+    width, height = image.size
+    check_size(width, height, max_pixels)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
-        with image:
-            return pillow_pixels(image), None
+        return pillow_pixels(BmpImagePlugin.BmpImageFile, data, width, height), None
 
     # Pillow expands run lengths in plain Python, slowly and under the GIL: that is left to a helper.
     in_process = image.info.get("compression") == image.COMPRESSIONS["RAW"]
-    return EncodedImage(*image.size, in_process, decode)
+    return EncodedImage(width, height, in_process, decode)

@@ -8,21 +8,13 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, check_size
-from dicom_io.codecs.frame import (
-    DECODERS,
-    DEFLATED_LE,
-    IMPLICIT_LE,
-    NATIVE,
-    FrameError,
-    FrameFormat,
-    decode_frame,
-    decodes_in_process,
-)
-from dicom_io.codecs.raster import Raster
+from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, EncodedImage, check_size
+from dicom_io.codecs.frame import DECODERS, decode_frame, decodes_in_process
+from dicom_io.codecs.frame_format import NATIVE, PHOTOMETRIC, FrameError, FrameFormat
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.slides.requirements import PHOTOMETRIC
+from dicom_io.geometry import UInt8Array
 
 _PREAMBLE_BYTES = 132
 _READS_AT_MOST = 50_000
@@ -33,15 +25,8 @@ def is_dicom_file(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
-class DicomFile:
-    """A DICOM file whose header has been read and found acceptable.
-
-    Attributes
-    ----------
-    width, height:
-        Pixels.
-    in_process:
-        Whether decoding is safe and bounded enough for a process that also serves other requests.
+def open_dicom(data: bytes, max_pixels: int) -> EncodedImage:
+    """Read the data set of a DICOM file that is a single image.
 
     Raises
     ------
@@ -49,73 +34,63 @@ class DicomFile:
         IMAGE_ERROR when it is not a single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
         is too large.
     """
+    try:
+        syntax, dataset = _read(data)
+        form = _checked_form(dataset)
+    except ImageError:
+        raise
+    except Exception as error:  # pydicom raises anything at hostile bytes
+        raise _unsupported("it is damaged or holds no image") from error
+    check_size(form.width, form.height, max_pixels, form.samples)
+    frame = _frame(dataset, syntax)
+    del dataset.PixelData  # the closure keeps the rest, for the profile
 
-    def __init__(self, data: bytes, max_pixels: int) -> None:
+    def decode() -> tuple[UInt8Array, bytes | None]:
         try:
-            self._syntax, self._dataset = _read(data)
-            frames = int(self._dataset.get("NumberOfFrames") or 1)
-            self._form = FrameFormat(
-                int(self._dataset.Columns),
-                int(self._dataset.Rows),
-                int(self._dataset.SamplesPerPixel),
-                str(self._dataset.PhotometricInterpretation),
-                int(self._dataset.get("PlanarConfiguration") or 0),
-            )
-            bits = int(self._dataset.BitsAllocated)
-            signed = int(self._dataset.get("PixelRepresentation") or 0)
-        except ImageError:
-            raise
-        except Exception as error:  # pydicom raises anything at hostile bytes
-            raise _unsupported("it is damaged or holds no image") from error
-        if frames != 1:
-            raise _unsupported(f"it has {frames} frames", Remedy.A_STORE)
-        if (
-            bits != 8
-            or signed
-            or self._form.photometric not in PHOTOMETRIC
-            or self._form.samples not in (1, 3)
-        ):
-            raise _unsupported(
-                f"it has {bits} bits, {self._form.samples} samples, {self._form.photometric}; "
-                "8-bit gray or colour is required"
-            )
-        self.width, self.height = self._form.width, self._form.height
-        check_size(self.width, self.height, max_pixels, self._form.samples)
-        self._frame = self._pixels()
-        del self._dataset.PixelData
-        self.in_process = decodes_in_process(self._frame, self._syntax)
-
-    def decode(self) -> Raster:
-        """Decode the image.
-
-        Raises
-        ------
-        ImageError
-            IMAGE_ERROR when its pixels are cut off or damaged.
-        """
-        try:
-            return Raster(decode_frame(self._frame, self._syntax, self._form), self._icc_profile())
+            return decode_frame(frame, syntax, form), _icc_profile(dataset)
         except FrameError as error:
             raise _unsupported(f"its pixels cannot be decoded: {error}") from error
 
-    def _pixels(self) -> bytes:
-        """Return the frame's bytes."""
-        try:
-            pixels: bytes = self._dataset.PixelData
-            if self._syntax in NATIVE:
-                return pixels
-            return next(generate_frames(pixels, number_of_frames=1))
-        except Exception as error:  # pydicom raises anything at hostile bytes
-            raise _unsupported("its pixels are missing or damaged") from error
+    return EncodedImage(form.width, form.height, decodes_in_process(frame, syntax), decode)
 
-    def _icc_profile(self) -> bytes | None:
-        try:
-            paths = self._dataset.get("OpticalPathSequence") or []
-            holder = paths[0] if paths and "ICCProfile" in paths[0] else self._dataset
-            profile = holder.get("ICCProfile")
-            return bytes(profile) if profile else None
-        except Exception:  # pydicom raises anything at hostile bytes
-            return DAMAGED_PROFILE
+
+def _checked_form(dataset: Dataset) -> FrameFormat:
+    form = FrameFormat(
+        int(dataset.Columns),
+        int(dataset.Rows),
+        int(dataset.SamplesPerPixel),
+        str(dataset.PhotometricInterpretation),
+        int(dataset.get("PlanarConfiguration") or 0),
+    )
+    bits = int(dataset.BitsAllocated)
+    signed = int(dataset.get("PixelRepresentation") or 0)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames != 1:
+        raise _unsupported(f"it has {frames} frames", Remedy.A_STORE)
+    if bits != 8 or signed or form.photometric not in PHOTOMETRIC or form.samples not in (1, 3):
+        raise _unsupported(
+            f"it has {bits} bits, {form.samples} samples, {form.photometric}; "
+            "8-bit gray or colour is required"
+        )
+    return form
+
+
+def _frame(dataset: Dataset, syntax: str) -> bytes:
+    try:
+        pixels: bytes = dataset.PixelData
+        return pixels if syntax in NATIVE else next(generate_frames(pixels, number_of_frames=1))
+    except Exception as error:  # pydicom raises anything at hostile bytes
+        raise _unsupported("its pixels are missing or damaged") from error
+
+
+def _icc_profile(dataset: Dataset) -> bytes | None:
+    try:
+        paths = dataset.get("OpticalPathSequence") or []
+        holder = paths[0] if paths and "ICCProfile" in paths[0] else dataset
+        profile = holder.get("ICCProfile")
+        return bytes(profile) if profile else None
+    except Exception:  # pydicom raises anything at hostile bytes
+        return DAMAGED_PROFILE
 
 
 class _BoundedReads(io.BytesIO):
@@ -141,9 +116,9 @@ def _read(data: bytes) -> tuple[str, Dataset]:
     file.seek(_PREAMBLE_BYTES)
     meta = read_dataset(file, False, True, stop_when=_after_meta)
     syntax = str(meta.TransferSyntaxUID)
-    if syntax == DEFLATED_LE or syntax not in DECODERS:
+    if syntax == DeflatedExplicitVRLittleEndian or syntax not in DECODERS:
         raise _unsupported(f"its transfer syntax {syntax} is not supported in a file")
-    return syntax, read_dataset(file, syntax == IMPLICIT_LE, True)
+    return syntax, read_dataset(file, syntax == ImplicitVRLittleEndian, True)
 
 
 def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

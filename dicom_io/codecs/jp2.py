@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.uid import HTJ2K, JPEG2000
 
+from dicom_io.codecs.boxes import boxes
 from dicom_io.codecs.encoded_image import (
     DAMAGED_PROFILE,
     MAX_PROFILE_BYTES,
@@ -16,15 +18,23 @@ from dicom_io.codecs.encoded_image import (
     check_depth,
     check_size,
 )
-from dicom_io.codecs.jpeg2000 import START, Codestream, decode_codestream, read_codestream, require_whole
-from dicom_io.codecs.ybr import ybr_full_to_rgb
+from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.codecs.jpeg2000 import (
+    START,
+    Codestream,
+    decode_codestream,
+    is_high_throughput,
+    read_codestream,
+    require_whole,
+)
+from dicom_io.codecs.samples import scaled_to_8_bits, ybr_full_to_rgb
 from dicom_io.geometry import UInt8Array
 
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 
-_MAX_BOXES = 1000
 _SRGB, _GRAY, _SYCC, _CMYK = 16, 17, 18, 12
 _COLOURS = {_SRGB: 3, _GRAY: 1, _SYCC: 3, _CMYK: 4}
+_LUMA_AND_CHROMA = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 _COLOUR = 0  # type of a channel; others are opacity (T.800, table I.16)
 _WHOLE_IMAGE = 0
 
@@ -80,6 +90,39 @@ def open_jpeg2000(data: bytes, max_pixels: int) -> EncodedImage:
     return EncodedImage(stream.width, stream.height, False, decode)
 
 
+def decode_jpeg2000_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode JPEG 2000 or HTJ2K, bare or in boxes, to uint8 ``[height, width, samples]``.
+
+    What the codestream says of its colours outweighs the label.
+
+    Raises
+    ------
+    DamagedImage
+        When it is damaged or incomplete, or not what the metadata says.
+    """
+    codestream = data
+    if data.startswith(SIGNATURE):
+        file = read_jp2(data)
+        require_plain(file)
+        codestream = file.codestream
+    stream = read_codestream(codestream)
+    form.require_size(stream.width, stream.height)
+    form.require_samples(len(stream.components), stream.bits, "signed" if stream.signed else "")
+    require_whole(codestream, stream)
+    pixels = decode_codestream(codestream, stream)
+    is_rgb = stream.transformed or stream.is_subsampled or form.photometric not in _LUMA_AND_CHROMA
+    return pixels if is_rgb or form.samples == 1 else ybr_full_to_rgb(pixels)
+
+
+def jpeg2000_syntax(data: bytes) -> str | None:
+    """Return the most general transfer syntax of JPEG 2000 or HTJ2K, for codestreams and files of either."""
+    if data.startswith(SIGNATURE):
+        data = data[max(data.find(START), 0) :]
+    elif not data.startswith(START):
+        return None
+    return HTJ2K if is_high_throughput(data) else JPEG2000
+
+
 def read_jp2(data: bytes) -> Jp2:
     """Read the boxes of a file.
 
@@ -89,7 +132,7 @@ def read_jp2(data: bytes) -> Jp2:
         When boxes are cut off, damaged or missing.
     """
     header, codestream = None, None
-    for kind, body in _boxes(data):
+    for kind, body in _whole_boxes(data):
         if kind == b"jp2h" and header is None:
             header = body
         elif kind == b"jp2c":
@@ -97,22 +140,22 @@ def read_jp2(data: bytes) -> Jp2:
             break
     if header is None or codestream is None:
         raise DamagedImage("its JP2 boxes lack a header or a codestream")
-    boxes: dict[bytes, bytes] = {}
+    single: dict[bytes, bytes] = {}
     colours = []
-    for kind, body in _boxes(header):
+    for kind, body in _whole_boxes(header):
         if kind == b"colr":
             colours.append(body)
-        elif boxes.setdefault(kind, body) is not body:
+        elif single.setdefault(kind, body) is not body:
             raise DamagedImage("its JP2 header repeats a box")
     space, profile = _read_colours(colours)
-    palette = _read_palette(boxes.get(b"pclr"))
+    palette = _read_palette(single.get(b"pclr"))
     return Jp2(
         codestream,
         space,
         profile,
         palette,
-        _read_mapping(boxes.get(b"cmap"), palette),
-        _read_definitions(boxes.get(b"cdef")),
+        _read_mapping(single.get(b"cmap"), palette),
+        _read_definitions(single.get(b"cdef")),
     )
 
 
@@ -129,36 +172,23 @@ def require_plain(file: Jp2) -> None:
         raise DamagedImage("its JP2 boxes redefine its components")
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    for _ in range(_MAX_BOXES):
-        if position >= len(data):
-            return
-        try:
-            size, kind = struct.unpack_from(">I4s", data, position)
-            start = position + 8
-            if size == 1:
-                (size,) = struct.unpack_from(">Q", data, start)
-                start += 8
-        except struct.error as error:
-            raise DamagedImage("its JP2 boxes are cut off") from error
-        end = position + size if size else len(data)
-        if not start <= end <= len(data):
+def _whole_boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield kind and contents of each box."""
+    for kind, start, end in boxes(data):
+        if end > len(data):
             raise DamagedImage("a JP2 box is cut off")
         yield kind, data[start:end]
-        position = end
-    raise DamagedImage("it has too many JP2 boxes")
 
 
-def _read_colours(boxes: list[bytes]) -> tuple[int | None, bytes | None]:
+def _read_colours(bodies: list[bytes]) -> tuple[int | None, bytes | None]:
     """Return the colour space or profile of the first box that is understood (T.800, I.5.3.3)."""
-    for body in boxes:
+    for body in bodies:
         space = int.from_bytes(body[3:7], "big")
         if body[:1] == b"\x01" and space in _COLOURS:
             return space, None
         if body[:1] in (b"\x02", b"\x03"):
             return None, body[3:] if len(body) <= MAX_PROFILE_BYTES else DAMAGED_PROFILE
-    if boxes:
+    if bodies:
         raise DamagedImage("its colour space is not sRGB, gray, sYCC, CMYK or an ICC profile")
     return None, None
 
@@ -239,22 +269,15 @@ def _colour_channels(file: Jp2, stream: Codestream) -> list[int]:
 def _to_channels(file: Jp2, pixels: UInt8Array, stream: Codestream) -> UInt8Array:
     """Scale few bits up to 8, or look the components up in the palette."""
     if not file.mapping:
-        return _scaled(pixels, stream.bits)
+        return scaled_to_8_bits(pixels, stream.bits)
     channels = []
     for component, column in file.mapping:
         plane = pixels[:, :, component]
         if column < 0:
-            channels.append(_scaled(plane, stream.bits))
+            channels.append(scaled_to_8_bits(plane, stream.bits))
             continue
         assert file.palette is not None, "read_jp2 has checked it"
         if plane.max(initial=0) >= len(file.palette):
             raise DamagedImage("it has an index beyond its palette")
         channels.append(file.palette[:, column][plane])
     return np.stack(channels, axis=2)
-
-
-def _scaled(pixels: UInt8Array, bits: int) -> UInt8Array:
-    if bits == 8:
-        return pixels
-    table = np.rint(np.arange(256) * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
-    return np.asarray(table[pixels])

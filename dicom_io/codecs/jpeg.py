@@ -10,9 +10,12 @@ import re
 
 import numpy as np
 import simplejpeg
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSNearLossless
 
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, DamagedImage, EncodedImage, check_depth, check_size
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.codecs.jpeg_markers import (
+    SIGNATURE,
     JpegColour,
     JpegHeader,
     read_jpeg_header,
@@ -21,6 +24,15 @@ from dicom_io.codecs.jpeg_markers import (
     with_usual_headers,
 )
 from dicom_io.geometry import UInt8Array
+
+_SYNTAXES: dict[int, str] = {
+    0xC0: JPEGBaseline8Bit,
+    0xC1: JPEGExtended12Bit,
+    0xC2: JPEGBaseline8Bit,  # progressive lost its syntax; some writers use this one
+    0xC3: JPEGLosslessSV1,
+    0xF7: JPEGLSNearLossless,
+}
+"""Transfer syntaxes by a JPEG image's frame header (ITU-T T.81, table B.1)."""
 
 _COLOUR_SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _STRAY = re.compile(r"extraneous bytes before marker 0xd[0-79]")
@@ -83,6 +95,31 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
     return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
+
+
+def decode_jpeg_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width, samples]``.
+
+    Raises
+    ------
+    DamagedImage
+        When it is damaged, of a process that is not decoded, or not what the metadata says.
+    """
+    header = read_jpeg_header(data)
+    form.require_size(header.width, header.height)
+    header.require_decodable()
+    form.require_samples(header.components)
+    return decode_jpeg(data, header, transformed=is_transformed(header, form.photometric))
+
+
+def jpeg_syntax(data: bytes) -> str | None:
+    """Return the transfer syntax of a JPEG image, JPEG-LS included, by its frame header."""
+    if not data.startswith(SIGNATURE):
+        return None
+    try:
+        return _SYNTAXES.get(read_jpeg_header(data).process)
+    except DamagedImage:
+        return None
 
 
 def is_transformed(header: JpegHeader, photometric: str) -> bool:

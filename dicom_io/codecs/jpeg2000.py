@@ -14,6 +14,7 @@ import imagecodecs
 import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.samples import require_shape
 from dicom_io.geometry import UInt8Array
 
 START = b"\xff\x4f\xff\x51"
@@ -173,9 +174,7 @@ def decode_codestream(data: bytes, stream: Codestream) -> UInt8Array:
         pixels = np.atleast_3d(imagecodecs.jpeg2k_decode(data, numthreads=1))
     except Exception as error:  # the decoder raises anything at hostile bytes
         raise DamagedImage("its JPEG 2000 data is damaged or cut off") from error
-    if pixels.dtype != np.uint8 or pixels.shape != (stream.height, stream.width, len(stream.components)):
-        raise DamagedImage("it decodes to a different size or depth than its header declares")
-    return pixels
+    return require_shape(pixels, stream.height, stream.width, len(stream.components))
 
 
 def _segments(data: bytes, position: int, stop: set[int]) -> Iterator[tuple[int, bytes]]:

@@ -9,9 +9,12 @@ import imagecodecs
 import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.codecs.jpeg_markers import SIGNATURE
+from dicom_io.codecs.samples import ybr_full_to_rgb
 from dicom_io.geometry import UInt8Array
 
-_SOI, _EOI, _SOS, _SOF55, _LSE, _DRI, _COM = 0xD8, 0xD9, 0xDA, 0xF7, 0xF8, 0xDD, 0xFE
+_EOI, _SOS, _SOF55, _LSE, _DRI, _COM = 0xD9, 0xDA, 0xF7, 0xF8, 0xDD, 0xFE
 _MAX_SEGMENTS = 1000
 _NEAR_AT_MOST = 127
 _LINE, _SAMPLE = 1, 2
@@ -35,7 +38,7 @@ def read_jpeg_ls_header(data: bytes) -> JpegLsHeader:
     DamagedImage
         When something is missing; CharLS may take seconds to find out.
     """
-    if data[:2] != b"\xff\xd8":
+    if not data.startswith(SIGNATURE):
         raise DamagedImage("it is not a JPEG-LS image")
     header, scanned, position = None, 0, 2
     for _ in range(_MAX_SEGMENTS):
@@ -58,18 +61,22 @@ def read_jpeg_ls_header(data: bytes) -> JpegLsHeader:
     return header
 
 
-def decode_jpeg_ls(data: bytes) -> UInt8Array:
-    """Decode to uint8 ``[height, width]`` or ``[height, width, components]``.
+def decode_jpeg_ls_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width]`` or ``[height, width, samples]``.
 
     Raises
     ------
     DamagedImage
-        When it is damaged.
+        When it is damaged, or not what the metadata says.
     """
+    header = read_jpeg_ls_header(data)
+    form.require_size(header.width, header.height)
+    form.require_samples(header.components, header.precision)
     try:
-        return np.asarray(imagecodecs.jpegls_decode(data))
+        pixels = np.asarray(imagecodecs.jpegls_decode(data))
     except Exception as error:  # the decoder raises anything at hostile bytes
         raise DamagedImage("its JPEG-LS data is damaged or cut off") from error
+    return ybr_full_to_rgb(pixels) if form.is_ybr else pixels
 
 
 def _next_marker(data: bytes, position: int, *, after_scan: bool) -> int:

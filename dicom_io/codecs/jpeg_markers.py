@@ -1,4 +1,8 @@
-"""The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B)."""
+"""The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B).
+
+Read here because the decoder does not tell what decides about colours and cost: which marker named the
+colours, how many scans there are (each is a pass over the whole image), whether an ICC profile is complete.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, MAX_PROFILE_BYTES, DamagedImage
+
+SIGNATURE = b"\xff\xd8"
+"""How every JPEG and JPEG-LS image begins (SOI)."""
 
 _SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
 _NOT_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
@@ -114,7 +121,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     DamagedImage
         When the bytes are not a JPEG image, or end before the first scan.
     """
-    if data[:2] != b"\xff\xd8":
+    if not data.startswith(SIGNATURE):
         raise DamagedImage("it is not a JPEG image")
     position, colour, frame = 2, JpegColour.UNSAID, None
     parts: list[tuple[int, int, bytes]] = []
@@ -172,7 +179,7 @@ def rewritten(data: bytes, *, as_rgb: bool, without_profile: bool) -> bytes:
         Leave an ICC profile out.
     """
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64" + bytes(5)  # version 100, flags, transform 0
-    kept, position = [b"\xff\xd8", adobe if as_rgb else b""], 2
+    kept, position = [SIGNATURE, adobe if as_rgb else b""], 2
     while True:
         start = position
         marker, segment, position = _next_segment(data, position)

@@ -6,8 +6,15 @@ import imagecodecs
 import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage, EncodedImage, check_depth, check_size
-from dicom_io.codecs.jpeg_xl_header import JxlHeader, read_jxl_header
+from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.codecs.jpeg_xl_header import JxlHeader, is_jxl, read_jxl_header
+from dicom_io.codecs.samples import require_shape, scaled_to_8_bits
 from dicom_io.geometry import UInt8Array
+
+_ANY_JPEG_XL = "1.2.840.10008.1.2.4.112"
+
+SYNTAXES = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", _ANY_JPEG_XL)
+"""Transfer syntaxes: lossless, recompressed JPEG, any (PS3.5, annex A); pydicom 3.0 has no names for them."""
 
 
 def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
@@ -30,6 +37,26 @@ def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
     return EncodedImage(header.width, header.height, False, decode)
 
 
+def decode_jxl_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width, samples]``.
+
+    Raises
+    ------
+    DamagedImage
+        When it is damaged, or not what the metadata says.
+    """
+    header = checked_jxl_header(data)
+    form.require_size(header.width, header.height)
+    kind = "floating-point" if header.is_float else ""
+    form.require_samples(header.samples, header.bits_per_sample, kind)
+    return decode_jxl(data, header)
+
+
+def jxl_syntax(data: bytes) -> str | None:
+    """Return the most general transfer syntax of JPEG XL for its codestreams and containers."""
+    return _ANY_JPEG_XL if is_jxl(data) else None
+
+
 def checked_jxl_header(data: bytes) -> JxlHeader:
     """Read the header, and refuse what would decode to wrong colours.
 
@@ -38,10 +65,7 @@ def checked_jxl_header(data: bytes) -> JxlHeader:
     DamagedImage
         When it is cut off, or its colours could not be known.
     """
-    try:
-        header = read_jxl_header(data)
-    except ValueError as error:
-        raise DamagedImage(str(error)) from error
+    header = read_jxl_header(data)
     if header.preview:
         raise DamagedImage("it has a preview image; save it without one")
     if header.is_linear:
@@ -67,14 +91,5 @@ def decode_jxl(data: bytes, header: JxlHeader) -> UInt8Array:
     colours = 1 if header.colour.gray else 3
     if header.colour.gray and pixels.ndim == 3 and pixels.shape[1:] == (header.height, header.width):
         pixels = pixels[0]  # gray with extra channels other than alpha comes as planes
-    pixels = np.atleast_3d(pixels)[:, :, :colours]
-    if pixels.dtype != np.uint8 or pixels.shape != (header.height, header.width, colours):
-        raise DamagedImage("it decodes to a different size or depth than its header declares")
-    if header.bits_per_sample < 8:
-        pixels = _scaled(pixels, header.bits_per_sample)
-    return pixels
-
-
-def _scaled(pixels: UInt8Array, bits: int) -> UInt8Array:
-    table = np.rint(np.arange(256) * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
-    return np.asarray(table[pixels])
+    pixels = require_shape(np.atleast_3d(pixels)[:, :, :colours], header.height, header.width, colours)
+    return scaled_to_8_bits(pixels, header.bits_per_sample)

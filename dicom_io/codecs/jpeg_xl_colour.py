@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dicom_io.codecs.bits import Bits
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE
+from dicom_io.codecs.jpeg_xl_bits import Bits
 from dicom_io.colour.profiles import Chromaticity, IccTarget, RgbSpace, target_profile, write_matrix_profile
 
 _GRAY, _XYB = 1, 2

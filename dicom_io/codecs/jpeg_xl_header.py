@@ -1,24 +1,32 @@
 """The header of a JPEG XL image: size, depth, channels and colours.
 
-The decoder allocates the whole image at once, so its size must be known before. Field names and
-bit layouts are those of ISO/IEC 18181-1, annexes C to E, and 18181-2 (boxes).
+Read here rather than by libjxl because:
+
+* libjxl allocates the whole image at once; what that takes must be known, and refused, before it is called,
+* the binding returns pixels only: whether they are 8-bit, linear light or CMYK inks is nowhere else to be
+  learned, and the wrong guess gives plausible but wrong colours,
+* this header is read in the process that serves requests; libjxl runs in a helper that may die of it.
+
+The header is a stream of bit fields without lengths, most of them optional: to reach the colours, everything
+before them must be read past exactly. Field names and bit layouts are those of ISO/IEC 18181-1, annexes C
+to E, and 18181-2 (boxes).
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dicom_io.codecs.bits import Bits
+from dicom_io.codecs.boxes import boxes
+from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.jpeg_xl_bits import Bits
 from dicom_io.codecs.jpeg_xl_colour import SRGB, JxlColour, read_colour
 
 CODESTREAM_SIGNATURE = b"\xff\x0a"
 CONTAINER_SIGNATURE = b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a"
+SIGNATURES = (CODESTREAM_SIGNATURE, CONTAINER_SIGNATURE)
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _HEADER_AT_MOST = 4096
-_MAX_BOXES = 1000
 _MAX_EXTRA = 16
 _ALPHA, _SPOT, _BLACK, _FILTER_ARRAY = 0, 2, 4, 5  # types of extra channels (C.9)
 
@@ -61,7 +69,7 @@ class JxlHeader:
 
 def is_jxl(data: bytes) -> bool:
     """Return whether the bytes start like a JPEG XL codestream or container."""
-    return data.startswith((CODESTREAM_SIGNATURE, CONTAINER_SIGNATURE))
+    return data.startswith(SIGNATURES)
 
 
 def read_jxl_header(data: bytes) -> JxlHeader:
@@ -69,12 +77,12 @@ def read_jxl_header(data: bytes) -> JxlHeader:
 
     Raises
     ------
-    ValueError
+    DamagedImage
         When the bytes end before the header does, or are not JPEG XL.
     """
     start = _codestream(data)
     if not start.startswith(CODESTREAM_SIGNATURE):
-        raise ValueError("the JPEG XL container has no codestream")
+        raise DamagedImage("the JPEG XL container has no codestream")
     bits = Bits(start[len(CODESTREAM_SIGNATURE) :])
     width, height = _size_header(bits)
     if bits.flag():  # ImageMetadata.all_default
@@ -84,7 +92,7 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     bits.flag()  # modular_16bit_buffers
     extra = bits.u32((0, 0), (1, 0), (2, 4), (1, 12))
     if extra > _MAX_EXTRA:
-        raise ValueError(f"the JPEG XL image has {extra} extra channels")
+        raise DamagedImage(f"the JPEG XL image has {extra} extra channels")
     for _ in range(extra):
         depth = max(depth, _extra_channel(bits))
     xyb = bits.flag()
@@ -96,40 +104,20 @@ def _codestream(data: bytes) -> bytes:
     if data.startswith(CODESTREAM_SIGNATURE):
         return data[:_HEADER_AT_MOST]
     parts, found, last = b"", 0, False
-    for kind, body in _boxes(data):
+    for kind, start, end in boxes(data, len(CONTAINER_SIGNATURE)):
+        body = data[start : min(end, start + _HEADER_AT_MOST)]
         if kind == b"jxlc":
             if found:
-                raise ValueError("the JPEG XL container has two codestreams")
+                raise DamagedImage("the JPEG XL container has two codestreams")
             return body
         if kind == b"jxlp":
             number = int.from_bytes(body[:4], "big")
             if number & 0x7FFFFFFF != found or last or len(body) < 4:
-                raise ValueError("the JPEG XL container's parts are out of order")
+                raise DamagedImage("the JPEG XL container's parts are out of order")
             parts, found, last = parts + body[4:], found + 1, number >> 31 == 1
             if len(parts) >= _HEADER_AT_MOST:
                 break
     return parts
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the kind and the start of each box after the signature."""
-    position = len(CONTAINER_SIGNATURE)
-    for _ in range(_MAX_BOXES):
-        if position + 8 > len(data):
-            return
-        size, kind = struct.unpack_from(">I4s", data, position)
-        start = position + 8
-        if size == 1:
-            if start + 8 > len(data):
-                return
-            (size,) = struct.unpack_from(">Q", data, start)
-            start += 8
-        end = position + size if size else len(data)
-        if end < start:
-            raise ValueError("the JPEG XL container's boxes are damaged")
-        yield kind, data[start : min(end, start + _HEADER_AT_MOST)]
-        position = end
-    raise ValueError("the JPEG XL container has too many boxes")
 
 
 def _dimension(bits: Bits, div8: bool) -> int:
@@ -179,7 +167,7 @@ def _extra_channel(bits: Bits) -> int:
     for _ in range(bits.u32((0, 0), (0, 4), (16, 5), (48, 10))):  # name
         bits.take(8)
     if kind == _BLACK:
-        raise ValueError("the JPEG XL image is CMYK, which is not supported")
+        raise DamagedImage("the JPEG XL image is CMYK, which is not supported")
     if kind == _ALPHA:
         bits.flag()
     elif kind == _SPOT:

@@ -1,9 +1,16 @@
-"""Pixels of an image that Pillow reads."""
+"""Pixels of an image that Pillow reads.
+
+A plugin's class is called directly, never ``Image.open``: that would try every format that Pillow knows on
+hostile bytes, and some of its readers start programs.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from dicom_io.codecs.encoded_image import DamagedImage, check_depth
 from dicom_io.geometry import UInt8Array
@@ -12,8 +19,17 @@ from dicom_io.geometry import UInt8Array
 Image.MAX_IMAGE_PIXELS = None
 
 
-def pillow_pixels(image: Image.Image) -> UInt8Array:
-    """Load an image; alpha is dropped, not blended.
+def pillow_pixels(
+    plugin: Callable[[io.BytesIO], ImageFile.ImageFile], data: bytes, width: int, height: int
+) -> UInt8Array:
+    """Decode an image; alpha is dropped, not blended.
+
+    Parameters
+    ----------
+    plugin:
+        Pillow's class for the format.
+    width, height:
+        What its header said when it was held to the limits.
 
     Returns
     -------
@@ -24,6 +40,17 @@ def pillow_pixels(image: Image.Image) -> UInt8Array:
     DamagedImage, ImageError
         When it is damaged, or its pixels are of an unsupported kind.
     """
+    try:
+        image = plugin(io.BytesIO(data))
+    except Exception as error:  # Pillow raises anything at hostile bytes
+        raise DamagedImage("it is damaged or of an unsupported kind") from error
+    with image:
+        if image.size != (width, height):
+            raise DamagedImage("it decodes to a different size than its header declares")
+        return _loaded(image)
+
+
+def _loaded(image: Image.Image) -> UInt8Array:
     try:
         image.load()
     except Exception as error:  # Pillow raises anything at hostile bytes

@@ -5,7 +5,6 @@ Text and profile chunks may expand to far more than the picture takes.
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ def _decode(png: Png) -> UInt8Array:
             pixels = np.empty((0, 0, 0), np.uint8)
         if pixels.shape[:2] == (png.height, png.width):
             return np.asarray(pixels[:, :, : 1 if png.colour == _GRAY else 3])
-    return pillow_pixels(PngImagePlugin.PngImageFile(io.BytesIO(png.picture)))
+    return pillow_pixels(PngImagePlugin.PngImageFile, png.picture, png.width, png.height)
 
 
 def _read_profile(chunk: bytes | None) -> bytes | None:

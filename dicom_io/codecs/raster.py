@@ -1,4 +1,8 @@
-"""Ordinary images (PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, JPEG XL) to 8-bit pixels."""
+"""Image files to 8-bit pixels: PNG, JPEG, TIFF, WebP, BMP, JPEG 2000, JPEG XL, and DICOM.
+
+A format's file has ``open_…``, which reads the header and returns an ``EncodedImage``; a new format is a row
+of ``_FORMATS`` here.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from dataclasses import dataclass
 
 from dicom_io.codecs.bmp import SIGNATURE as BMP_SIGNATURE
 from dicom_io.codecs.bmp import open_bmp
+from dicom_io.codecs.dicom_file import is_dicom_file, open_dicom
 from dicom_io.codecs.encoded_image import DamagedImage, EncodedImage
 from dicom_io.codecs.jp2 import SIGNATURE as JP2_SIGNATURE
 from dicom_io.codecs.jp2 import open_jpeg2000
 from dicom_io.codecs.jpeg import open_jpeg
 from dicom_io.codecs.jpeg2000 import START as JPEG_2000_START
+from dicom_io.codecs.jpeg_markers import SIGNATURE as JPEG_SIGNATURE
 from dicom_io.codecs.jpeg_xl import open_jxl
 from dicom_io.codecs.jpeg_xl_header import is_jxl
 from dicom_io.codecs.png import SIGNATURE as PNG_SIGNATURE
@@ -32,7 +38,8 @@ def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
 
 
 _FORMATS: tuple[tuple[str, Callable[[bytes], bool], _Opener], ...] = (
-    ("JPEG", _starts(b"\xff\xd8"), open_jpeg),
+    ("DICOM", is_dicom_file, open_dicom),  # first: before its signature there may be another file's header
+    ("JPEG", _starts(JPEG_SIGNATURE), open_jpeg),
     ("PNG", _starts(PNG_SIGNATURE), open_png),
     ("TIFF", _starts(*TIFF_SIGNATURES), open_tiff),
     ("WebP", is_webp, open_webp),
@@ -114,7 +121,7 @@ class RasterFile:
             return Raster(*self._image.decode())
         except ImageError:
             raise
-        except Exception as error:  # so do decoders
+        except Exception as error:  # decoders, too
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> ImageError:

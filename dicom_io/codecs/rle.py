@@ -9,9 +9,22 @@ import imagecodecs
 import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.codecs.samples import ybr_full_to_rgb
 from dicom_io.geometry import UInt8Array
 
 _HEADER_BYTES = 64
+
+
+def decode_rle_frame(data: bytes, form: FrameFormat) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width, samples]``; YCbCr is converted to RGB.
+
+    Raises
+    ------
+    DamagedImage
+    """
+    pixels = decode_rle(data, form.width, form.height, form.samples)
+    return ybr_full_to_rgb(pixels) if form.is_ybr else pixels
 
 
 def decode_rle(data: bytes, width: int, height: int, samples: int) -> UInt8Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass
 
@@ -97,14 +96,7 @@ def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
 
     def decode() -> tuple[UInt8Array, bytes | None]:
         _check_jpegs(directory, _tile_at_most(width, height, max_pixels))
-        try:
-            image = _AsStored(io.BytesIO(_upright(directory)))
-        except Exception as error:  # Pillow raises anything at hostile bytes
-            raise DamagedImage("it is damaged or of an unsupported kind") from error
-        with image:
-            if image.size != (width, height):
-                raise DamagedImage("it decodes to a different size than its header declares")
-            return pillow_pixels(image), _profile(directory)
+        return pillow_pixels(_AsStored, _upright(directory), width, height), _profile(directory)
 
     return EncodedImage(width, height, False, decode)
 

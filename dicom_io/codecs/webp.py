@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 
@@ -38,14 +37,7 @@ def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
     check_size(width, height, max_pixels)
 
     def decode() -> tuple[UInt8Array, bytes | None]:
-        try:
-            image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
-        except Exception as error:  # only here does libwebp look at more than the header
-            raise DamagedImage("it is cut off or damaged") from error
-        with image:
-            if image.size != (width, height):
-                raise DamagedImage("it decodes to a different size than its header declares")
-            return pillow_pixels(image), profile
+        return pillow_pixels(WebPImagePlugin.WebPImageFile, data, width, height), profile
 
     return EncodedImage(width, height, False, decode)
 

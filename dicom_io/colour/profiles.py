@@ -1,7 +1,9 @@
-"""The ICC profiles that patches are transformed to, computed from published primaries.
+"""ICC profiles computed from published primaries: those that patches are transformed to, and JPEG XL's.
 
-AdobeRGB, ROMM RGB and Display P3 are matrix profiles: three primaries, a white point and a
-tone curve. The bytes follow ICC.1:2010 (profile version 4.3), sections 7 to 10.
+AdobeRGB, ROMM RGB and Display P3 are matrix profiles: three primaries, a white point and a tone curve. They
+are computed rather than shipped because the writer is needed in any case: the header of a JPEG XL image names
+its primaries, white and gamma instead of embedding a profile. The bytes follow ICC.1:2010 (profile version
+4.3), sections 7 to 10.
 """
 
 from __future__ import annotations

@@ -1,5 +1,10 @@
 """A whole ICC transform as a table of all 2^24 colours: exact, and several times faster than computing it.
 
+For a 224x224 patch of tissue lcms2 takes 0.87 ms of CPU, a table 0.13 ms (for noise, where no cache helps,
+0.44 ms). With the probe model that is more than a third of all CPU that a patch costs: 1.5 instead of 2.4 ms
+for patches of a DICOMweb level fetched anew, 0.7 instead of 1.6 ms for patches of cached frames (medians of
+12 turns on two cores, services with and without tables in turns).
+
 A table takes 64 MB and most of a second to build, so only heavily used transforms get one. The processes of a
 service share tables through files that they map.
 """

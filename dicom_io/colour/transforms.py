@@ -104,9 +104,9 @@ def _unusable(what: str) -> ImageError:
 class HotTransform:
     """A transform that gets a table, built in a thread of its own, once it is heavily used.
 
-    Threads call it without a lock. A lost update of the pixel count only delays the table. Should two threads
-    both see ``_make``, two tables would be built, of which one is dropped. ``_apply`` is replaced in one
-    assignment, and both values give the same pixels.
+    Threads call it without waiting. A lost update of the pixel count only delays the table. ``_started`` is a
+    lock that is taken once, by the call that starts the building, and never released. ``_apply`` is replaced
+    in one assignment, and both values give the same pixels.
 
     Parameters
     ----------
@@ -116,20 +116,20 @@ class HotTransform:
 
     def __init__(self, transform: IccTransform, make: Callable[[], IccTable | None]) -> None:
         self._apply: ToRgb = transform
-        self._make: Callable[[], IccTable | None] | None = make
+        self._make = make
+        self._started = threading.Lock()
         self._pixels = 0
 
     def __call__(self, pixels: UInt8Array) -> UInt8Array:
         """Map uint8 ``[h, w, 3]`` to uint8 ``[h, w, 3]``."""
         self._pixels += pixels.shape[0] * pixels.shape[1]
-        if self._pixels >= HOT_PIXELS and (make := self._make) is not None:
-            self._make = None
-            threading.Thread(target=self._heat, args=(make,), name="icc-table", daemon=True).start()
+        if self._pixels >= HOT_PIXELS and self._started.acquire(blocking=False):
+            threading.Thread(target=self._heat, name="icc-table", daemon=True).start()
         return self._apply(pixels)
 
-    def _heat(self, make: Callable[[], IccTable | None]) -> None:
+    def _heat(self) -> None:
         try:
-            self._apply = make() or self._apply
+            self._apply = self._make() or self._apply
         except (OSError, MemoryError) as error:
             log.warning("no ICC table", extra={"reason": type(error).__name__})
 

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.helper import MAX_PACKET
 from dicom_io.errors import ImageError
@@ -79,8 +79,7 @@ def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
                 form = FrameFormat(width, height, samples, photometric, planar)
                 pixels, profile = decode_frame(data, job["syntax"], form), None
             else:
-                kind = DicomFile if is_dicom_file(data) else RasterFile
-                raster = kind(data, job["max_pixels"]).decode()
+                raster = RasterFile(data, job["max_pixels"]).decode()
                 pixels, profile = raster.pixels, raster.icc_profile
         except FrameError as error:
             return {"fault": str(error)}

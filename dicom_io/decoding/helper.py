@@ -1,4 +1,14 @@
-"""One decoding helper: its process, and the memory file that carries bytes to it and pixels back."""
+"""One decoding helper: its process, and the memory file that carries bytes to it and pixels back.
+
+Why a plain child process rather than ``multiprocessing``: a helper must be killable at any moment, without a
+lock, a queue or a feeder thread left half-way; it must inherit no descriptor, key or token of the worker that
+starts it; and it imports the decoders only. Why a memory file rather than a pipe: pixels take up to 4 bytes a
+pixel of the largest image, and are used where they were written instead of being copied twice.
+
+What comes back is hostile once a decoder has been taken over. The file's size is therefore sealed (a file
+that shrinks under a mapping is a SIGBUS in the worker), and NumPy holds whatever shape the answer claims to
+the bounds of the mapping.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +33,8 @@ _COPIED_BELOW = 1 << 20
 """Smaller results are copied out of their mapping: Linux allows a process only some 65,000 mappings."""
 
 MAX_PACKET = 1 << 16
+"""Bytes of a job or an answer, as JSON; pixels and profiles travel in the memory file."""
+
 _KEPT = (
     "LANG",
     "LC_ALL",

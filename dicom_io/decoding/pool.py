@@ -17,10 +17,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from dicom_io.codecs.dicom_file import DicomFile
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process
+from dicom_io.codecs.frame import decode_frame, decodes_in_process
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
 from dicom_io.errors import ImageCode, ImageError
@@ -28,9 +29,6 @@ from dicom_io.geometry import UInt8Array
 
 HELPERS = 2
 """Most helper processes of an HTTP worker; each is started when it is first needed."""
-
-ImageFile = RasterFile | DicomFile
-"""An image whose header has been read."""
 
 _WAIT_S = 120.0
 """Longest wait for a free helper; a job itself has far stricter bounds."""
@@ -81,13 +79,13 @@ class DecodePool:
         self._changed = threading.Condition()
         self._idle: list[Helper] = []
         self._running: set[Helper] = set()
-        self._count = 0
+        self._count = 0  # idle, running, and those that are being started
         self._waiting: dict[int, float] = {}
         self._tickets = itertools.count()
         self._bad_starts = 0
         self._closed = False
 
-    def image(self, file: ImageFile, data: bytes, max_pixels: int) -> Raster:
+    def image(self, file: RasterFile, data: bytes, max_pixels: int) -> Raster:
         """Decode an image whose header has been read.
 
         Parameters
@@ -232,7 +230,7 @@ class DecodePool:
                 self._running.add(helper)
                 return helper
             self._count += 1
-        return self._started()
+        return self._started()  # without the lock: it may take a second, while others return their helpers
 
     def _drop_ended(self) -> None:
         """Forget idle helpers that were killed from outside: a job sent to one would waste an attempt."""
@@ -262,11 +260,12 @@ class DecodePool:
         raise _no_helper()
 
 
+@dataclass(frozen=True, slots=True)
 class _Fault:
-    """What a helper found wrong with the bytes."""
+    """What a helper found wrong with the bytes; that of a frame has no code."""
 
-    def __init__(self, text: str, code: str | None) -> None:
-        self.text, self.code = text, code
+    text: str
+    code: str | None
 
 
 def _start() -> Helper:

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 
 from dicom_io.cache import FrameCache, SharedFrame
-from dicom_io.codecs.frame import FrameError, FrameFormat
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.pyramid import Level

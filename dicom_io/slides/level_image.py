@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from pydicom.uid import JPEGBaseline8Bit
 
-from dicom_io.codecs.frame import JPEG_BASELINE, NATIVE, FrameFormat
+from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array
@@ -18,7 +19,7 @@ from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.pyramid import Level, Region
 from dicom_io.stages import ReadStage
 
-DECODED_HERE = NATIVE | {JPEG_BASELINE}
+DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
 
 MAX_DOWNSAMPLING = 8.0

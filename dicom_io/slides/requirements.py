@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dicom_io.codecs.frame_format import PHOTOMETRIC
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import (
     VL_MICROSCOPIC,
@@ -23,11 +24,6 @@ from dicom_io.slides.instance import (
 log = logging.getLogger(__name__)
 
 SOP_CLASSES = (VL_WHOLE_SLIDE_MICROSCOPY, VL_MICROSCOPIC, VL_SLIDE_COORDINATES_MICROSCOPIC)
-
-PHOTOMETRIC = (
-    "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB", "MONOCHROME1", "MONOCHROME2",
-)  # fmt: skip
-"""Photometric interpretations that are read."""
 
 MIN_IMAGE_TYPES = 3
 """Values of Image Type that say which image of a slide it is (PS3.3, C.8.12.4.1.1)."""

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
 from dicom_io.codecs.raster import Raster, RasterFile
-from dicom_io.decoding.pool import DecodePool, ImageFile
+from dicom_io.decoding.pool import DecodePool
 from dicom_io.errors import ImageError, ImageFault
 
 
@@ -30,7 +29,7 @@ class SharedRaster:
         self._decoders = decoders
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
-        self._opened: tuple[ImageFile, bytes] | None = None
+        self._opened: tuple[RasterFile, bytes] | None = None
         self._size: tuple[int, int] | None = None
         self._decodes_elsewhere = False
         self._raster: Raster | None = None
@@ -43,8 +42,7 @@ class SharedRaster:
                 assert self._fetch is not None, "fetched once"
                 fetch, self._fetch = self._fetch, None  # it may hold the image as text
                 data = fetch()
-                kind = DicomFile if is_dicom_file(data) else RasterFile
-                file = kind(data, self._max_pixels)
+                file = RasterFile(data, self._max_pixels)
                 self._opened, self._size = (file, data), (file.width, file.height)
                 self._decodes_elsewhere = not file.in_process
             return self._size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together

@@ -10,7 +10,8 @@ from http import HTTPStatus
 from urllib3.response import BaseHTTPResponse
 
 from dicom_io.cache import EncodedFrame, SharedCache
-from dicom_io.codecs.frame import DECODERS, FrameFormat
+from dicom_io.codecs.frame import DECODERS
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance

@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dicom_io.codecs.frame import (
-    EXPLICIT_LE,
-    JPEG_BASELINE,
-    NATIVE,
-    RLE,
-    FrameFormat,
-    is_native_size,
-    recognised_syntax,
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    JPEG2000MC,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEG2000MCLossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
 )
+
+from dicom_io.codecs import jp2, jpeg2000, jpeg_markers, jpeg_xl, jpeg_xl_header
+from dicom_io.codecs.frame import recognised_syntax
+from dicom_io.codecs.frame_format import NATIVE, FrameFormat, is_native_size
 from dicom_io.slides.instance import SopInstance
 from dicom_io.web.multipart import Part
 from dicom_io.web.series_path import is_uid
 
-_UID = "1.2.840.10008.1.2.4."
-_JPEG_EXTENDED = f"{_UID}51"
-_LOSSY_JPEG = frozenset({JPEG_BASELINE, _JPEG_EXTENDED})
+_LOSSY_JPEG = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit})
 _FULL_RANGE = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
 
@@ -43,16 +53,16 @@ class _Family:
     magic: tuple[bytes, ...]
 
 
-_BOX = b"\x00\x00\x00\x0c"
 _FAMILIES = (
-    _Family(("image/jpeg",), (JPEG_BASELINE, _JPEG_EXTENDED, f"{_UID}57", f"{_UID}70"), (b"\xff\xd8",)),
-    _Family(("image/jls", "image/x-jls"), (f"{_UID}80", f"{_UID}81"), (b"\xff\xd8",)),
-    _Family(("image/jp2", "image/jpx"), (f"{_UID}90", f"{_UID}91", f"{_UID}92", f"{_UID}93"),
-            (b"\xff\x4f\xff\x51", _BOX + b"jP")),
-    _Family(("image/jphc", "image/jph"), (f"{_UID}201", f"{_UID}202", f"{_UID}203"),
-            (b"\xff\x4f\xff\x51", _BOX + b"jP")),
-    _Family(("image/jxl",), (f"{_UID}110", f"{_UID}111", f"{_UID}112"), (b"\xff\x0a", _BOX + b"JXL ")),
-    _Family(("image/dicom-rle", "image/x-dicom-rle"), (RLE,), ()),
+    _Family(("image/jpeg",), (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1),
+            (jpeg_markers.SIGNATURE,)),
+    _Family(("image/jls", "image/x-jls"), (JPEGLSLossless, JPEGLSNearLossless), (jpeg_markers.SIGNATURE,)),
+    _Family(("image/jp2", "image/jpx"), (JPEG2000Lossless, JPEG2000, JPEG2000MCLossless, JPEG2000MC),
+            (jpeg2000.START, jp2.SIGNATURE)),
+    _Family(("image/jphc", "image/jph"), (HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K),
+            (jpeg2000.START, jp2.SIGNATURE)),
+    _Family(("image/jxl",), jpeg_xl.SYNTAXES, jpeg_xl_header.SIGNATURES),
+    _Family(("image/dicom-rle", "image/x-dicom-rle"), (RLELossless,), ()),
 )  # fmt: skip
 """PS3.18, table 8.7.3-2, and older names that stores still use."""
 
@@ -85,9 +95,9 @@ _AS_STORED = Wanted(_multipart(_OCTETS, "*"), True)
 _NATIVE = (
     # Explicit little endian by PS3.18, 8.7.3.3; Orthanc then sends what it does not know as it is.
     Wanted(_multipart(_OCTETS), False),
-    Wanted(_multipart(_OCTETS, EXPLICIT_LE), False),
+    Wanted(_multipart(_OCTETS, ExplicitVRLittleEndian), False),
 )
-_JPEG = Wanted(_multipart("image/jpeg", JPEG_BASELINE), False)
+_JPEG = Wanted(_multipart("image/jpeg", JPEGBaseline8Bit), False)
 
 
 def ways_to_ask(instance: SopInstance) -> Iterator[Wanted]:
@@ -140,7 +150,7 @@ def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Want
     if family is not None:
         listed = (*(s for s in listed if s in family.syntaxes), *family.syntaxes)
     elif not wanted.as_stored and is_native_size(part.body, form):
-        return EXPLICIT_LE
+        return ExplicitVRLittleEndian
     possible = [syntax for syntax in listed if _can_be(part.body, syntax, form)]
     seen = recognised_syntax(part.body, form)
     if len(possible) > 1 and seen is not None:
@@ -148,7 +158,7 @@ def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Want
         alike = [syntax for syntax in possible if _alike(syntax, seen)]
         possible = alike or possible
     if not possible and seen is None and _is_decompressed(part.body, form):
-        return EXPLICIT_LE
+        return ExplicitVRLittleEndian
     return next(iter(possible), seen or said or instance.transfer_syntax or "unknown")
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import google.auth
 import google.auth.credentials
 import requests
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
@@ -29,7 +28,7 @@ from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.waiting import Cancellation
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.web.credentials import BearerToken, fingerprint
-from dicom_io.web.google_session import google_session, plain_request
+from dicom_io.web.google_session import google_session, service_credentials
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest name of an object in UTF-8 (Cloud Storage, object naming)."""
@@ -201,10 +200,7 @@ class GcsStore:
         if token is not None:
             credentials = Credentials(token.reveal())
         elif self._policy.service_identity:
-            credentials, _ = google.auth.default(
-                scopes=["https://www.googleapis.com/auth/devstorage.read_only"],
-                request=plain_request(),
-            )
+            credentials = service_credentials()
         else:
             credentials = google.auth.credentials.AnonymousCredentials()
         session = google_session(credentials, follows_proxies=use_proxy)

@@ -1,11 +1,15 @@
-"""Sessions for Google's client libraries: a leaf, as ``dicom_io.web.sessions`` is."""
+"""Sessions and credentials for Google's client libraries."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import google.auth
 import requests
+from google.auth.credentials import AnonymousCredentials, Credentials
 from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud import storage
 
 from dicom_io.web.sessions import PlainSession, plain_session
 
@@ -14,9 +18,35 @@ class _GoogleSession(PlainSession, AuthorizedSession):  # type: ignore[misc]
     pass
 
 
-def plain_request() -> Request:
-    """Return what google-auth looks for the service's own credentials with, here and never by a proxy."""
-    return Request(plain_session(follows_proxies=False))
+_READ_ONLY = ("https://www.googleapis.com/auth/devstorage.read_only",)
+
+
+def service_credentials() -> Credentials:
+    """Return the service's own credentials, to read from Cloud Storage.
+
+    Raises
+    ------
+    google.auth.exceptions.GoogleAuthError
+        When there are none.
+    """
+    # The metadata server, which is asked for them, is on this machine: never by a proxy.
+    request = Request(plain_session(follows_proxies=False))
+    credentials, _ = google.auth.default(scopes=_READ_ONLY, request=request)
+    return credentials
+
+
+def service_storage() -> storage.Client:
+    """Return a client that reads Cloud Storage as the service itself; an emulator gets no credentials.
+
+    Raises
+    ------
+    google.auth.exceptions.GoogleAuthError
+        When the service has no credentials.
+    """
+    emulated = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
+    credentials = AnonymousCredentials() if emulated else service_credentials()
+    session = google_session(credentials, follows_proxies=True)
+    return storage.Client(project="pathserve", credentials=credentials, _http=session)
 
 
 def google_session(credentials: Any, *, follows_proxies: bool) -> requests.Session:

@@ -1,7 +1,7 @@
 """HTTP sessions that take no credentials from where nobody looks for them.
 
-This file is a leaf, as ``serving.errors`` is: every room sends requests with it. ``requests`` reads
-``~/.netrc`` when it may trust the environment, and puts what it finds in the place of a caller's token.
+``requests`` reads ``~/.netrc`` when it may trust the environment, and replaces a caller's token by what it
+finds there. All of the product's requests are sent with these sessions, the client library's too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PlainSession(requests.Session):
         self.trust_env = False
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Add the two things of the environment that are no credentials: proxies and trust anchors."""
+        """Add the two things of the environment that are not credentials: proxies and trust anchors."""
         if self.follows_proxies:
             proxies = {**get_environ_proxies(url), **(proxies or {})}
         if verify is None or verify is True:

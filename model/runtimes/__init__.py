@@ -1,4 +1,4 @@
-"""What computes embeddings: TensorFlow and OpenVINO, the built-in ViT, and how they are held to each other.
+"""What computes embeddings: TensorFlow and OpenVINO, the built-in ViT, and the parity between them.
 
-The only room that imports either library, each in its own file and only when it is wanted.
+The only folder that imports either library, each in a file of its own, and only on demand.
 """

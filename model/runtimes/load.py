@@ -7,12 +7,16 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.encoder import Encoder, ModelError, reason_of
-from model.weights.cache import cache_folder, nowhere_for_home
+from model.weights.cache import cache_folder
 from model.weights.locate import ModelFolder, fetch_model
+
+if TYPE_CHECKING:
+    from google.cloud import storage
 
 BUILTIN = "builtin:vit-s16"
 
@@ -25,6 +29,7 @@ def load_encoder(
     max_batch: int | None = None,
     cache: Path | None = None,
     runtime: str = "tensorflow",
+    connect: Callable[[], storage.Client] | None = None,
 ) -> Encoder:
     """Load a model, try it, and make it ready to run at once.
 
@@ -42,15 +47,17 @@ def load_encoder(
     runtime:
         ``tensorflow``, ``openvino``, or ``auto``: OpenVINO where it is installed, runs the model and gives
         TensorFlow's vectors, and there is no GPU; else TensorFlow.
+    connect:
+        Makes the client for Cloud Storage; without it, models there are refused.
 
     Raises
     ------
     ModelError
-        With one sentence that says what is wrong with the model.
+        Whatever is wrong with the model.
     """
     if spec.startswith("builtin:") and spec != BUILTIN:
         raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
-    folder = None if spec == BUILTIN else fetch_model(spec, cache)
+    folder = None if spec == BUILTIN else fetch_model(spec, cache, connect)
     try:
         if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
             try:
@@ -67,7 +74,7 @@ def load_encoder(
 
 
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
-    with _hushed(), nowhere_for_home():
+    with _silenced():
         from model.runtimes import tensorflow as savedmodel
         from model.runtimes import vit
     model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
@@ -87,13 +94,14 @@ def _with_openvino(
 
 
 def _has_gpu() -> bool:
-    """Say whether NVIDIA's driver is loaded."""
+    """Return whether NVIDIA's driver is loaded, without importing TensorFlow to ask it."""
     return Path("/proc/driver/nvidia/version").exists()
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep TensorFlow's chatter at import out of the JSON log; show it if the import fails."""
+def _silenced() -> Iterator[None]:
+    """Keep what TensorFlow prints at import out of the JSON log; show it if the import fails."""
+    # Its libraries write to descriptor 2 itself, so it is no use to replace sys.stderr.
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)

@@ -1,6 +1,6 @@
 """OpenVINO: the same SavedModel on a CPU, without TensorFlow in the process.
 
-OpenVINO reads the SavedModel itself. Whatever it runs is held to TensorFlow's float32 vectors first.
+OpenVINO reads the SavedModel itself. Whatever it runs must first agree with TensorFlow's float32 vectors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import openvino as ov
 import openvino.preprocess
 
 from model.batching import bucket_sizes
-from model.encoder import EncoderFacts, ModelError, Patches, Vectors, reason_of
+from model.encoder import EncoderFacts, ModelError, PixelBatch, Vectors, reason_of
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
 from model.runtimes.reference import Reference
 from model.runtimes.warming import warm
@@ -70,8 +70,9 @@ class OpenVinoEncoder:
             max_batch=max_batch,
         )
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
+        # Shared, the pixels are not copied into OpenVINO's memory; nobody writes to them before this returns.
         return np.array(self._request.infer({0: patches}, share_inputs=True)[0], np.float32)
 
     def _prepare(self, precision: str) -> tuple[str, str]:
@@ -100,17 +101,11 @@ class OpenVinoEncoder:
         self._request = compiled.create_infer_request()
 
     def _int8(self) -> ov.Model:
-        """Return the model with weights of 8 bits, which are made once."""
+        """Return the model with weights of 8 bits, which are made once and cached."""
         cache, entry = self._reference.cache, f"{self._reference.entry}-int8-openvino-{_VERSION}"
-        folder = cache.find(entry)
-        if folder is None:
-            model = _read(self._core, self._reference.folder)
-            try:
-                folder = cache.put(entry, lambda made: _compress(model, made / _INT8))
-            except OSError as error:
-                raise ModelError(
-                    f"{cache.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
-                ) from error
+        folder = cache.find_or_make(
+            entry, lambda made: _compress(_read(self._core, self._reference.folder), made / _INT8)
+        )
         return self._core.read_model(folder / _INT8)
 
 
@@ -122,7 +117,7 @@ def _read(core: ov.Core, folder: Path) -> ov.Model:
 
 
 def _compress(model: ov.Model, file: Path) -> None:
-    os.environ["NNCF_CI"] = "1"  # else it tells its makers over the network that it is used
+    os.environ["NNCF_CI"] = "1"  # else it reports over the network that it is used
     try:
         import nncf
     except ModuleNotFoundError as error:

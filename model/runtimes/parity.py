@@ -1,10 +1,10 @@
-"""Whether another way to run a model gives the same vectors: fixed patches, cosines, and what is enough."""
+"""Whether another way to run a model gives the same vectors: fixed patches, cosines, and thresholds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from model.encoder import PATCH_SHAPE, PATCH_SIDE, Patches, Vectors
+from model.encoder import PATCH_SHAPE, PATCH_SIDE, PixelBatch, Vectors
 
 MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9999, "int8": 0.9995}
 """Least cosine to TensorFlow's float32 vectors at which a precision is kept."""
@@ -12,7 +12,7 @@ MIN_COSINE = {"float32": 0.999999, "bfloat16": 0.9999, "int8": 0.9995}
 PARITY_PATCHES = 4
 
 
-def parity_patches(count: int = PARITY_PATCHES) -> Patches:
+def parity_patches(count: int = PARITY_PATCHES) -> PixelBatch:
     """Return patches of smooth colour gradients with noise: every level of every channel occurs.
 
     Returns
@@ -36,7 +36,7 @@ def min_cosine(expected: Vectors, actual: Vectors) -> float:
 
 
 def finding(precision: str, expected: Vectors, actual: Vectors) -> tuple[bool, str]:
-    """Return whether a precision's vectors are near enough to float32's, and what was found, in words."""
+    """Return whether a precision's vectors are near enough to float32's, and the finding in words."""
     cosine, needed = min_cosine(expected, actual), MIN_COSINE[precision]
     if cosine < needed:
         return False, f"{precision} refused: cosine {cosine:.6f} to float32, {needed} needed"

@@ -1,7 +1,7 @@
-"""What other runtimes are held to: TensorFlow's float32 vectors of fixed patches, made once for each model.
+"""What other runtimes must agree with: TensorFlow's float32 vectors of fixed patches, made once per model.
 
-TensorFlow runs in a process of its own (``python -m model.runtimes.reference``), so that a runtime that does
-without it starts fast and stays small. The result is kept in the cache, by the model's digest.
+TensorFlow runs in a process of its own (``python -m model.runtimes.reference``), so that a runtime that needs
+none starts fast and stays small. The result is kept in the cache, by the model's digest.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ from pathlib import Path
 
 import numpy as np
 
-from model.encoder import EXIT_BAD_MODEL, ModelError, Vectors, reason_of
+from model.encoder import ModelError, Vectors, reason_of
 from model.runtimes.parity import parity_patches
-from model.weights.cache import Cache, folder_digest, nowhere_for_home
+from model.weights.cache import Cache, folder_digest
 from model.weights.locate import ModelFolder
 
 _FACTS, _VECTORS, _MODEL = "facts.json", "vectors.npy", "model"
 _PATIENCE_S = 600.0
+_EXIT_BAD_MODEL = 78
+"""Exit status of the process that runs TensorFlow, when its output says what is wrong with the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A model as any runtime may load it, and what its vectors must be.
+    """A model as any runtime may load it, and the vectors it must give.
 
     Attributes
     ----------
     folder:
         The SavedModel.
     cache, entry:
-        Where the reference is kept, and what a runtime makes of the model and wants to find again.
+        Where the reference is kept, and where a runtime may keep what it makes of the model.
     vectors:
         float32 ``[patches, dimension]`` of the parity patches, by TensorFlow.
     """
@@ -69,15 +71,8 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
     references = Cache(cache, "reference")
     references.sweep()
     entry = f"{key}-tensorflow-{_tensorflow_version()}"
-    kept = references.find(entry)
-    if kept is None:
-        arguments = [] if model is None else [str(model.path), model.name]
-        try:
-            kept = references.put(entry, lambda folder: _run_tensorflow([str(folder), *arguments]))
-        except OSError as error:
-            raise ModelError(
-                f"{references.folder} cannot be written ({error.strerror}); set PATHSERVE_CACHE_DIR."
-            ) from error
+    arguments = [] if model is None else [str(model.path), model.name]
+    kept = references.find_or_make(entry, lambda folder: _run_tensorflow([str(folder), *arguments]))
     facts = json.loads((kept / _FACTS).read_text())
     return Reference(
         folder=kept / _MODEL if model is None else model.path,
@@ -101,7 +96,7 @@ def _tensorflow_version() -> str:
         with contextlib.suppress(PackageNotFoundError):
             return version(name)
     raise ModelError(
-        "TensorFlow is not installed; OpenVINO's vectors are held to it: pip install tensorflow."
+        "TensorFlow is not installed; OpenVINO's vectors are compared with its: pip install tensorflow."
     )
 
 
@@ -119,27 +114,26 @@ def _run_tensorflow(arguments: list[str]) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"TensorFlow did not run the model in {_PATIENCE_S:.0f} seconds.") from error
-    if done.returncode == EXIT_BAD_MODEL:
+    if done.returncode == _EXIT_BAD_MODEL:
         raise ModelError(done.stdout.strip())
     if done.returncode != 0:
         raise ModelError(f"TensorFlow died while it ran the model (exit status {done.returncode}).")
 
 
 def _main(*arguments: str) -> int:
-    """Run in the process that has TensorFlow; say on standard output what is wrong with the model."""
+    """Run in the process that has TensorFlow; print what is wrong with the model on standard output."""
     try:
         _write(*arguments)
     except Exception as error:  # TensorFlow raises many kinds
         known = isinstance(error, ModelError)
         sys.stdout.write(str(error) if known else f"TensorFlow does not run it: {reason_of(error)}.")
-        return EXIT_BAD_MODEL
+        return _EXIT_BAD_MODEL
     return 0
 
 
 def _write(out: str, *where: str) -> None:
-    with nowhere_for_home():
-        from model.runtimes import tensorflow as savedmodel
-        from model.runtimes import vit
+    from model.runtimes import tensorflow as savedmodel
+    from model.runtimes import vit
 
     folder = Path(out)
     if where:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-# Read when TensorFlow imports Keras. A user's settings of it (another backend, another float) would change
-# models or end the start; and for a user without a home it makes a folder named ~ where it happens to run.
+# Read when Keras is imported, by TensorFlow below. A user's settings for it (another backend, another float)
+# would change models or end the start. And for a user without a home folder it would make one named ~ in the
+# current folder: below a file it can make none.
 os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
 
 import tensorflow as tf
@@ -27,7 +28,7 @@ from model.encoder import (
     PATCH_SIDE,
     EncoderFacts,
     ModelError,
-    Patches,
+    PixelBatch,
     Vectors,
     reason_of,
 )
@@ -108,12 +109,12 @@ class TensorFlowEncoder:
             max_batch=max_batch,
         )
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
         return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
 
     def _try(self, precision: str) -> tuple[str, str]:
-        """Switch to a lower precision if that agrees with float32; return what runs and what was found."""
+        """Switch to a lower precision if it agrees with float32; return what runs, and the finding."""
         if precision != "bfloat16":
             return self._refuse(f"{precision} refused: TensorFlow does not have it; use OpenVINO")
         exact, expected = self._function, self.embed(parity_patches())
@@ -121,7 +122,7 @@ class TensorFlowEncoder:
         self._function = _compile(self._model.forward)
         actual = self.embed(parity_patches())
         kept, found = finding(precision, expected, actual)
-        if np.array_equal(expected, actual):
+        if np.array_equal(expected, actual):  # nothing was rewritten: it would be float32 by another name
             kept, found = False, "bfloat16 refused: this device has no bfloat16 path for the model"
         if kept:
             return precision, found
@@ -141,15 +142,15 @@ def load_savedmodel(folder: Path, name: str) -> LoadedModel:
     Parameters
     ----------
     name:
-        What clients are told the model is.
+        The model's name for clients.
 
     Raises
     ------
     ModelError
-        When it is no SavedModel, or not of the signature above.
+        When it is not a SavedModel, or not of the signature above.
     """
     if not (folder / "saved_model.pb").is_file():
-        raise ModelError(f"{folder} is no SavedModel folder: it has no saved_model.pb.")
+        raise ModelError(f"{folder} is not a SavedModel folder: it has no saved_model.pb.")
     try:
         loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises many kinds
@@ -170,16 +171,16 @@ def load_savedmodel(folder: Path, name: str) -> LoadedModel:
 
 def _input_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
     inputs = signature.structured_input_signature[1]
-    wanted = f"one float32 input of shape [None, {PATCH_SIDE}, {PATCH_SIDE}, 3]"
+    expected = f"one float32 input of shape [None, {PATCH_SIDE}, {PATCH_SIDE}, 3]"
     if len(inputs) != 1:
-        raise ModelError(f"The SavedModel in {folder} has {len(inputs)} inputs; wanted is {wanted}.")
+        raise ModelError(f"The SavedModel in {folder} has {len(inputs)} inputs; expected {expected}.")
     ((name, spec),) = inputs.items()
     compatible = spec.shape.is_compatible_with([None, *PATCH_SHAPE]) and (
         spec.shape.rank is None or spec.shape[0] is None
     )
     if spec.dtype != tf.float32 or not compatible:
         raise ModelError(
-            f"The SavedModel in {folder} takes {spec.dtype.name} {spec.shape}; wanted is {wanted}."
+            f"The SavedModel in {folder} takes {spec.dtype.name} {spec.shape}; expected {expected}."
         )
     return str(name)
 
@@ -190,13 +191,13 @@ def _output_name(signature: tf.types.experimental.ConcreteFunction, folder: Path
     if name is None or (name != _OUTPUT and len(outputs) > 1):
         raise ModelError(
             f"The SavedModel in {folder} has the outputs {sorted(outputs)}; "
-            f"wanted is {_OUTPUT}, or a single one."
+            f"expected {_OUTPUT}, or a single one."
         )
     spec = outputs[name]
     if not spec.dtype.is_floating or spec.shape.rank not in (None, 2):
         raise ModelError(
             f"The SavedModel in {folder} gives {spec.dtype.name} {spec.shape}; "
-            "wanted is one vector of floats for each patch, [None, length]."
+            "expected one vector of floats for each patch, [None, length]."
         )
     return str(name)
 
@@ -206,7 +207,8 @@ def _compile(forward: Forward) -> Callable[[tf.Tensor], tf.Tensor]:
     def embed(patches: tf.Tensor) -> tf.Tensor:
         return tf.cast(forward(tf.cast(patches, tf.float32) / 255.0), tf.float32)
 
-    return embed.get_concrete_function()  # type: ignore[no-any-return]  # a call costs half as much
+    # One trace for all batch sizes, called without TensorFlow's look-up of it: that costs half as much.
+    return embed.get_concrete_function()  # type: ignore[no-any-return]
 
 
 def _prepare_device() -> str:
@@ -214,6 +216,7 @@ def _prepare_device() -> str:
     if not gpus:
         return "CPU"
     for gpu in gpus:
+        # Else TensorFlow takes nearly all of the GPU's memory at once, also what other processes need.
         tf.config.experimental.set_memory_growth(gpu, True)
     details = tf.config.experimental.get_device_details(gpus[0])
     return f"GPU: {details.get('device_name', 'unknown')}"

@@ -1,4 +1,4 @@
-"""Whether an encoder gives what it must, tried at every batch size that will be run."""
+"""Whether an encoder gives one finite vector a patch, tried at every batch size that will be run."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from model.encoder import ModelError, Patches, Vectors, reason_of
+from model.encoder import ModelError, PixelBatch, Vectors, reason_of
 from model.runtimes.parity import parity_patches
 
 
 def warm(
-    embed: Callable[[Patches], Vectors], sizes: Sequence[int], model: str, length: int | None = None
+    embed: Callable[[PixelBatch], Vectors], sizes: Sequence[int], model: str, length: int | None = None
 ) -> int:
     """Run batches of each size once and return the length of the vectors.
 
-    A model may declare no shape, and give another one for a single patch than for several: what is not
-    found here would be blamed on callers' images.
+    A model may declare no shape, and give another one for a single patch than for several: a fault that
+    is not found here would be blamed on callers' images.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def warm(
     model:
         The model's name, for the sentence.
     length:
-        How long vectors must be; of any one length where it is not given.
+        Expected length of a vector; any, but the same for all sizes, where it is not given.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def warm(
         if vectors.ndim != 2 or vectors.shape != (size, length or vectors.shape[1]):
             raise ModelError(
                 f"The model {model} gives {list(vectors.shape)} for a batch of {size}; "
-                f"wanted is one vector for each patch, [{size}, {length or 'length'}]."
+                f"expected one vector for each patch, [{size}, {length or 'length'}]."
             )
         length = vectors.shape[1]
         if not length or not np.isfinite(vectors).all():
@@ -47,7 +47,7 @@ def warm(
     return length or 0
 
 
-def _embed(embed: Callable[[Patches], Vectors], size: int, model: str) -> Vectors:
+def _embed(embed: Callable[[PixelBatch], Vectors], size: int, model: str) -> Vectors:
     try:
         return embed(parity_patches(size))
     except Exception as error:  # runtimes raise many kinds

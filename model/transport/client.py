@@ -1,4 +1,4 @@
-"""The worker's side of the socket: keeps a link to the encoder, through restarts of the encoder."""
+"""The client's side of the socket: keeps a link to the encoder, through restarts of the encoder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from collections.abc import Iterator
 
 from model.encoder import EncoderFacts
 from model.transport import wire
+from model.transport.liveness import READY, Limits
 from model.transport.stream import EncoderUnavailable, Link, Stream
-
-STATUS_DEADLINE_S = 1.5
-"""An encoder that has not said anything for this long counts as down."""
 
 _SEND_TIMEOUT_S = 5.0
 _RECONNECT_S = 0.1
@@ -31,18 +29,20 @@ class EncoderClient:
         Path of the encoder's Unix socket.
     streams, quota:
         Requests that run at once, and slots that each may own.
-    max_busy_s:
-        A batch that takes longer means that the encoder is stuck.
+    limits:
+        Beyond which the encoder is not healthy.
     """
 
-    def __init__(self, address: str, *, streams: int, quota: int, max_busy_s: float = 60.0) -> None:
+    def __init__(self, address: str, *, streams: int, quota: int, limits: Limits = READY) -> None:
         self._address = address
         self._slots = streams * quota
         self._quota = quota
-        self._max_busy_s = max_busy_s
+        self._limits = limits
+        # Written by the link's thread alone. Others read each once into a variable of their own, without a
+        # lock: a link that has just ended refuses by itself what is asked of it.
         self._link: Link | None = None
-        self._stopping = threading.Event()
         self._socket: socket.socket | None = None
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep_linked, name="encoder-link", daemon=True)
 
     def start(self) -> None:
@@ -52,9 +52,11 @@ class EncoderClient:
     def stop(self) -> None:
         """Disconnect."""
         self._stopping.set()
-        if self._socket is not None:
+        sock = self._socket
+        if sock is not None:
+            # Wakes the link's thread out of recv; closing the socket under it would not.
             with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     @property
@@ -67,12 +69,7 @@ class EncoderClient:
     def healthy(self) -> bool:
         """Whether a warm encoder is linked and has answered just now."""
         link = self._link
-        return (
-            link is not None
-            and link.alive
-            and time.monotonic() - link.last_status < STATUS_DEADLINE_S
-            and link.busy_s < self._max_busy_s
-        )
+        return link is not None and link.alive and link.liveness.within(self._limits, time.monotonic())
 
     def open_stream(self, patches: int) -> Stream:
         """Open a stream for a request of so many patches.
@@ -86,6 +83,8 @@ class EncoderClient:
             raise EncoderUnavailable("the encoder is not ready")
         return link.open_stream(patches, self._quota)
 
+    # The link's thread
+
     def _keep_linked(self) -> None:
         while not self._stopping.is_set():
             try:
@@ -98,6 +97,8 @@ class EncoderClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             self._socket = sock
             sock.connect(self._address)
+            # For sending: request threads must not hang on an encoder that stopped reading. In recv it is
+            # but a round of the loop below.
             sock.settimeout(_SEND_TIMEOUT_S)
             link: Link | None = None
             try:
@@ -108,6 +109,7 @@ class EncoderClient:
                         link = self._link = Link(sock, message.facts, self._slots)
                         log.info("encoder linked", extra={"model": message.facts.model})
             finally:
+                # In this order: no new request may get a link that has failed.
                 self._link = None
                 if link is not None:
                     link.fail()

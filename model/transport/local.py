@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from model.encoder import Encoder
 from model.transport.client import EncoderClient
 from model.transport.engine import BatchObserver
-from model.transport.server import EncoderServer
-from serving.processes.encoder import listen
+from model.transport.server import EncoderServer, listen
 
 
 @contextlib.contextmanager
@@ -27,7 +26,7 @@ def encoder_in_process(
     Parameters
     ----------
     load:
-        Makes the encoder; called in the server's encoder thread.
+        Makes the encoder; called in the server's engine thread.
     streams, quota:
         Requests that run at once, and patches that each may have in the slab.
     """

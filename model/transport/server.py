@@ -1,14 +1,13 @@
-"""The encoder's side of the socket: collect patches of all workers, run batches, answer.
+"""The encoder's side of the socket: collect patches of all clients, run batches, answer.
 
-Two threads. The one that calls ``run`` does all socket input, so that the encoder answers while a
-batch runs; the other owns the model. They share an exchange.
+Two threads. The one that calls ``run`` does all socket input, so that the encoder shows that it is alive
+while a batch runs; the engine's owns the model. They share an exchange and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import logging
 import os
 import selectors
@@ -16,27 +15,37 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from model.encoder import Encoder
 from model.transport import wire
-from model.transport.connection import Connection
-from model.transport.engine import BatchObserver, Encoding, IgnoreBatches
-from model.transport.exchange import Exchange
-from model.transport.slab import map_slab
+from model.transport.engine import BatchObserver, Engine, IgnoreBatches
+from model.transport.exchange import Connection, Exchange
+from model.transport.liveness import HEARTBEAT_S
 
-HEARTBEAT_S = 0.25
-"""How often every worker is told that the encoder answers."""
+_BACKLOG = 128
 
 log = logging.getLogger(__name__)
 
 
+def listen(address: str) -> socket.socket:
+    """Return a socket that listens on a path, which is taken over from a process that died."""
+    # A Unix socket's file outlives its process, and binding to one that exists fails.
+    with contextlib.suppress(FileNotFoundError):
+        Path(address).unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(_BACKLOG)
+    return listener
+
+
 class EncoderServer:
-    """Serves one encoder to any number of workers.
+    """Serves one encoder to any number of clients.
 
     Parameters
     ----------
     load:
-        Makes the encoder, warm; called once, in the encoder's own thread.
+        Makes the encoder, warm; called once, in the engine's thread.
     listener:
         A listening Unix socket of type SOCK_SEQPACKET; the server owns it.
     max_wait_s:
@@ -54,9 +63,10 @@ class EncoderServer:
         self._load = load
         self._listener = listener
         self._observer: BatchObserver = observer or IgnoreBatches()
-        self._exchange = Exchange()
-        self._encoding = Encoding(self._exchange, max_wait_s, self._observer, self._interrupt)
-        self._numbers = itertools.count(1)
+        self._exchange = Exchange(self._interrupt)
+        self._engine = Engine(self._exchange, max_wait_s, self._observer)
+        # Plain attributes, without a lock: each is set once by any thread, followed by ``_interrupt``, and
+        # read by the socket thread when that wakes.
         self._stopping = False
         self._failure: BaseException | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -64,6 +74,7 @@ class EncoderServer:
 
     def stop(self) -> None:
         """Make ``run`` return; safe from a signal handler and from any thread."""
+        # No lock may be taken here: a signal handler runs in the thread that may hold it.
         self._stopping = True
         self._interrupt()
 
@@ -77,26 +88,42 @@ class EncoderServer:
         EncoderBroken
             When it embeds nothing any more, as without memory or its device.
         Exception
-            Whatever else ended the encoder's thread.
+            Whatever else ended the engine's thread.
         """
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake, selectors.EVENT_READ, self._on_wake)
-        encoding = threading.Thread(target=self._encode, name="encode", daemon=True)
-        encoding.start()
+        engine = threading.Thread(target=self._run_engine, name="encode", daemon=True)
+        engine.start()
         try:
             self._serve()
         finally:
-            self._stopping = True
-            self._exchange.close()
-            for connection in self._exchange.connections():
-                self._forget(connection)
-            self._selector.close()
-            self._listener.close()
-            encoding.join()
-            os.close(self._wake)
+            self._shut_down(engine)
         if self._failure is not None:
             raise self._failure
+
+    def _shut_down(self, engine: threading.Thread) -> None:
+        """Close the sockets first, so that nobody waits for an answer, and then let the engine finish."""
+        self._exchange.close()
+        for connection in self._exchange.connections():
+            self._forget(connection)
+        self._selector.close()
+        self._listener.close()
+        engine.join()  # a batch cannot be interrupted; its answer goes nowhere
+        # The number is forgotten with the descriptor: a late ``stop`` must not write into a file that got it.
+        wake, self._wake = self._wake, -1
+        os.close(wake)
+
+    def _run_engine(self) -> None:
+        try:
+            self._engine.run(self._load)
+        except BaseException as error:
+            self._failure = error
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(BlockingIOError, ValueError):  # it is full, or closed
+            os.eventfd_write(self._wake, 1)
 
     # Socket thread
 
@@ -111,62 +138,53 @@ class EncoderServer:
                     key.data()
             now = time.monotonic()
             if now >= next_beat:
-                self._beat(now)
+                self._beat()
                 next_beat = now + HEARTBEAT_S
 
-    def _interrupt(self) -> None:
-        with contextlib.suppress(OSError):
-            os.eventfd_write(self._wake, 1)
-
     def _on_wake(self) -> None:
+        # The counter is reset before anything is looked at: what happens meanwhile wakes us once more.
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         for connection in self._exchange.connections():
-            self._watch(connection, writing=connection.flush())
+            self._flush(connection)
 
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError as error:  # no descriptor is free, for one: the worker waits for the next beat
-            log.warning(
-                "a worker cannot be connected", extra={"reason": errno.errorcode.get(error.errno or 0)}
-            )
+        except OSError as error:  # as when no descriptor is free
+            reason = errno.errorcode.get(error.errno or 0)
+            log.warning("a client cannot be connected", extra={"reason": reason})
+            # The client stays in the backlog, so select would return at once, and again: wait for a beat.
             self._selector.unregister(self._listener)
             return
         sock.setblocking(False)
-        connection = Connection(next(self._numbers), sock)
+        connection = self._exchange.connect(sock)
         self._selector.register(sock, selectors.EVENT_READ, connection)
-        if (facts := self._exchange.add(connection)) is not None:
-            connection.send(wire.Hello(facts))
 
-    def _watch(self, connection: Connection, *, writing: bool) -> None:
-        if not connection.closed:
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-            self._selector.modify(connection.sock, events, connection)
+    def _flush(self, connection: Connection) -> None:
+        """Send what is kept for a client, and select for writing only while some of it is left."""
+        left = self._exchange.flush(connection)
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if left else 0)
+        self._selector.modify(connection.sock, events, connection)
 
-    def _beat(self, now: float) -> None:
+    def _beat(self) -> None:
         if self._listener not in self._selector.get_map():
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        if self._exchange.facts is None:
-            return
-        busy_since = self._exchange.busy_since
-        status = wire.Status(0.0 if busy_since is None else now - busy_since)
-        for connection in self._exchange.connections():
-            self._watch(connection, writing=connection.send(status))
+        self._exchange.beat()
         self._observer.queue_depth(self._exchange.depth)
 
     def _on_connection(self, connection: Connection, events: int) -> None:
         if events & selectors.EVENT_WRITE:
-            self._watch(connection, writing=connection.flush())
+            self._flush(connection)
         if events & selectors.EVENT_READ:
             try:
                 self._receive(connection)
             except BlockingIOError:
                 return
-            except ConnectionResetError:  # the worker ended without reading our last word
+            except ConnectionResetError:  # the client ended without reading our last message
                 self._forget(connection)
             except (OSError, ValueError, wire.WireError) as error:
-                log.warning("worker connection closed", extra={"reason": type(error).__name__})
+                log.warning("client connection closed", extra={"reason": type(error).__name__})
                 self._forget(connection)
 
     def _receive(self, connection: Connection) -> None:
@@ -177,45 +195,20 @@ class EncoderServer:
                 return
             match wire.decode(packet):
                 case wire.Attach(slots):
-                    self._attach(connection, slots, fds)
+                    if len(fds) != 1:
+                        raise wire.WireError("a slab without its descriptor")
+                    self._exchange.attach(connection, fds[0], slots)
                 case wire.Submit(request, slot_numbers):
-                    self._enqueue(connection, request, slot_numbers)
+                    self._exchange.submit(connection, request, slot_numbers)
                 case wire.Cancel(request):
-                    self._cancel(connection, request)
+                    self._exchange.cancel(connection, request)
                 case other:
                     raise wire.WireError(f"unexpected {type(other).__name__}")
         finally:
+            # With any packet, also one that is refused: descriptors were opened here as it was received.
             for fd in fds:
                 os.close(fd)
 
-    def _attach(self, connection: Connection, slots: int, fds: list[int]) -> None:
-        facts = self._exchange.facts
-        if facts is None or len(fds) != 1 or not 1 <= slots <= wire.MAX_SLOTS:
-            raise wire.WireError("bad slab")
-        connection.slab = map_slab(fds[0], slots, facts.dimension)
-
-    def _enqueue(self, connection: Connection, request: int, slots: tuple[int, ...]) -> None:
-        slab = connection.slab
-        if slab is None or any(slot >= slab.slots for slot in slots):
-            raise wire.WireError("slot outside of the slab")
-        self._exchange.put((connection.number, request), slots)
-
-    def _cancel(self, connection: Connection, request: int) -> None:
-        if dropped := self._exchange.drop((connection.number, request)):
-            done = wire.Done(request, (), tuple(dropped), 0.0, 0.0)
-            self._watch(connection, writing=connection.send(done))
-
     def _forget(self, connection: Connection) -> None:
-        self._exchange.remove(connection)
-        if not connection.closed:
-            self._selector.unregister(connection.sock)
-            connection.close()
-
-    # Encoder thread
-
-    def _encode(self) -> None:
-        try:
-            self._encoding.run(self._load)
-        except BaseException as error:
-            self._failure = error
-            self._interrupt()
+        self._selector.unregister(connection.sock)  # needs the descriptor, so before it is closed
+        self._exchange.disconnect(connection)

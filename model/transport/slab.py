@@ -1,10 +1,14 @@
-"""The memory slab: pixels and vectors shared by one HTTP worker and the encoder process.
+"""The memory slab: pixels and vectors shared by one client and the encoder process.
 
 A slab is one anonymous memory file (``memfd_create``), so it needs no room in /dev/shm and
 vanishes with the last process that maps it. Slot ``i`` holds one patch and, once it has been
 embedded, its vector. Pages are taken from the system when a slot is first written.
 
-Its size is sealed: who reads a page that another process has cut off dies of a bus error (memfd_create(2)).
+Its size is sealed: whoever reads a page that another process has truncated away is killed by SIGBUS
+(memfd_create(2)), and clients, which decode strangers' bytes, must not be able to kill the encoder.
+
+Nothing here synchronises the two processes. A slot changes hands by a packet on the socket: what one side
+wrote before it sent, the other sees after it has received, since both are system calls.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.encoder import PATCH_BYTES, PATCH_SHAPE, Patches, Vectors
+from model.encoder import PATCH_BYTES, PATCH_SHAPE, PixelBatch, Vectors
 
 _FLOAT32_BYTES = 4
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -39,7 +43,7 @@ class Slab:
     """
 
     fd: int
-    pixels: Patches
+    pixels: PixelBatch
     vectors: Vectors
 
     @property
@@ -77,10 +81,10 @@ def map_slab(fd: int, slots: int, dimension: int) -> Slab:
     ValueError
         When the memory file is smaller than the slab it is said to hold, or could become so.
     OSError
-        When it is no memory file.
+        When it is not a memory file.
     """
     size = slab_bytes(slots, dimension)
-    # Before its size is looked at: until then it may change.
+    # The seal comes before the size: without one, the size may change after it was checked.
     if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
         raise ValueError("the memory file is not sealed against shrinking")
     if slots < 1 or os.fstat(fd).st_size < size:

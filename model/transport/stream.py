@@ -1,4 +1,4 @@
-"""A link from one HTTP worker to one encoder, and the streams of patches on it: one per request.
+"""A link from one client to one encoder, and the streams of patches on it: one per request.
 
 A slot has exactly one owner at any time: the free pool, the stream that took it, or the encoder.
 A stream may own a fixed number of slots at once and the slab holds enough for all streams, so that
@@ -6,6 +6,10 @@ no request ever waits for another one's slots, and a request of 4,000 patches ne
 
 Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
 its successor fills.
+
+Threads: the client's calls ``Link.receive`` and ``fail``, each request's uses its own stream, and any may
+``abandon`` one. They share the link's one lock, ``Link.changed``, which is never held while a message is
+sent: a full socket blocks until the encoder reads, and its answers need the lock.
 """
 
 from __future__ import annotations
@@ -17,13 +21,15 @@ import threading
 import time
 
 import numpy as np
+import numpy.typing as npt
 
-from model.encoder import EncoderFacts, Patches, Vectors
+from model.encoder import EncoderFacts, Vectors
 from model.transport import wire
+from model.transport.liveness import Liveness
 from model.transport.slab import Slab, SlotPool, create_slab
 
 SLOTS_AT_ONCE = 8
-"""Slots that are added to a stream before they are submitted together."""
+"""Slots that are added to a stream before they are submitted together: each packet wakes the encoder."""
 
 
 class EncoderUnavailable(Exception):
@@ -55,6 +61,8 @@ class Stream:
         self._link = link
         self._request = request
         self._quota = quota
+        # Owned slots are being written, ready, or sent. The request's thread alone uses ``_ready``; the rest
+        # is under the link's lock.
         self._owned = 0
         self._ready: dict[int, int] = {}
         self._sent: dict[int, int] = {}
@@ -83,7 +91,7 @@ class Stream:
         EncoderUnavailable, DeadlineExceeded, Abandoned
         """
         if self._owned >= self._quota:
-            self.flush()
+            self.flush()  # else nothing would ever come back, and the wait below would not end
         with self._link.changed:
             while True:
                 self._require_wanted()
@@ -92,13 +100,13 @@ class Stream:
                     return slots
                 self._wait(deadline)
 
-    def pixels(self, slot: int) -> Patches:
-        """Return the slot's uint8 ``[224, 224, 3]``, to be written before ``submit``."""
-        pixels: Patches = self._link.slab.pixels[slot]
+    def pixels(self, slot: int) -> npt.NDArray[np.uint8]:
+        """Return the slot's uint8 ``[224, 224, 3]``, to be written before the slot is added."""
+        pixels: npt.NDArray[np.uint8] = self._link.slab.pixels[slot]
         return pixels
 
-    def submit(self, slots: dict[int, int]) -> None:
-        """Hand slots to the encoder.
+    def add(self, slots: dict[int, int]) -> None:
+        """Hand slots to the encoder, some at a time; call ``flush`` before waiting for anything else.
 
         Parameters
         ----------
@@ -109,35 +117,23 @@ class Stream:
         ------
         EncoderUnavailable
         """
-        with self._link.changed:
-            if not self._link.alive:
-                self._release(slots)
-            self._link.require_alive()
-            self._sent.update(slots)
-        self._link.send(wire.Submit(self._request, tuple(slots)))
-
-    def add(self, slots: dict[int, int]) -> None:
-        """Hand slots to the encoder, some at a time; call ``flush`` before waiting for anything else.
-
-        Parameters and errors as for ``submit``.
-        """
         self._ready |= slots
         if len(self._ready) >= SLOTS_AT_ONCE:
             self.flush()
 
     def flush(self) -> None:
-        """Submit what has been added."""
+        """Submit what has been added; raise EncoderUnavailable if that is too late."""
         if self._ready:
             ready, self._ready = self._ready, {}
-            self.submit(ready)
+            self._submit(ready)
 
     def release(self, *slots: int) -> None:
-        """Give back slots that were not submitted."""
+        """Give back slots that were not added."""
         with self._link.changed:
             self._release(slots)
 
     def wait(self, deadline: float) -> None:
-        """Wait until every submitted patch is done.
+        """Wait until every added patch is done.
 
         Raises
         ------
@@ -160,6 +156,8 @@ class Stream:
         unsent, self._ready = self._ready, {}
         self.release(*unsent)
         with self._link.changed:
+            # From here on ``done`` copies no vectors. It forgets the stream once its last slot is back: a
+            # slot that the encoder may still read or write must not be given to another request.
             self._closed = True
             outstanding = bool(self._sent) and self._link.alive
         if outstanding:
@@ -168,11 +166,21 @@ class Stream:
         else:
             self._link.end(self._request)
 
-    # Called with the link's lock held
+    def _submit(self, slots: dict[int, int]) -> None:
+        with self._link.changed:
+            if not self._link.alive:
+                self._release(slots)
+            self._link.require_alive()
+            # Before they are sent: the answer may be received before ``send`` returns.
+            self._sent.update(slots)
+        self._link.send(wire.Submit(self._request, tuple(slots)))
+
+    # With the link's lock held
 
     def done(self, message: wire.Done) -> None:
         """Take over the vectors of a batch and give its slots back."""
         if not self._closed:
+            # Copied now: the slots are free below, and the next patch's vector will be written there.
             indexes = [self._sent[slot] for slot in message.slots]
             self.vectors[indexes] = self._link.slab.vectors[list(message.slots)]
             self.failed.update(self._sent[slot] for slot in message.failed)
@@ -202,22 +210,33 @@ class Stream:
 
 
 class Link:
-    """One connection to one encoder, with its slab."""
+    """One connection to one encoder, with its slab.
+
+    Attributes
+    ----------
+    changed:
+        The link's lock; notified whenever slots come back, a stream is abandoned, or the link fails.
+    alive:
+        False for good once the connection has failed.
+    liveness:
+        The encoder's last status.
+    """
 
     def __init__(self, sock: socket.socket, facts: EncoderFacts, slots: int) -> None:
         self.facts = facts
         self.slab: Slab = create_slab(slots, facts.dimension)
         self.pool = SlotPool(slots)
+        # Reentrant: ``receive`` holds it while a closed stream's last slot ends that stream.
         self.changed = threading.Condition(threading.RLock())
         self.alive = True
-        self.last_status = time.monotonic()
-        self.busy_s = 0.0
+        self.liveness = Liveness(time.monotonic())
         self._sock = sock
         self._requests = itertools.count(1)
         self._streams: dict[int, Stream] = {}
         try:
             socket.send_fds(sock, [wire.encode(wire.Attach(slots))], [self.slab.fd])
         finally:
+            # The encoder has a descriptor of its own, made as the packet is received; the mapping needs none.
             self.slab.close_fd()
 
     def open_stream(self, patches: int, quota: int) -> Stream:
@@ -229,7 +248,14 @@ class Link:
             return stream
 
     def send(self, message: wire.Message) -> None:
-        """Send a message; a socket that does not take it in time is cut off."""
+        """Send a message; a socket that does not take it in time is cut off.
+
+        Any thread may call this: packets are sent whole, so they never mix.
+
+        Raises
+        ------
+        EncoderUnavailable
+        """
         try:
             self._sock.send(wire.encode(message))
         except OSError as error:
@@ -237,13 +263,19 @@ class Link:
             raise EncoderUnavailable("the encoder does not take requests") from error
 
     def receive(self, message: wire.Message) -> None:
-        """Act on a message of the encoder."""
+        """Act on a message of the encoder.
+
+        Raises
+        ------
+        WireError
+            When the encoder should not have sent it.
+        """
         with self.changed:
             match message:
                 case wire.Done() if message.request in self._streams:
                     self._streams[message.request].done(message)
                 case wire.Status(busy_s):
-                    self.last_status, self.busy_s = time.monotonic(), busy_s
+                    self.liveness = Liveness(time.monotonic(), busy_s)
                 case other:
                     raise wire.WireError(f"unexpected {type(other).__name__}")
 
@@ -262,5 +294,6 @@ class Link:
         with self.changed:
             self.alive = False
             self.changed.notify_all()
+        # Wakes the link's thread, wherever this was called; that closes the socket.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)

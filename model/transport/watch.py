@@ -1,4 +1,4 @@
-"""Notices an encoder that runs but does not answer: stopped, deadlocked, or lost in one batch."""
+"""Detects an encoder process that runs but does not answer: stopped, deadlocked, or lost in one batch."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ import socket
 import time
 
 from model.transport import wire
-
-SILENT_S = 10.0
-"""A warm encoder, which speaks several times a second, is stuck after so long without a word."""
-
-BUSY_S = 120.0
-"""One batch that takes so long will never end."""
+from model.transport.liveness import WORKING, Limits, Liveness
 
 
 class EncoderWatch:
-    """Listens to the encoder on a connection of its own.
+    """Monitors the encoder on a connection of its own, without blocking.
 
     Parameters
     ----------
     address:
         Path of the encoder's Unix socket.
+    limits:
+        Beyond which the encoder is stuck.
 
     Attributes
     ----------
-    has_spoken:
+    has_loaded:
         Whether this encoder process has loaded its model.
     """
 
-    def __init__(self, address: str, silent_s: float = SILENT_S, busy_s: float = BUSY_S) -> None:
+    def __init__(self, address: str, limits: Limits = WORKING) -> None:
         self._address = address
-        self._silent_s = silent_s
-        self._busy_s = busy_s
+        self._limits = limits
         self._socket: socket.socket | None = None
-        self._heard: float | None = None
-        self.has_spoken = False
+        # None until the encoder's first message: loading a model may take minutes, and is not being stuck.
+        self._liveness: Liveness | None = None
+        self.has_loaded = False
 
-    def restart(self) -> None:
-        """Hear that another encoder process is being started."""
+    def reset(self) -> None:
+        """Reset for a new encoder process."""
         self._disconnect()
-        self.has_spoken = False
+        self.has_loaded = False
 
-    def is_stuck(self) -> bool:
-        """Take in what the encoder has said, and judge it; never blocks."""
+    def listen(self) -> None:
+        """Read the messages that have arrived, connecting first where necessary."""
         if self._socket is None:
             self._connect()
-        busy = self._listen()
-        if self._heard is None:
-            return False  # it is still loading its model
-        return time.monotonic() - self._heard > self._silent_s or busy > self._busy_s
+        with contextlib.suppress(BlockingIOError):
+            while self._socket is not None:
+                self._read(self._socket)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the encoder, by the messages read so far, will not recover."""
+        return self._liveness is not None and not self._liveness.within(self._limits, time.monotonic())
 
     def _connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -64,21 +65,18 @@ class EncoderWatch:
     def _disconnect(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._heard = None
+        self._socket = self._liveness = None
 
-    def _listen(self) -> float:
-        busy = 0.0
-        with contextlib.suppress(BlockingIOError):
-            while self._socket is not None:
-                try:
-                    packet = self._socket.recv(wire.MAX_PACKET)
-                except ConnectionError:
-                    packet = b""
-                if not packet:
-                    self._disconnect()  # it ended; the launcher hears of that by itself
-                    break
-                self._heard, self.has_spoken = time.monotonic(), True
-                message = wire.decode(packet)
-                if isinstance(message, wire.Status):
-                    busy = message.busy_s
-        return busy
+    def _read(self, sock: socket.socket) -> None:
+        try:
+            packet = sock.recv(wire.MAX_PACKET)
+        except ConnectionError:
+            packet = b""
+        if not packet:
+            # The process has ended. That is not being stuck: its parent is notified by the system.
+            self._disconnect()
+            return
+        self.has_loaded = True  # a server sends nothing before its encoder is warm
+        message = wire.decode(packet)
+        busy_s = message.busy_s if isinstance(message, wire.Status) else 0.0
+        self._liveness = Liveness(time.monotonic(), busy_s)

@@ -1,9 +1,12 @@
-"""Messages between an HTTP worker and the encoder, over a Unix socket of packets (SOCK_SEQPACKET).
+"""Messages between a client and the encoder, over a Unix socket of packets (SOCK_SEQPACKET).
 
 A packet is one message. Pixels and vectors never travel here, only the numbers of slots.
 
-worker → encoder: ATTACH (with the slab's descriptor), SUBMIT, CANCEL
-encoder → worker: HELLO, DONE, STATUS
+client → encoder: ATTACH (with the slab's descriptor), SUBMIT, CANCEL
+encoder → client: HELLO, DONE, STATUS
+
+A packet is a head (kind, request, number of slots), little-endian without padding, and a body by its kind.
+Both ends are of one installation, started together: there is no version.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ _HELLO, _ATTACH, _SUBMIT, _CANCEL, _DONE_KIND, _STATUS_KIND = range(1, 7)
 
 
 class WireError(Exception):
-    """A packet that the other side should not have sent."""
+    """A packet that the other side should not have sent, or not now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """The worker's slab; its descriptor travels with the packet."""
+    """The client's slab, once per connection; its descriptor travels with the packet (SCM_RIGHTS)."""
 
     slots: int
 
@@ -60,7 +63,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """These slots belong to the worker again.
+    """These slots belong to the client again.
 
     Attributes
     ----------
@@ -111,7 +114,7 @@ def decode(packet: bytes) -> Message:
     Raises
     ------
     WireError
-        When it is no message of this protocol.
+        When it is not a message of this protocol.
     """
     try:
         return _decode(packet)

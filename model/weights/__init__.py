@@ -1,4 +1,4 @@
 """Finding a model's files: a folder, Cloud Storage or Hugging Face, kept in a cache that processes share.
 
-Files come out. What is in them is the business of ``runtimes``.
+Files come out; ``runtimes`` knows what is in them.
 """

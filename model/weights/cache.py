@@ -1,8 +1,11 @@
-"""A folder of downloads that is believed only while it is what was put there, by us.
+"""A folder of downloads that is trusted only while it is what we put there.
 
 An entry is a folder with a digest beside its files. It is made in a folder of its own, ``partial-…``, and
 renamed into its place when it is whole. Whoever makes one holds a lock on it; without one it is a leftover.
-A model is a program: who can write an entry can run anything here, so that owner and mode are looked at.
+A model is a program: whoever can write an entry can run anything here, so owner and mode are checked.
+
+Locks are ``flock`` on folders: they end with the process that holds them, however it ends. Some network file
+systems have none; then entries are still right, since renaming is atomic, but may be made twice.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 
 _FILES, _DIGEST, _ENTRY = "files", "digest", "entry"
 _PARTIAL = "partial-"
@@ -39,7 +42,7 @@ def cache_folder(given: Path | None) -> Path:
     Raises
     ------
     ModelError
-        When nobody knows where that is: an unknown user may have no home.
+        When there is no such folder: the user of a container may have no home.
     """
     if given is not None:
         return given
@@ -49,25 +52,9 @@ def cache_folder(given: Path | None) -> Path:
             base = Path.home() / ".cache"
         except RuntimeError as error:
             raise ModelError(
-                "This user has no home folder to keep the model in; set PATHSERVE_CACHE_DIR to a folder."
+                "This user has no home folder to keep the model in; name a cache folder.", Mend.CACHE_FOLDER
             ) from error
     return base / "pathserve"
-
-
-@contextlib.contextmanager
-def nowhere_for_home() -> Iterator[None]:
-    """Let libraries that are imported write nothing where this user has no home folder.
-
-    Keras makes one of the name ``~`` in the current folder. In a file nobody makes folders.
-    """
-    if os.path.expanduser("~") != "~":
-        yield
-        return
-    os.environ["HOME"] = os.devnull
-    try:
-        yield
-    finally:
-        del os.environ["HOME"]
 
 
 def folder_digest(folder: Path) -> str:
@@ -115,11 +102,29 @@ class Cache:
             if digest == folder_digest(entry / _FILES):
                 return entry / _FILES
         except FileNotFoundError:
-            pass  # a part of it is missing
+            pass  # a part of it is missing, or has just been replaced by another start
         except (OSError, ValueError) as error:
-            raise ModelError(f"{entry} cannot be read: {_strerror(error)} (PATHSERVE_CACHE_DIR).") from error
+            raise ModelError(f"{entry} cannot be read: {_strerror(error)}.", Mend.CACHE_FOLDER) from error
         log.warning("damaged in the cache, so made anew", extra={"path": str(entry)})
         return None
+
+    def find_or_make(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return the folder with an entry's files, made now unless it is there; see ``find`` and ``put``.
+
+        Raises
+        ------
+        ModelError
+            Also when the cache cannot be written.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        try:
+            return self.put(name, make)
+        except OSError as error:
+            raise ModelError(
+                f"{self.folder} cannot be written: {_strerror(error)}.", Mend.CACHE_FOLDER
+            ) from error
 
     def put(self, name: str, make: Callable[[Path], None]) -> Path:
         """Make an entry, and return the folder with its files.
@@ -156,25 +161,22 @@ class Cache:
         return self.folder / name / _FILES
 
     def remember(self, what: str, name: str) -> None:
-        """Keep which entry something was, for when its source cannot be reached."""
-        if self.remembered(what) == name:
+        """Record which entry something was, for when its source cannot be reached."""
+        if self._remembered(what) == name:
             return
         pointer = self._pointer(what)
         temporary = pointer.with_suffix(f".{secrets.token_hex(4)}")
-        with contextlib.suppress(OSError):  # the cache is read-only: what it holds can be used all the same
+        with contextlib.suppress(OSError):  # a read-only cache can be used all the same
             temporary.write_text(json.dumps({"entry": name}), encoding="ascii")
             temporary.replace(pointer)
 
-    def remembered(self, what: str) -> str | None:
-        """Return which entry something was."""
-        try:
-            name = json.loads(self._pointer(what).read_text(encoding="ascii"))["entry"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
+    def recall(self, what: str) -> Path | None:
+        """Return the files of the entry that was last remembered for something; see ``find``."""
+        name = self._remembered(what)
+        return None if name is None else self.find(name)
 
     def sweep(self) -> None:
-        """Remove what makers that were killed have left."""
+        """Remove what killed processes left half-made."""
         with contextlib.suppress(OSError, ModelError):
             if any(self.folder.glob(f"{_PARTIAL}*")):
                 with self._locked():
@@ -182,6 +184,13 @@ class Cache:
 
     def _pointer(self, what: str) -> Path:
         return self.folder / f"{hash_of(what)}.json"
+
+    def _remembered(self, what: str) -> str | None:
+        try:
+            name = json.loads(self._pointer(what).read_text(encoding="ascii"))["entry"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return name if isinstance(name, str) and _NAME.fullmatch(name) else None
 
     def _sweep(self) -> None:
         for partial in self.folder.glob(f"{_PARTIAL}*"):
@@ -235,13 +244,14 @@ def _require_ours(path: Path, *, inside: bool) -> None:
     if fault:
         raise ModelError(
             f"{path} {fault}, and a model is a program: give it to root or to user {os.geteuid()} alone "
-            "(chown, chmod go-w), remove it, or set PATHSERVE_CACHE_DIR."
+            "(chown, chmod go-w), remove it, or use another cache folder.",
+            Mend.CACHE_FOLDER,
         )
 
 
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    """Open a folder, to be locked: that needs no file, and no right to write."""
+    """Open a folder, to lock it: that needs neither a lock file nor the right to write."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd
@@ -263,7 +273,7 @@ def _try_lock(fd: int, *, without_locks: bool) -> bool:
 
 
 def _is_left(partial: Path) -> bool:
-    """Say whether nobody makes this entry any more."""
+    """Return whether nobody is making this entry any more."""
     try:
         with _opened(partial) as lock:
             return _try_lock(lock, without_locks=False)

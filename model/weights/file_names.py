@@ -1,4 +1,4 @@
-"""Names of a model's files, as a store lists them: anything may be an object's name, but not a file's."""
+"""Names of a model's files, as a store lists them: an object's name may be anything, a file's may not."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ def require_file_names(names: Collection[str], spec: str) -> None:
     names:
         Relative, with slashes.
     spec:
-        The model, for the sentence.
+        The model, for the message.
 
     Raises
     ------
     ModelError
-        With one sentence.
     """
     if "saved_model.pb" not in names:
         raise ModelError(f"{spec} holds no SavedModel: there is no saved_model.pb.")
@@ -47,7 +46,7 @@ def require_file_names(names: Collection[str], spec: str) -> None:
 def _fault(name: str) -> str:
     parts = name.split("/")
     if not name.isprintable() or "\\" in name:
-        return "is no file's name"
+        return "is not a valid file name"
     if {"", ".", ".."} & set(parts):
         return "has an empty or a dot segment"
     encoded = [len(part.encode("utf-8", "replace")) for part in parts]

@@ -1,39 +1,44 @@
-"""Models in Cloud Storage. google-cloud-storage's exceptions are translated here."""
+"""Models in Cloud Storage. google-cloud-storage's exceptions are translated here.
+
+The client is made by whoever loads the model: whose rights it has, and what it takes from the environment, is
+decided once for the whole product.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
 import logging
-import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-import google.auth
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, RetryError, Unauthorized
-from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 
-from dicom_io.web.google_session import google_session, plain_request
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 from model.weights.cache import Cache, hash_of
 from model.weights.file_names import MAX_FILES, require_file_names
 
 _ADDRESS = re.compile(r"gs://([a-z0-9][a-z0-9._-]+)(?:/(.*))?")
-_SCOPES = ("https://www.googleapis.com/auth/devstorage.read_only",)
 _MEGABYTE = 1e6
 _PATIENCE_S = 15.0
 
 log = logging.getLogger(__name__)
 
 
-def from_gcs(spec: str, cache: Cache) -> tuple[Path, str]:
-    """Return the folder and the name of the model in ``gs://bucket/folder``, with the service's own rights.
+def from_gcs(spec: str, cache: Cache, connect: Callable[[], storage.Client]) -> tuple[Path, str]:
+    """Return the folder and the name of the model in ``gs://bucket/folder``.
+
+    Parameters
+    ----------
+    connect:
+        Makes the client that reads the bucket; may raise what google-auth raises.
 
     Raises
     ------
@@ -41,11 +46,11 @@ def from_gcs(spec: str, cache: Cache) -> tuple[Path, str]:
     """
     match = _ADDRESS.fullmatch(spec.rstrip("/"))
     if match is None or {"", ".", ".."} & set((match[2] or "model").split("/")):
-        raise ModelError(f"{spec} is no address of a model: use gs://BUCKET/FOLDER.")
+        raise ModelError(f"{spec} is not a model address: use gs://BUCKET/FOLDER.")
     bucket, folder = match[1], match[2] or ""
     name = PurePosixPath(folder or bucket).name
     try:
-        return _fetch(spec, bucket, f"{folder}/" if folder else "", cache), name
+        return _fetch(spec, bucket, f"{folder}/" if folder else "", cache, connect()), name
     except (NotFound, Forbidden, Unauthorized) as error:
         raise ModelError(
             f"{spec} cannot be read: Cloud Storage answered {error.code}; "
@@ -54,8 +59,7 @@ def from_gcs(spec: str, cache: Cache) -> tuple[Path, str]:
     except DataCorruption as error:
         raise ModelError(f"{spec} arrived damaged: a file does not match its crc32c; start again.") from error
     except (TransportError, RetryError, RequestException) as error:
-        known = cache.remembered(spec)
-        path = None if known is None else cache.find(known)
+        path = cache.recall(spec)
         if path is None:
             raise ModelError(f"{spec} cannot be fetched: Cloud Storage cannot be reached.") from error
         log.warning("Cloud Storage cannot be reached; using the cached model", extra={"model": name})
@@ -68,13 +72,13 @@ def from_gcs(spec: str, cache: Cache) -> tuple[Path, str]:
         raise ModelError(f"{spec} cannot be fetched: Cloud Storage answered {error.code}.") from error
     except OSError as error:
         raise ModelError(
-            f"{spec} cannot be kept in {cache.folder}: {error.strerror or error} (PATHSERVE_CACHE_DIR)."
+            f"{spec} cannot be kept in {cache.folder}: {error.strerror or error}.", Mend.CACHE_FOLDER
         ) from error
 
 
-def _fetch(spec: str, bucket: str, below: str, cache: Cache) -> Path:
+def _fetch(spec: str, bucket: str, below: str, cache: Cache, client: storage.Client) -> Path:
     retry = DEFAULT_RETRY.with_timeout(_PATIENCE_S)
-    listed = _client().list_blobs(bucket, prefix=below or None, timeout=_PATIENCE_S, retry=retry)
+    listed = client.list_blobs(bucket, prefix=below or None, timeout=_PATIENCE_S, retry=retry)
     blobs = {
         blob.name.removeprefix(below): blob
         for blob in itertools.islice(listed, 2 * MAX_FILES)
@@ -90,15 +94,6 @@ def _fetch(spec: str, bucket: str, below: str, cache: Cache) -> Path:
         found = cache.put(entry, lambda folder: _download(blobs, folder, spec))
     cache.remember(spec, entry)
     return found
-
-
-def _client() -> storage.Client:
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
-        credentials = AnonymousCredentials()
-    else:
-        credentials, _ = google.auth.default(scopes=_SCOPES, request=plain_request())
-    session = google_session(credentials, follows_proxies=True)
-    return storage.Client(project="pathserve", credentials=credentials, _http=session)
 
 
 def _download(blobs: dict[str, storage.Blob], folder: Path, spec: str) -> None:
@@ -119,5 +114,6 @@ def require_space(folder: Path, size: int, spec: str) -> None:
     if free < size:
         raise ModelError(
             f"{spec} needs {size / _MEGABYTE:.0f} MB, but the disk of {folder} has "
-            f"{free / _MEGABYTE:.0f} MB left (PATHSERVE_CACHE_DIR)."
+            f"{free / _MEGABYTE:.0f} MB left.",
+            Mend.CACHE_FOLDER,
         )

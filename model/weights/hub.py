@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 from model.weights.cache import Cache, hash_of
 from model.weights.file_names import require_file_names
 
@@ -26,7 +26,7 @@ _ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?/?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MEGABYTE = 1e6
 _PATIENCE_S = 15.0
-_ASKED_IN_VAIN = 500
+_SERVER_ERROR = 500
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def from_hub(spec: str, cache: Cache) -> tuple[Path, str]:
     """
     match = _ADDRESS.fullmatch(spec)
     if match is None:
-        raise ModelError(f"{spec} is no address of a model: use hf://ORGANISATION/NAME or hf://…@REVISION.")
+        raise ModelError(f"{spec} is not a model address: use hf://ORGANISATION/NAME or hf://…@REVISION.")
     repository, revision = match.groups()
     try:
         return _fetch(spec, repository, revision, cache), repository
@@ -61,9 +61,7 @@ def from_hub(spec: str, cache: Cache) -> tuple[Path, str]:
         raise ModelError(f"{spec} cannot be fetched: the hub answered {status}.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ModelError(
-            f"{spec} cannot be kept in {cache.folder}: {reason} (PATHSERVE_CACHE_DIR)."
-        ) from error
+        raise ModelError(f"{spec} cannot be kept in {cache.folder}: {reason}.", Mend.CACHE_FOLDER) from error
     except Exception as error:  # the hub's transport raises errors of its own library
         raise ModelError(f"{spec} cannot be fetched: {type(error).__name__}.") from error
 
@@ -96,13 +94,12 @@ def _entry(repository: str, commit: str) -> str:
 
 
 def _known(spec: str, cache: Cache, error: Exception) -> Path:
-    """Return what the model was when the hub last answered; raise what it said where that is an answer."""
+    """Return the model as of the hub's last answer; raise the error where that is an answer itself."""
     if isinstance(error, errors.HfHubHTTPError):
-        status = int(getattr(error.response, "status_code", _ASKED_IN_VAIN))
-        if status < _ASKED_IN_VAIN:
+        status = int(getattr(error.response, "status_code", _SERVER_ERROR))
+        if status < _SERVER_ERROR:
             raise error
-    known = cache.remembered(spec)
-    path = None if known is None else cache.find(known)
+    path = cache.recall(spec)
     if path is None:
         raise ModelError(
             f"{spec} cannot be fetched: the hub cannot be reached, and it is not cached."
@@ -115,7 +112,7 @@ def _download(repository: str, commit: str, names: Sequence[str], folder: Path) 
     with progress(folder, repository):
         for name in names:
             hf_hub_download(repository, name, revision=commit, local_dir=folder)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's notes on the download
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the library's records of the download
     for name in names:
         if not (folder / name).is_file():
             raise ModelError(f"hf://{repository} cannot be fetched: {name} is missing; start again.")
@@ -143,6 +140,6 @@ def progress(folder: Path, spec: str, every_s: float = 5.0) -> Iterator[None]:
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # it may be renamed just now
+        with contextlib.suppress(OSError):  # it may just have been renamed
             total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
     return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeGuard
 
-from dicom_io.codecs.frame import NATIVE
+from dicom_io.codecs.frame_format import NATIVE
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch
 from dicom_io.slides.instance import JsonDataset, SopInstance, parse_instance

@@ -37,8 +37,8 @@ def openapi_document(settings: Settings) -> Schema:
 def paths(settings: Settings) -> dict[str, dict[str, Schema]]:
     """Return the routes and what they do."""
     return {
-        settings.predict_route: {"post": _predict()},
-        settings.health_route: {"get": _health()},
+        settings.http.predict_route: {"post": _predict()},
+        settings.http.health_route: {"get": _health()},
         "/metrics": {"get": _metrics()},
     }
 

@@ -7,24 +7,26 @@ import sys
 
 import numpy as np
 
-from model.encoder import EXIT_BAD_MODEL, PATCH_SIDE, ModelError, Patches, reason_of
-from serving.config.settings import Settings
-from serving.pipeline.in_process import load_configured_encoder
-from serving.processes.assembly import read_context
+from model.encoder import PATCH_SIDE, ModelError, PixelBatch, reason_of
+from serving.config.exit_status import ExitStatus
+from serving.config.group import variable_of
+from serving.config.settings import Settings, variables
+from serving.pipeline.encoder_loading import load_configured_encoder
+from serving.processes.assembly import require_usable
 from serving.telemetry.json_log import log_as_json
 
 SECRETS = ("HF_TOKEN",)
 """Variables that other libraries read and whose values are never shown."""
 
 
-def golden_patch() -> Patches:
+def golden_patch() -> PixelBatch:
     """Return the patch whose vector is shown: smooth gradients, uint8 ``[1, 224, 224, 3]``."""
     ramp = np.arange(PATCH_SIDE)
     red, green = np.meshgrid(ramp, ramp)
     return np.stack([red, green, (red + green) // 2], axis=-1).astype(np.uint8)[np.newaxis]
 
 
-def check(settings: Settings) -> int:
+def check(settings: Settings) -> ExitStatus:
     """Print settings, model, device, precision and a golden vector; return an exit status.
 
     Raises
@@ -34,22 +36,22 @@ def check(settings: Settings) -> int:
     """
     log_as_json("WARNING", process="check")
     print("settings")
-    for name, field in Settings.model_fields.items():
-        print(f"  {field.alias} = {getattr(settings, name)}")
+    for group, name, field in variables():
+        print(f"  {variable_of(field)} = {getattr(getattr(settings, group), name)}")
     for name in SECRETS:
         print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
-    read_context(settings)
+    require_usable(settings)
     try:
-        encoder = load_configured_encoder(settings)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
-        return EXIT_BAD_MODEL
+        return ExitStatus.MISCONFIGURED
     facts = encoder.facts
     try:
         vector = encoder.embed(golden_patch())[0]
     except Exception as error:  # TensorFlow raises many kinds
         print(f"pathserve: the model does not embed the golden patch: {reason_of(error)}.", file=sys.stderr)
-        return EXIT_BAD_MODEL
+        return ExitStatus.MISCONFIGURED
     print("model")
     print(f"  name      {facts.model}{' (UNTRAINED: its vectors mean nothing)' if facts.untrained else ''}")
     print(f"  signature float32 [None, {PATCH_SIDE}, {PATCH_SIDE}, 3] in 0..1 -> [None, {facts.dimension}]")
@@ -62,11 +64,11 @@ def check(settings: Settings) -> int:
     print(f"  norm      {np.linalg.norm(vector):.6g}")
     if not np.isfinite(vector).all():
         print("pathserve: the model's vector has numbers that are not finite.", file=sys.stderr)
-        return 1
-    if facts.precision != settings.precision:
+        return ExitStatus.FAULT
+    if facts.precision != settings.encoder.precision:
         print(
-            f"pathserve: PATHSERVE_PRECISION={settings.precision} is not kept: {facts.parity}.",
+            f"pathserve: PATHSERVE_PRECISION={settings.encoder.precision} is not kept: {facts.parity}.",
             file=sys.stderr,
         )
-        return 1
-    return 0
+        return ExitStatus.FAULT
+    return ExitStatus.OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from dicom_io.reading import ReadContext
 from serving.cli.parquet import Output, OutputError, Rows
 from serving.cli.target import Target, TargetError, find_target
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
-from serving.config.settings import EXIT_INTERRUPTED, Settings
+from serving.config.exit_status import ExitStatus
+from serving.config.group import revealed
+from serving.config.settings import Settings
 from serving.errors import Code, fault_of
 from serving.pipeline.in_process import embedder_in_process
 from serving.processes.assembly import read_context
@@ -26,11 +27,6 @@ from serving.telemetry.json_log import log_as_json
 
 CHUNK = 512
 """Patches that are sent, and written, at once."""
-
-STORE_TOKEN = "PATHSERVE_STORE_TOKEN"  # noqa: S105  (the name of a variable)
-API_KEY = "PATHSERVE_API_KEY"
-
-EXIT_FAULT = 1
 
 OUTAGE = 20
 """Patches in a row for which the store or the service failed, before a run stops."""
@@ -89,13 +85,13 @@ class _Stopped(Exception):
         )
 
 
-def embed(options: EmbedOptions, settings: Settings) -> int:
+def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
     """Run the command; return an exit status."""
     log_as_json("ERROR", process="embed")
     try:
-        _require_usable(options)
+        _require_usable(options, settings)
         context = read_context(settings)
-        token = os.environ.get(STORE_TOKEN) or None
+        token = revealed(settings.command.store_token)
         target = find_target(
             options.where, options.level, token, context, look_for_tissue=not options.everything
         )
@@ -114,24 +110,24 @@ def embed(options: EmbedOptions, settings: Settings) -> int:
             output.leave()
     except (TargetError, OutputError, ServiceFault, _Stopped) as error:
         print(f"pathserve: {error}", file=sys.stderr)
-        return EXIT_FAULT
+        return ExitStatus.FAULT
     except ImageError as error:
         fault = fault_of(error.fault)
         print(f"pathserve: {fault.code}: {fault.description}", file=sys.stderr)
-        return EXIT_FAULT
+        return ExitStatus.FAULT
     except OSError as error:  # the system's folder for small files is full, for one
         print(f"pathserve: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
-        return EXIT_FAULT
+        return ExitStatus.FAULT
     except KeyboardInterrupt:
         print("pathserve: stopped; the same command goes on from here.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return ExitStatus.INTERRUPTED
     print(f"{options.out}: {rows} patches of {target.width}x{target.height} pixels, {errors} with an error.")
     if embedder.metadata.get("untrained"):
         print("The encoder is UNTRAINED: its vectors mean nothing.")
-    return 0
+    return ExitStatus.OK
 
 
-def _require_usable(options: EmbedOptions) -> None:
+def _require_usable(options: EmbedOptions, settings: Settings) -> None:
     """Raise TargetError for what is mistyped, before anything is read or written."""
     try:
         IccTarget.named(options.icc)
@@ -140,7 +136,7 @@ def _require_usable(options: EmbedOptions) -> None:
         raise TargetError(f"--icc {options.icc} is no colour space; there are {names}.") from None
     if options.service is not None:
         try:
-            PathserveClient(options.service, api_key=os.environ.get(API_KEY) or None)
+            PathserveClient(options.service, api_key=revealed(settings.command.api_key))
         except ValueError as error:
             raise TargetError(f"{error}.") from None
 
@@ -166,9 +162,9 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
     if options.service is not None:
         with PathserveClient(
             options.service,
-            api_key=os.environ.get(API_KEY) or None,
-            max_request_bytes=settings.max_request_bytes,
-            use_proxy=settings.use_proxy,
+            api_key=revealed(settings.command.api_key),
+            max_request_bytes=settings.requests.max_bytes,
+            use_proxy=settings.stores.use_proxy,
         ) as client:
             yield client
     else:

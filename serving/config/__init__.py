@@ -1,4 +1,5 @@
-"""The settings: one frozen object, read once from the environment by whoever starts a process.
+"""The settings: one frozen object of groups, read once from the environment by whoever starts the command.
 
-Nothing below reads the environment for a setting, and nothing here opens anything.
+What is not a setting (a credential that a library reads, TF_…) is not here, and nothing here opens anything.
+Nothing below and beside reads the environment for a setting: children of the launcher are handed theirs.
 """

@@ -58,16 +58,17 @@ class HttpFront:
         self._connections: dict[Connection, None] = {}
         self._beginning: set[asyncio.Task[None]] = set()
         share = 1 if tls is None else _TLS_SHARE  # asyncio takes 0.3 MB for each
-        self._most = _most_connections(settings.max_connections // share)
-        self._turns = Turns(settings.predict_slots, settings.waiting_slots, settings.admission_timeout_s)
-        self._predictions = ThreadPoolExecutor(settings.predict_slots, thread_name_prefix="predict")
+        http = settings.http
+        self._most = _most_connections(http.max_connections // share)
+        self._turns = Turns(http.predict_slots, http.waiting_slots, http.admission_timeout_s)
+        self._predictions = ThreadPoolExecutor(http.predict_slots, thread_name_prefix="predict")
         self._controls = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
-        self._grace_s = settings.grace_s
+        self._grace_s = http.grace_s
         self.gate = application.gate
         self.refusal: Callable[[ServiceError], Answer] = application.refusal
-        self.bodies = BodyBudget(2 * settings.max_request_bytes)
-        self.keep_alive_s = settings.keep_alive_s
-        self.admission_timeout_s = settings.admission_timeout_s
+        self.bodies = BodyBudget(2 * settings.requests.max_bytes)
+        self.keep_alive_s = http.keep_alive_s
+        self.admission_timeout_s = http.admission_timeout_s
         self.is_draining = False
 
     def listen(self, listener: socket.socket) -> None:

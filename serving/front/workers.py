@@ -21,7 +21,6 @@ from serving.config.settings import Settings
 from serving.front.application import HttpApplication
 from serving.front.front import LOOK_S, HttpFront
 from serving.telemetry.json_log import JsonLines
-from serving.telemetry.request_record import multiprocess_folder
 
 _EXIT_S = 2
 """Seconds that workers have to exit after the grace, before gunicorn kills them."""
@@ -98,18 +97,18 @@ class GunicornApplication(BaseApplication):  # type: ignore[misc]
         settings = self.settings
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener}",
-            "workers": settings.workers,
+            "workers": settings.http.workers,
             "worker_class": Worker,
             "timeout": 30,  # of the worker's event loop, not of a request
-            "graceful_timeout": max(1, int(settings.grace_s)) + _EXIT_S,
+            "graceful_timeout": max(1, int(settings.http.grace_s)) + _EXIT_S,
             "control_socket_disable": True,
             "proc_name": "pathserve",
-            "logconfig_dict": _log_config(settings.log_level),
+            "logconfig_dict": _log_config(settings.log.level),
             "child_exit": _child_exit,
             "when_ready": _when_ready,
         }
-        if settings.tls_certificate is not None:
-            options |= {"certfile": str(settings.tls_certificate), "keyfile": str(settings.tls_key)}
+        if settings.http.tls_certificate is not None:
+            options |= {"certfile": str(settings.http.tls_certificate), "keyfile": str(settings.http.tls_key)}
         for name, value in options.items():
             self.cfg.set(name, value)
 
@@ -137,8 +136,7 @@ def _log_config(level: str) -> dict[str, Any]:
 
 
 def _child_exit(_: object, worker: Any) -> None:
-    if multiprocess_folder():
-        multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)
 
 
 def _when_ready(_: object) -> None:

@@ -38,20 +38,20 @@ def doors_of_the_service(
             predictor,
             telemetry,
             keys,
-            route=settings.predict_route,
-            deployed_model_id=settings.deployed_model_id,
-            max_patches=settings.max_patches_per_request,
-            timeout_s=settings.request_timeout_s,
+            route=settings.http.predict_route,
+            deployed_model_id=settings.http.deployed_model_id,
+            max_patches=settings.requests.max_patches,
+            timeout_s=settings.requests.timeout_s,
         ),
-        status_door(predictor, telemetry, keys, health_route=settings.health_route),
+        status_door(predictor, telemetry, keys, health_route=settings.http.health_route),
         docs_door(settings),
     )
 
 
 def http_application(settings: Settings, predictor: Predictor, telemetry: Telemetry) -> HttpApplication:
     """Return what the front serves: the service's doors, behind a gate that knows which take a body."""
-    keys = ApiKeys(settings.api_keys)
+    keys = ApiKeys(settings.http.api_keys)
     doors = doors_of_the_service(settings, predictor, telemetry, keys)
     app = create_app(doors)
     with_body = frozenset[str]().union(*(door.endpoints_with_body for door in doors))
-    return HttpApplication(app, Gate(app.url_map, with_body, keys, settings.max_request_bytes), refusal)
+    return HttpApplication(app, Gate(app.url_map, with_body, keys, settings.requests.max_bytes), refusal)

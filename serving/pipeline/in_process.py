@@ -11,13 +11,14 @@ from typing import Any
 import orjson
 
 from dicom_io.reading import ReadContext
-from model.encoder import Encoder, ModelError
+from model.encoder import ModelError
 from model.transport.local import encoder_in_process
 from serving.api.request import parse_request
 from serving.api.response import metadata
 from serving.client import Image, Vectors
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault
+from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import StageTimes
 
@@ -41,28 +42,10 @@ class InProcessEmbedder:
         For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
         """
         instances = [image.instance() for image in images]
-        request = parse_request(
-            orjson.dumps({"instances": instances}), self._settings.max_patches_per_request
-        )
-        deadline = time.monotonic() + self._settings.request_timeout_s
+        request = parse_request(orjson.dumps({"instances": instances}), self._settings.requests.max_patches)
+        deadline = time.monotonic() + self._settings.requests.timeout_s
         outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
         return list(outcomes)
-
-
-def load_configured_encoder(settings: Settings) -> Encoder:
-    """Load the encoder that the settings name.
-
-    Raises
-    ------
-    ModelError
-        With one sentence that says what is wrong with the model.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from model.runtimes.load import load_encoder
-
-    return load_encoder(
-        settings.model_spec, settings.precision, settings.max_batch, settings.cache_dir, settings.runtime
-    )
 
 
 @contextlib.contextmanager
@@ -75,7 +58,7 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
         When the model cannot be loaded.
     """
     try:
-        encoder = load_configured_encoder(settings)
+        encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:
         raise SettingsError(f"the model cannot be loaded: {error}") from error
     with encoder_in_process(lambda: encoder) as client:
@@ -88,6 +71,6 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
             client,
             context,
             threads=os.cpu_count() or 1,
-            max_reads=settings.max_patches_per_request,
+            max_reads=settings.requests.max_patches,
         )
         yield InProcessEmbedder(predictor, settings, metadata(client.facts))

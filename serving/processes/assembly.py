@@ -1,4 +1,4 @@
-"""From the settings to what sources of images share in a process."""
+"""The composition root: from the settings to the objects of a process, which are passed on from here."""
 
 from __future__ import annotations
 
@@ -15,54 +15,86 @@ from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.gcs import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.web.http import HttpStore, StorePolicy
+from model.transport.client import EncoderClient
+from serving.config.groups import StoreSettings
 from serving.config.settings import Settings, SettingsError
+from serving.pipeline.predictor import Predictor
 
 IO_THREADS = 32
 """Threads of a worker that wait for stores."""
 
+SLOTS_PER_REQUEST = 64
+"""Patches that one request may have in the slab at once."""
+
+
+def encoder_client(settings: Settings, address: str) -> EncoderClient:
+    """Return a client, not started yet, of the encoder that listens on a Unix socket."""
+    return EncoderClient(address, streams=settings.http.predict_slots, quota=SLOTS_PER_REQUEST)
+
+
+def predictor(settings: Settings, encoder: EncoderClient) -> Predictor:
+    """Return what answers the requests of one process, by a thread for each core that decodes.
+
+    Raises
+    ------
+    SettingsError
+        As ``read_context``.
+    """
+    return Predictor(
+        encoder,
+        read_context(settings),
+        threads=os.cpu_count() or 1,
+        max_reads=settings.requests.max_patches,
+    )
+
 
 def read_context(settings: Settings) -> ReadContext:
-    """Make caches, connections and transforms as the settings say.
-
-    The launcher's folder for colour tables that its processes share is in PATHSERVE_TABLES_DIR.
+    """Return what the sources of images share: caches, connections, transforms, threads, decoding helpers.
 
     Raises
     ------
     SettingsError
         When a setting's value is well-formed but cannot be used.
     """
-    try:
-        allowed = StoreAllowList(settings.approved_dicom_stores)
-    except ValueError as error:
-        raise SettingsError(f"bad setting: APPROVED_DICOM_STORE_SOURCE_LIST: {error}") from error
-    try:
-        buckets = GcsAllowList(settings.approved_gcs_sources)
-    except ValueError as error:
-        raise SettingsError(f"bad setting: APPROVED_GCS_SOURCE_LIST: {error}") from error
-    gcs_policy = GcsPolicy(
-        buckets,
-        settings.gcs_service_identity,
-        settings.max_object_bytes,
-        settings.store_timeout_s,
-        settings.use_proxy,
-    )
-    shared = os.environ.get("PATHSERVE_TABLES_DIR")
-    policy = StorePolicy(
-        allowed, settings.allow_http_stores, settings.store_timeout_s, settings.refuse_private_stores
-    )
+    stores, images = settings.stores, settings.images
+    profiles = _profiles(images.icc_folder)
+    dicom_policy, gcs_policy = _dicom_policy(stores), _gcs_policy(stores)
     decoders = DecodePool()
     io = IoThreads(IO_THREADS)
     return ReadContext(
-        max_image_pixels=settings.max_image_pixels,
-        transforms=ColourTransforms(
-            _profiles(settings.icc_folder), folder=None if shared is None else Path(shared)
-        ),
-        dicomweb=DicomWebStore(HttpStore(policy, connections=IO_THREADS), io),
+        max_image_pixels=images.max_pixels,
+        transforms=ColourTransforms(profiles, folder=settings.shared.tables),
+        dicomweb=DicomWebStore(HttpStore(dicom_policy, connections=IO_THREADS), io),
         gcs=GcsStore(gcs_policy),
-        frames=FrameCache(settings.frame_cache_bytes, decoders.frame),
+        frames=FrameCache(images.frame_cache_bytes, decoders.frame),
         decoders=decoders,
         io=io,
-        strict_dicom=settings.dicom_validation == "strict",
+        strict_dicom=images.dicom_validation == "strict",
+    )
+
+
+def require_usable(settings: Settings) -> None:
+    """Raise SettingsError where ``read_context`` would, starting nothing."""
+    _dicom_policy(settings.stores)
+    _gcs_policy(settings.stores)
+    _profiles(settings.images.icc_folder)
+
+
+def _dicom_policy(stores: StoreSettings) -> StorePolicy:
+    try:
+        allowed = StoreAllowList(stores.approved_dicom)
+    except ValueError as error:
+        raise SettingsError(f"bad setting: APPROVED_DICOM_STORE_SOURCE_LIST: {error}") from error
+    return StorePolicy(allowed, stores.allow_http, stores.timeout_s, stores.refuse_private)
+
+
+def _gcs_policy(stores: StoreSettings) -> GcsPolicy:
+    try:
+        allowed = GcsAllowList(stores.approved_gcs)
+    except ValueError as error:
+        raise SettingsError(f"bad setting: APPROVED_GCS_SOURCE_LIST: {error}") from error
+    return GcsPolicy(
+        allowed, stores.gcs_service_identity, stores.max_object_bytes, stores.timeout_s, stores.use_proxy
     )
 
 
@@ -74,7 +106,7 @@ def _profiles(folder: Path | None) -> dict[IccTarget, bytes]:
         if path is not None:
             profiles[target] = path.read_bytes()
             if not is_rgb_profile(profiles[target]):
-                raise SettingsError(f"bad setting: PATHSERVE_ICC_FOLDER: {path} is no RGB profile")
+                raise SettingsError(f"bad setting: PATHSERVE_ICC_FOLDER: {path} is not an RGB profile")
         elif target is not IccTarget.NONE:
             profiles[target] = target_profile(target)
     return profiles

@@ -6,6 +6,9 @@ import ctypes
 import os
 import signal
 import sys
+from typing import TypeVar
+
+from serving.processes.handover import EncoderStart, HttpStart, take_over
 
 _PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -14,8 +17,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 END = signal.SIGUSR1
 """The launcher's own signal to a child that must outlive a SIGTERM which all processes get at once."""
 
+Start = TypeVar("Start", EncoderStart, HttpStart)
 
-def end_with_parent(parent: int, by: signal.Signals = signal.SIGTERM) -> None:
+
+def begin(kind: type[Start], by: signal.Signals = signal.SIGTERM) -> Start:
+    """Return what the launcher hands over by the descriptor in ``argv[1]``; end when the launcher ends.
+
+    Parameters
+    ----------
+    by:
+        The signal that ends this process; see ``end_with_parent``.
+    """
+    start = take_over(kind, int(sys.argv[1]))
+    end_with_parent(start.launcher, by)
+    return start
+
+
+def end_with_parent(parent: int, by: signal.Signals) -> None:
     """Take signals again, and get one when the launcher ends.
 
     Parameters
@@ -23,7 +41,7 @@ def end_with_parent(parent: int, by: signal.Signals = signal.SIGTERM) -> None:
     parent:
         Process id of the launcher.
     by:
-        The signal. With END, the others that ask a process to end are left to the launcher: it says when
+        The signal. With END, the others that ask a process to end are left to the launcher, which knows when
         nobody needs this process any more.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
@@ -31,5 +49,5 @@ def end_with_parent(parent: int, by: signal.Signals = signal.SIGTERM) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it ended before this process asked to be told
         sys.exit(0)

@@ -5,37 +5,32 @@ The launcher starts it by exec, never by fork: TensorFlow does not survive a for
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
-from pathlib import Path
 
 from model.batching import EncoderBroken
-from model.encoder import EXIT_BAD_MODEL, Encoder, ModelError
-from model.runtimes.load import load_encoder
-from model.transport.server import EncoderServer
-from serving.processes.child import END, end_with_parent
+from model.encoder import Encoder, ModelError
+from model.transport.server import EncoderServer, listen
+from serving.config.exit_status import ExitStatus
+from serving.pipeline.encoder_loading import load_configured_encoder
+from serving.processes.child import END, begin
+from serving.processes.handover import EncoderStart
 from serving.telemetry.encoder_metrics import EncoderMetrics
 from serving.telemetry.json_log import log_as_json
 
 log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Serve one encoder on a Unix socket until END."""
-    options = _parse(arguments)
-    end_with_parent(options.parent, END)
-    log_as_json(options.log_level, process="encoder")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    start = begin(EncoderStart, END)
+    settings = start.encoder
+    log_as_json(start.log.level, process="encoder")
 
     def load() -> Encoder:
-        encoder = load_encoder(
-            options.model, options.precision, options.max_batch, options.cache, options.runtime
-        )
+        encoder = load_configured_encoder(settings)
         facts = encoder.facts
         log.info(
             "encoder ready%s",
@@ -54,48 +49,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     server = EncoderServer(
         load,
-        listen(options.address),
-        max_wait_s=options.max_wait_ms / 1000,
-        observer=EncoderMetrics(restarted=options.restarted),
+        listen(start.address),
+        max_wait_s=settings.max_wait_ms / 1000,
+        observer=EncoderMetrics(restarted=start.restarted),
     )
     signal.signal(END, lambda *_: server.stop())
     try:
         server.run()
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_MODEL
+        return ExitStatus.MISCONFIGURED
     except EncoderBroken as error:
         log.critical("encoder is broken and ends", extra={"reason": str(error)})
-        return 1
-    return 0
-
-
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens on a path, which is taken over from a process that died."""
-    with contextlib.suppress(FileNotFoundError):
-        Path(address).unlink()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(address)
-    listener.listen(128)
-    return listener
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address", required=True, help="path of the Unix socket to listen on")
-    parser.add_argument("--parent", type=int, required=True, help="process id of the launcher")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--runtime", default="tensorflow")
-    parser.add_argument("--max-batch", type=int, help="patches; by device if not given")
-    parser.add_argument("--max-wait-ms", type=float, default=0.0)
-    parser.add_argument("--cache", type=Path, help="folder that keeps downloaded models")
-    parser.add_argument("--log-level", default="INFO")
-    parser.add_argument("--restarted", action="store_true", help="an earlier encoder process died")
-    return parser.parse_args(arguments)
+        return ExitStatus.FAULT
+    return ExitStatus.OK
 
 
 if __name__ == "__main__":
     status = main()
     logging.shutdown()
-    os._exit(status)  # TensorFlow's threads need no farewell, and can hang one
+    os._exit(status)  # TensorFlow's threads can block the interpreter's shutdown

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the encoder process; they add up with the workers' in one scrape."""
+"""Prometheus metrics of the encoder process, served in one scrape with those of the HTTP workers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class EncoderMetrics:
-    """Counts batches, failed patches and restarts, and shows the queue's depth.
+    """Counts batches, failed patches and restarts, and shows the queue's depth; a ``BatchObserver``.
 
     Parameters
     ----------
     restarted:
         Whether this process replaces one that died.
     registry:
-        Where to register; by default nowhere, since the files of a process are read by the workers.
+        Where to register; by default nowhere: values are written to files, which HTTP workers read.
     """
 
     def __init__(self, *, restarted: bool, registry: CollectorRegistry | None = None) -> None:
@@ -49,5 +49,5 @@ class EncoderMetrics:
         self._busy.inc(seconds)
 
     def queue_depth(self, patches: int) -> None:
-        """Show how many patches wait."""
+        """Set the number of patches that wait."""
         self._depth.set(patches)

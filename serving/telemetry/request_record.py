@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import threading
 import time
@@ -13,6 +12,7 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.datastructures import Headers
@@ -99,7 +99,7 @@ class Telemetry:
         without it this process speaks for itself alone.
     """
 
-    def __init__(self, multiprocess_folder: str | None = None) -> None:
+    def __init__(self, multiprocess_folder: Path | None = None) -> None:
         self._registry = CollectorRegistry()
         self._folder = multiprocess_folder
         own = self._registry
@@ -160,10 +160,5 @@ class Telemetry:
         registry = self._registry
         if self._folder:
             registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, path=self._folder)
+            multiprocess.MultiProcessCollector(registry, path=str(self._folder))
         return generate_latest(registry)
-
-
-def multiprocess_folder() -> str | None:
-    """Return the folder that the launcher gave to all processes for their metrics."""
-    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")

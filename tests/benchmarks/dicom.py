@@ -7,7 +7,8 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from dicom_io.codecs.frame import FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.colour.profiles import IccTarget, target_profile
 from tests.benchmarks.bare import Bare
 from tests.benchmarks.load import cpu_seconds

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.encaps import encapsulate
 
-from dicom_io.codecs.frame import NATIVE, FrameFormat
+from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from tests.fuzz.corpus import SMALL, images
 from tests.fuzz.structures import repair_of, structured
 from tests.support.decode_child import DecodeChild, Died

@@ -24,15 +24,15 @@ def main() -> None:
         print("atheris is not installed; nothing is fuzzed by coverage")
         return
     with atheris.instrument_imports(include=["dicom_io"]):
-        from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
-        from dicom_io.codecs.frame import DECODERS, FrameFormat, decodes_in_process, recognised_syntax
+        from dicom_io.codecs.frame import DECODERS, decodes_in_process, recognised_syntax
+        from dicom_io.codecs.frame_format import FrameFormat
         from dicom_io.codecs.raster import RasterFile
 
     form = FrameFormat(64, 64, 3, "RGB", 0)
 
     def one(data: bytes) -> None:
         with contextlib.suppress(ImageError):
-            (DicomFile if is_dicom_file(data) else RasterFile)(data, MAX_PIXELS)
+            RasterFile(data, MAX_PIXELS)
         syntax = recognised_syntax(data, form)
         if syntax in DECODERS:
             decodes_in_process(data, syntax)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from pathlib import Path
 
@@ -16,7 +17,22 @@ from tests.support.certificate import self_signed
 from tests.support.service import Service, wait_until
 from tests.support.tissue import encode, instance, tissue
 
+KEYS = ("first-key-of-the-service", "second-key-of-the-service")
 GOOD = instance(encode(tissue()[:224, :224]))
+
+
+def test_keys_are_in_no_childs_arguments_environment_or_open_files(model_folders: ModelFolders) -> None:
+    environment = {"PATHSERVE_MODEL": model_folders["probe"], "PATHSERVE_API_KEYS": ",".join(KEYS)}
+    with Service(environment) as service:
+        children = service.wait_healthy().launcher().children(recursive=True)
+        assert len(children) >= 3
+        for child in children:
+            shown = [*child.cmdline(), *child.environ().values()]
+            assert not any(key in text for key in KEYS for text in shown)
+            assert not any(name.startswith("PATHSERVE_") for name in child.environ())
+            opened = [os.readlink(path) for path in Path(f"/proc/{child.pid}/fd").iterdir()]
+            assert opened
+            assert not any("pathserve-start" in name for name in opened)
 
 
 def test_tls(model_folders: ModelFolders, tmp_path: Path) -> None:

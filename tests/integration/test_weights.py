@@ -65,8 +65,9 @@ def fetch(environment: dict[str, str], cache: Path, inside: Sequence[str] = ()) 
     """Fetch the model as a start does, and nothing more; return the exit status and all that is said."""
     script = (
         "import sys; from pathlib import Path\n"
+        "from dicom_io.web.google_session import service_storage\n"
         "from model.encoder import ModelError; from model.weights.locate import fetch_model\n"
-        "try: fetch_model(sys.argv[1], Path(sys.argv[2]))\n"
+        "try: fetch_model(sys.argv[1], Path(sys.argv[2]), service_storage)\n"
         "except ModelError as error: sys.exit(str(error))\n"
     )
     run = subprocess.run(
@@ -190,9 +191,9 @@ def test_a_damaged_download_is_refused_and_leaves_nothing(gcs: GcsEmulator, tmp_
     [
         (f"gs://{BUCKET}/models/nothing", "no saved_model.pb"),
         ("gs://no-such-bucket/model", "404"),
-        ("gs://", "no address of a model"),
-        ("hf://path-foundation", "no address of a model"),
-        ("s3://bucket/model", "no model address"),
+        ("gs://", "is not a model address"),
+        ("hf://path-foundation", "is not a model address"),
+        ("s3://bucket/model", "is not a model address"),
     ],
 )
 def test_a_model_that_is_not_there_stops_the_start_with_one_sentence(
@@ -218,6 +219,7 @@ def test_a_cache_that_cannot_be_written_is_named(gcs: GcsEmulator, tmp_path: Pat
     )
     assert status != 0
     assert "cannot be kept in" in output
+    assert "(PATHSERVE_CACHE_DIR)." in output
     assert "Traceback" not in output
 
 

@@ -108,7 +108,7 @@ class App:
         if self._waits:
             wait_until(lambda: self.encoder.facts is not None, "the encoder")
         self.predictor = Predictor(
-            self.encoder, self._context, threads=2, max_reads=self.settings.max_patches_per_request
+            self.encoder, self._context, threads=2, max_reads=self.settings.requests.max_patches
         )
         application = http_application(self.settings, self.predictor, Telemetry())
         self.application = application

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from dicom_io.codecs.dicom_file import DicomFile, is_dicom_file
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageError
 from tests.support.tissue import UInt8Array
@@ -87,7 +87,6 @@ def _serve(pipe: Connection) -> None:
             if syntax:
                 pipe.send(decode_frame(data, syntax, form))
             else:
-                kind = DicomFile if is_dicom_file(data) else RasterFile
-                pipe.send(kind(data, MAX_PIXELS).decode().pixels)
+                pipe.send(RasterFile(data, MAX_PIXELS).decode().pixels)
         except (FrameError, ImageError):
             pipe.send(None)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from model.encoder import EncoderFacts, Patches, Vectors
+from model.encoder import EncoderFacts, PixelBatch, Vectors
 from tests.support import models
 
 DIMENSION = 4
@@ -30,7 +30,7 @@ class CornerEncoder:
         self.running = threading.Event()
         self.sizes: list[int] = []
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, 4]``."""
         self.running.set()
         assert self.gate.wait(30)
@@ -48,7 +48,7 @@ class ProbeEncoder:
         "poisonable", False, models.DIMENSION, "CPU", "float32", "", f"sha256:{'0' * 64}", "NumPy", 16
     )
 
-    def embed(self, patches: Patches) -> Vectors:
+    def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, 384]``."""
         if (patches[:, 0, 0, 0] == models.POISON).any():
             raise RuntimeError("poison")

@@ -62,7 +62,7 @@ class Front:
     ) -> None:
         self._tls = tls
         self._settings = configured or load_settings({"PATHSERVE_WORKERS": 1} | settings)
-        self._application = application or _application(work, key, self._settings.max_request_bytes)
+        self._application = application or _application(work, key, self._settings.requests.max_bytes)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.port: int = self._listener.getsockname()[1]
         self._begun = threading.Event()

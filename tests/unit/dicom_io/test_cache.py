@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.cache import FRAME_OVERHEAD, EncodedFrame, FrameCache, SharedCache
-from dicom_io.codecs.frame import EXPLICIT_LE, FrameError, FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 
 
 class Clock:
@@ -85,11 +87,11 @@ def test_a_frame_is_claimed_once_and_decoded_once() -> None:
     (again,), none = cache.claim(["a"], 24)
     assert again is frame
     assert none == []
-    frame.fetched.set_result(EncodedFrame(bytes(range(24)), EXPLICIT_LE))
+    frame.fetched.set_result(EncodedFrame(bytes(range(24)), ExplicitVRLittleEndian))
     pixels = frame.pixels(FORM)
     assert pixels is again.pixels(FORM)
     np.testing.assert_array_equal(pixels.ravel(), np.arange(24))
-    other.fetched.set_result(EncodedFrame(b"short", EXPLICIT_LE))
+    other.fetched.set_result(EncodedFrame(b"short", ExplicitVRLittleEndian))
     with pytest.raises(FrameError):
         other.pixels(FORM)
     cache.forget("b", other)
@@ -111,7 +113,7 @@ def test_encoded_bytes_count_until_the_frame_is_decoded_and_are_let_go_of_then()
     )
     frames, _ = cache.claim(list(range(8)), 24)
     for frame in frames:
-        frame.fetched.set_result(EncodedFrame(padded, EXPLICIT_LE))
+        frame.fetched.set_result(EncodedFrame(padded, ExplicitVRLittleEndian))
     assert len(cache._frames) == 3, "three of 52 kB fit into 200 kB"
     assert sum(kept.cost for kept in cache._frames.values()) == cache._bytes
     for frame in frames:

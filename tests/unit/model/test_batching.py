@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.batching import BatchPolicy, FairQueue, bucket_sizes, embed_isolating
-from model.encoder import Patches, Vectors
+from model.encoder import PixelBatch, Vectors
 
 streams_of_items = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30)), max_size=25)
 
@@ -85,19 +85,19 @@ def test_with_a_wait_a_batch_fills_until_its_oldest_patch_is_due() -> None:
     assert policy.wait_until(10.0) == 10.5
 
 
-def patches(count: int) -> Patches:
+def patches(count: int) -> PixelBatch:
     made = np.zeros((count, 224, 224, 3), np.uint8)
     made[:, 0, 0, 0] = np.arange(count)
     return made
 
 
-def number(batch: Patches) -> Vectors:
+def number(batch: PixelBatch) -> Vectors:
     return np.repeat(batch[:, 0, 0, :1], 3, axis=1).astype(np.float32)
 
 
 @given(st.integers(1, 24), st.sets(st.integers(0, 23)))
 def test_only_poisonous_patches_fail_and_no_vector_is_swapped(count: int, poison: set[int]) -> None:
-    def embed(batch: Patches) -> Vectors:
+    def embed(batch: PixelBatch) -> Vectors:
         if poison & set(batch[:, 0, 0, 0].tolist()):
             raise RuntimeError("poison")
         return number(batch)
@@ -109,7 +109,7 @@ def test_only_poisonous_patches_fail_and_no_vector_is_swapped(count: int, poison
 
 
 def test_a_vector_that_is_not_finite_has_failed() -> None:
-    def embed(batch: Patches) -> Vectors:
+    def embed(batch: PixelBatch) -> Vectors:
         vectors = number(batch)
         vectors[1, 2] = np.nan
         vectors[3, 0] = np.inf
@@ -124,7 +124,7 @@ def test_vectors_of_the_wrong_shape_have_failed() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 16))
 def test_a_batch_too_large_for_memory_is_embedded_in_parts(count: int, room: int) -> None:
-    def embed(patches: Patches) -> Vectors:
+    def embed(patches: PixelBatch) -> Vectors:
         if len(patches) > room:
             raise MemoryError
         return patches[:, 0, 0, :2].astype(np.float32)

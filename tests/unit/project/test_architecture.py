@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ROOMS = ("serving", "model", "dicom_io")
 ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
-LEAVES = {"dicom_io.web.google_session", "dicom_io.web.sessions"}
+MODEL_FLOORS = {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4}
 TENSORFLOW_FILES = {"model/runtimes/tensorflow.py", "model/runtimes/vit.py"}
 
 
@@ -26,10 +26,6 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def is_leaf(name: str) -> bool:
-    return any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES)
-
-
 @pytest.mark.parametrize("room", ROOMS)
 def test_arrows_point_down(room: str) -> None:
     files = sorted((ROOT / room).rglob("*.py"))
@@ -37,18 +33,38 @@ def test_arrows_point_down(room: str) -> None:
     for path in files:
         for name in imports(path):
             top = name.split(".")[0]
-            if top in ROOMS and top != room and not is_leaf(name):
+            if top in ROOMS and top != room:
                 assert top in ALLOWED[room], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("leaf", sorted(LEAVES))
-def test_a_leaf_imports_only_leaves(leaf: str) -> None:
-    names = imports(ROOT / f"{leaf.replace('.', '/')}.py")
-    assert not {name for name in names if name.split(".")[0] in ROOMS and not is_leaf(name)}
-
-
-def test_a_leafs_room_imports_nothing_when_it_is_entered() -> None:
+def test_the_service_imports_nothing_when_its_room_is_entered() -> None:
     assert not imports(ROOT / "serving/__init__.py")
+
+
+def test_arrows_inside_the_model_room_point_down() -> None:
+    files = sorted((ROOT / "model").rglob("*.py"))
+    floors = {path: floor_in_model(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files}
+    assert set(floors.values()) == {0, 1, 2, 3, 4}
+    for path, floor in floors.items():
+        for name in imports(path):
+            if name.startswith("model.") and not same_package(path, name):
+                assert floor_in_model(name) < floor, f"{path} imports {name}"
+
+
+def floor_in_model(name: str) -> int:
+    part = name.split(".")[1]
+    return 0 if part == "__init__" else MODEL_FLOORS[part]
+
+
+def same_package(path: Path, name: str) -> bool:
+    return path.parent == ROOT / "model" / name.split(".")[1]
+
+
+def test_the_model_room_names_no_setting_of_the_service() -> None:
+    for path in (ROOT / "model").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert "PATHSERVE_" not in text, path
+        assert "AIP_" not in text, path
 
 
 def test_only_two_files_import_tensorflow() -> None:

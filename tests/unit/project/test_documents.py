@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.config.settings import Settings
+from serving.config.group import variable_of
+from serving.config.settings import variables
 from serving.errors import TABLE
 
 ROOT = Path(__file__).parents[3]
@@ -22,10 +23,10 @@ def text(name: str) -> str:
 
 def setting_rows() -> list[str]:
     rows = []
-    for name, field in Settings.model_fields.items():
+    for _, name, field in variables():
         default = "by device" if name == "max_batch" else "by cores" if name == "workers" else field.default
         shown = "unset" if default is None else str(default) if "by " in str(default) else f"`{default}`"
-        rows.append(f"| `{field.alias}` | {shown} | {field.description} |")
+        rows.append(f"| `{variable_of(field)}` | {shown} | {field.description} |")
     return rows
 
 

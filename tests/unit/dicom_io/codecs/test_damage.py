@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dicom_io.codecs.frame import NATIVE, FrameFormat
+from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from tests.support.decode_child import DecodeChild
 from tests.support.slides import CODINGS, stained, ybr_to_rgb
 from tests.support.tissue import UInt8Array, encode

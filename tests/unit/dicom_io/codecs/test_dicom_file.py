@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
-from dicom_io.codecs.dicom_file import DicomFile
+from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageCode, ImageError
 from tests.support.slides import CODINGS, DEFLATED, EXPLICIT, IMPLICIT, JPEG, MICROSCOPIC, Slide, stained
 
@@ -25,7 +25,7 @@ def file(name: str = "explicit") -> bytes:
 
 def refusal(data: bytes) -> ImageError:
     with pytest.raises(ImageError) as caught:
-        DicomFile(data, MAX).decode()
+        RasterFile(data, MAX).decode()
     return caught.value
 
 
@@ -38,7 +38,7 @@ def element(group: int, number: int, vr: bytes, value: bytes) -> bytes:
 @pytest.mark.parametrize("name", [name for name in CODINGS if name != "deflated"])
 def test_files_of_every_syntax_are_read(name: str) -> None:
     instance = Slide().add_single(TILE, CODINGS[name], MICROSCOPIC)
-    opened = DicomFile(instance.file(), MAX)
+    opened = RasterFile(instance.file(), MAX)
     assert opened.in_process == (CODINGS[name].syntax in (IMPLICIT, EXPLICIT, JPEG))
     pixels = opened.decode().pixels.astype(int)
     assert np.abs(pixels - instance.truth[:, :, : pixels.shape[2]]).max() <= CODINGS[name].tolerance
@@ -80,7 +80,7 @@ def test_deeply_nested_sequences_are_an_error() -> None:
 
 def test_the_size_is_held_to_the_limit() -> None:
     with pytest.raises(ImageError) as caught:
-        DicomFile(file(), 256 * 256 - 1)
+        RasterFile(file(), 256 * 256 - 1)
     assert caught.value.code is ImageCode.IMAGE_DIMENSION_ERROR
 
 

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_io.codecs.frame import (
-    DECODERS,
-    FrameError,
-    FrameFormat,
-    decode_frame,
-    decodes_in_process,
-    recognised_syntax,
-)
+from dicom_io.codecs.frame import DECODERS, decode_frame, decodes_in_process, recognised_syntax
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.jpeg_markers import JpegColour, read_jpeg_header
 from tests.support.slides import CODINGS, DEFLATED, EXPLICIT, IMPLICIT, JPEG, stained
 
@@ -30,6 +24,12 @@ def test_half_a_frame_is_a_frame_error(name: str) -> None:
     data = CODINGS[name].encode(TILE)
     with pytest.raises(FrameError):
         decode_frame(data[: len(data) // 2], CODINGS[name].syntax, form_of(name))
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_frame_that_is_padded_to_an_even_length_decodes_alike(name: str) -> None:
+    data, syntax, form = CODINGS[name].encode(TILE), CODINGS[name].syntax, form_of(name)
+    np.testing.assert_array_equal(decode_frame(data + b"\0", syntax, form), decode_frame(data, syntax, form))
 
 
 @pytest.mark.parametrize("name", CODINGS)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from dicom_io.codecs.encoded_image import DamagedImage
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, decodes_in_process, recognised_syntax
+from dicom_io.codecs.frame import decode_frame, decodes_in_process, recognised_syntax
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.jpeg_markers import read_jpeg_header
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageCode, ImageError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dicom_io.codecs.encoded_image import DamagedImage
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame, recognised_syntax
+from dicom_io.codecs.frame import decode_frame, recognised_syntax
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.jpeg2000 import read_codestream, require_whole
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageCode, ImageError

@@ -8,7 +8,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from dicom_io.codecs.frame import FrameError, FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.jpeg_ls import read_jpeg_ls_header
 from tests.support.codestreams import jpeg_ls_planes
 from tests.support.slides import stained

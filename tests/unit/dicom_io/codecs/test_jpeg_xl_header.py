@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dicom_io.codecs.bits import Bits
 from dicom_io.codecs.jpeg_xl import open_jxl
+from dicom_io.codecs.jpeg_xl_bits import Bits
 from dicom_io.codecs.jpeg_xl_colour import JxlColour, read_colour
 from dicom_io.codecs.jpeg_xl_header import JxlHeader, is_jxl, read_jxl_header
 from dicom_io.colour.profiles import IccTarget, target_profile

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from dicom_io.codecs.frame import FrameError, FrameFormat
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.errors import ImageCode, ImageError

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from dicom_io.cache import FrameCache
-from dicom_io.codecs.frame import FrameFormat, decode_frame
+from dicom_io.codecs.frame import decode_frame
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.frame_fetcher import FrameFetcher

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from dicom_io.codecs.frame import FrameFormat
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance, parse_instance

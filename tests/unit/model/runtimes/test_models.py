@@ -68,7 +68,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 BROKEN = [
-    ("squeezed", r"gives \[384\] for a batch of 1; wanted is one vector for each patch, \[1, 384\]"),
+    ("squeezed", r"gives \[384\] for a batch of 1; expected one vector for each patch, \[1, 384\]"),
     ("column_of_one", r"gives \[384, 1\] for a batch of 1"),
     ("one_row", r"gives \[1, 384\] for a batch of 4"),
     ("rank_three", r"gives \[4, 384, 1\] for a batch of 4"),

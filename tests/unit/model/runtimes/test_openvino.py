@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 from model.runtimes.load import BUILTIN, load_encoder
 from model.runtimes.openvino import OpenVinoEncoder
 from model.runtimes.parity import parity_patches
@@ -136,5 +136,6 @@ def test_without_openvino_auto_runs_tensorflow_and_openvino_says_what_to_install
 
 def test_a_cache_that_cannot_be_written_is_said_to_be_so(model_folders: ModelFolders, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match="PATHSERVE_CACHE_DIR"):
+    with pytest.raises(ModelError, match="cannot be written") as caught:
         load_encoder(model_folders["probe"], "float32", cache=tmp_path / "file", runtime="openvino")
+    assert caught.value.mend is Mend.CACHE_FOLDER

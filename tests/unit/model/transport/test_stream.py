@@ -1,4 +1,4 @@
-"""The way of a patch from a worker to the encoder and back, over a real socket and a real slab."""
+"""The way of a patch from a client to the encoder and back, over a real socket and a real slab."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from model.encoder import Encoder, ModelError
 from model.transport import wire
 from model.transport.client import EncoderClient
 from model.transport.local import encoder_in_process
-from model.transport.server import EncoderServer
-from model.transport.slab import slab_bytes
+from model.transport.server import EncoderServer, listen
+from model.transport.slab import create_slab, slab_bytes
 from model.transport.stream import DeadlineExceeded, EncoderUnavailable, Stream
-from serving.processes.encoder import listen
 from tests.support.encoders import DIMENSION, CornerEncoder
 from tests.support.service import wait_until
 
@@ -57,7 +56,8 @@ def send(stream: Stream, request: int, first: int, count: int) -> None:
         slots = stream.acquire(count - sent, soon())
         for offset, slot in enumerate(slots):
             stream.pixels(slot).reshape(-1)[:DIMENSION] = signature(request, first + sent + offset)
-        stream.submit({slot: first + sent + i for i, slot in enumerate(slots)})
+        stream.add({slot: first + sent + i for i, slot in enumerate(slots)})
+        stream.flush()
         sent += len(slots)
 
 
@@ -102,7 +102,7 @@ def test_a_poisonous_patch_fails_alone(client: EncoderClient) -> None:
     slots = stream.acquire(6, soon())
     for index, slot in enumerate(slots):
         stream.pixels(slot).reshape(-1)[:DIMENSION] = [255 if index == 3 else index, 0, 1, 7]
-    stream.submit({slot: index for index, slot in enumerate(slots)})
+    stream.add({slot: index for index, slot in enumerate(slots)})
     stream.wait(soon())
     assert stream.failed == {3}
     good = [0, 1, 2, 4, 5]
@@ -219,8 +219,9 @@ def test_requests_in_flight_fail_when_the_encoder_goes_and_its_successor_is_used
         with pytest.raises(EncoderUnavailable):
             stream.acquire(1, soon())
         stream.close()
+        prepared.add({ready: 0})
         with pytest.raises(EncoderUnavailable):
-            prepared.submit({ready: 0})  # or its row, never written, would be taken for a vector
+            prepared.flush()  # or its row, never written, would be taken for a vector
         prepared.close()
         first.gate.set()
         thread.join(20)
@@ -238,7 +239,7 @@ def test_requests_in_flight_fail_when_the_encoder_goes_and_its_successor_is_used
         thread.join(20)
 
 
-def test_a_worker_that_dies_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_client_that_dies_leaves_nothing_behind(tmp_path: Path) -> None:
     address = str(tmp_path / "socket")
     encoder = CornerEncoder()
     server, thread = serve(address, encoder)
@@ -277,7 +278,7 @@ def test_a_worker_that_dies_leaves_nothing_behind(tmp_path: Path) -> None:
         [wire.encode(wire.Cancel(5)), b"\x09"],
     ],
 )
-def test_a_worker_that_talks_nonsense_is_cut_off_and_others_go_on(
+def test_a_client_that_sends_nonsense_is_cut_off_and_others_go_on(
     client: EncoderClient, packets: list[bytes]
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rogue:
@@ -294,7 +295,7 @@ def test_a_worker_that_talks_nonsense_is_cut_off_and_others_go_on(
     np.testing.assert_array_equal(stream.vectors, expected(1, 3))
 
 
-def test_a_worker_whose_memory_could_shrink_is_cut_off_and_others_go_on(client: EncoderClient) -> None:
+def test_a_client_whose_memory_could_shrink_is_cut_off_and_others_go_on(client: EncoderClient) -> None:
     fd = os.memfd_create("hostile", os.MFD_CLOEXEC)
     os.ftruncate(fd, slab_bytes(8, DIMENSION))
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rogue:
@@ -311,6 +312,35 @@ def test_a_worker_whose_memory_could_shrink_is_cut_off_and_others_go_on(client: 
     send(stream, 1, 0, 3)
     stream.wait(soon())
     np.testing.assert_array_equal(stream.vectors, expected(1, 3))
+
+
+def test_a_client_that_attaches_a_smaller_slab_is_cut_off_and_others_go_on(
+    client: EncoderClient, encoder: CornerEncoder
+) -> None:
+    """Its queued slots were checked against the first slab: in the second there is no such memory."""
+    encoder.gate.clear()
+    ours = client.open_stream(1)
+    send(ours, 1, 0, 1)
+    assert encoder.running.wait(10)  # so what follows is queued
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as rogue:
+        rogue.settimeout(10)
+        rogue.connect(client._address)
+        rogue.recv(wire.MAX_PACKET)
+        for slots in (8, 1):
+            slab = create_slab(slots, DIMENSION)
+            socket.send_fds(rogue, [wire.encode(wire.Attach(slots))], [slab.fd])
+            slab.close_fd()
+            if slots == 8:
+                rogue.send(wire.encode(wire.Submit(1, (7,))))
+        deadline = soon(5)
+        while rogue.recv(wire.MAX_PACKET):
+            assert time.monotonic() < deadline, "the second slab was accepted"
+    encoder.gate.set()
+    ours.wait(soon())
+    np.testing.assert_array_equal(ours.vectors, expected(1, 1))
+    send(after := client.open_stream(3), 2, 0, 3)
+    after.wait(soon())
+    np.testing.assert_array_equal(after.vectors, expected(2, 3))
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
@@ -433,8 +463,8 @@ def test_whenever_the_encoder_dies_nobody_hangs_and_no_vector_is_wrong(
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(1, 6), st.booleans()), min_size=1, max_size=6))
-def test_whenever_workers_die_the_survivor_is_served_rightly(steps: list[tuple[int, bool]]) -> None:
-    """Workers come, send some patches and die or leave; one that stays gets its own vectors throughout."""
+def test_whenever_clients_die_the_survivor_is_served_rightly(steps: list[tuple[int, bool]]) -> None:
+    """Clients come, send some patches and die or leave; one that stays gets its own vectors throughout."""
     with tempfile.TemporaryDirectory() as folder:
         address = f"{folder}/socket"
         encoder = CornerEncoder(max_batch=4)
@@ -446,7 +476,7 @@ def test_whenever_workers_die_the_survivor_is_served_rightly(steps: list[tuple[i
             for number, (patches, waits) in enumerate(steps):
                 doomed = EncoderClient(address, streams=1, quota=6)
                 doomed.start()
-                wait_until(lambda doomed=doomed: doomed.healthy, "a worker")  # type: ignore[misc]
+                wait_until(lambda doomed=doomed: doomed.healthy, "a client")  # type: ignore[misc]
                 theirs, ours = doomed.open_stream(patches), survivor.open_stream(7)
                 send(theirs, 100 + number, 0, patches)
                 send(ours, number, 0, 7)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from model.encoder import ModelError
+from model.encoder import Mend, ModelError
 from model.weights.cache import Cache, cache_folder
 
 
@@ -148,15 +148,15 @@ def test_what_cannot_be_made_leaves_nothing(cache: Cache) -> None:
 
 
 def test_what_something_was_is_remembered(cache: Cache) -> None:
-    assert cache.remembered("gs://bucket/model") is None
-    cache.put("a", write)
+    assert cache.recall("gs://bucket/model") is None
     for name in ("a", "b"):
+        cache.put(name, write)
         cache.remember("gs://bucket/model", name)
-        assert cache.remembered("gs://bucket/model") == name
+        assert cache.recall("gs://bucket/model") == cache.find(name) is not None
     (pointer,) = cache.folder.glob("*.json")
     for damaged in ("", "[]", '{"entry": "../elsewhere"}', '{"entry": 3}'):
         pointer.write_text(damaged)
-        assert cache.remembered("gs://bucket/model") is None
+        assert cache.recall("gs://bucket/model") is None
 
 
 def test_who_has_no_home_is_told_what_to_set_when_a_cache_is_needed(
@@ -167,8 +167,9 @@ def test_who_has_no_home_is_told_what_to_set_when_a_cache_is_needed(
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nobody)
-    with pytest.raises(ModelError, match="set PATHSERVE_CACHE_DIR"):
+    with pytest.raises(ModelError, match="no home folder") as caught:
         cache_folder(None)
+    assert caught.value.mend is Mend.CACHE_FOLDER
     assert cache_folder(tmp_path) == tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder(None) == tmp_path / "pathserve"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.cloud import storage
 
 from model.encoder import ModelError
 from model.weights.file_names import MAX_FILES, require_file_names
@@ -18,10 +19,10 @@ def test_a_models_files_pass() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("a\0b", "no file's name"),
-        ("a\nb", "no file's name"),
-        ("a\udcffb", "no file's name"),
-        ("variables\\x", "no file's name"),
+        ("a\0b", "not a valid file name"),
+        ("a\nb", "not a valid file name"),
+        ("a\udcffb", "not a valid file name"),
+        ("variables\\x", "not a valid file name"),
         ("../x", "dot segment"),
         ("variables/./x", "dot segment"),
         ("variables//x", "empty or a dot segment"),
@@ -68,6 +69,14 @@ def test_what_is_no_model_is_said_to_be_none() -> None:
     ],
 )
 def test_an_address_that_is_none_is_refused_with_one_sentence(spec: str) -> None:
+    def connect() -> storage.Client:
+        raise AssertionError("nobody is asked about it")
+
     with pytest.raises(ModelError, match=r"address|folder|cannot be read") as caught:
-        fetch_model(spec, None)
+        fetch_model(spec, None, connect)
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_client_models_in_cloud_storage_are_refused() -> None:
+    with pytest.raises(ModelError, match="no client for Cloud Storage"):
+        fetch_model("gs://bucket/model", None)

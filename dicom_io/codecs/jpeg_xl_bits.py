@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dicom_io.codecs.encoded_image import DamagedImage
+
 
 class Bits:
     """Reads consecutive bit fields.
 
     Raises
     ------
-    ValueError
+    DamagedImage
         When the bytes end before a field does.
     """
 
@@ -19,7 +21,7 @@ class Bits:
     def take(self, count: int) -> int:
         """Read an unsigned number of ``count`` bits."""
         if count > self._left:
-            raise ValueError("the JPEG XL header is cut off")
+            raise DamagedImage("the JPEG XL header is cut off")
         value = self._value & ((1 << count) - 1)
         self._value >>= count
         self._left -= count
