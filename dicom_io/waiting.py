@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
-from dicom_io.web.bounded_connection import Stop
-
 R = TypeVar("R")
+
+
+class Stop:
+    """Ends what is being read for its owner, from any thread and at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._socks: set[socket.socket] = set()
+
+    def set(self) -> None:
+        """End all reads, now and later."""
+        # A reader that is blocked in recv() looks at no event; shutting its socket down is what wakes it. The
+        # lock is held throughout: outside of it a socket could be handed to another request in between.
+        with self._lock:
+            self._event.set()
+            for sock in self._socks:
+                with contextlib.suppress(OSError):
+                    # Not an SSLSocket's own shutdown, which takes its TLS layer away from the reader.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def is_set(self) -> bool:
+        """Return whether all has been ended."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Pause; return whether all has been ended meanwhile."""
+        return self._event.wait(seconds)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Include a socket that is being read."""
+        with self._lock:
+            self._socks.add(sock)
+
+    def leave(self, sock: socket.socket) -> None:
+        """Exclude a socket that is no longer read."""
+        with self._lock:
+            self._socks.discard(sock)
 
 
 class Cancelled(Exception):
@@ -32,10 +71,11 @@ class Cancellation:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.stop = Stop()
+        # A future, not an event: only futures can be waited for together with the one that is wanted.
         self._cancelled: Future[None] = Future()
 
     def cancel(self) -> None:
-        """End all waits, now and later; once is enough, and more does no harm."""
+        """End all waits, now and later; further calls do nothing."""
         if not self._cancelled.done():
             self._cancelled.set_result(None)
             self.stop.set()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from functools import partial
 
-from dicom_io.cache import FrameCache, SharedFrame
-from dicom_io.codecs.frame_format import FrameError, FrameFormat
+from dicom_io.codecs.frame_format import FrameError
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
-from dicom_io.slides.pyramid import Level
-from dicom_io.waiting import Cancellation
-from dicom_io.web.bounded_connection import Stop
-from dicom_io.web.credentials import BearerToken, fingerprint
-from dicom_io.web.dicomweb import FRAME_SLACK, DicomWebStore
-from dicom_io.web.series_path import SeriesPath
+from dicom_io.slides.frame_cache import FrameCache, SharedFrame
+from dicom_io.slides.level import Level
+from dicom_io.slides.series import FRAME_SLACK, Series
+from dicom_io.waiting import Stop
 
 FRAMES_PER_GET = 64
 """Most frames asked for in one request to the store."""
@@ -32,32 +29,21 @@ _GETS_AHEAD = 4
 class FrameFetcher:
     """The frames of one level for one instance of a request.
 
-    Parameters
-    ----------
-    io:
-        Runs functions that wait for the store.
+    One thread plans and waits; frames arrive in the series' own threads, and pixels are asked for by those
+    that compute. Frames that several requests need are in the cache while they are still on their way: who
+    claims one first fetches it, and the others wait for that. A request that ends takes down only what it
+    asked of the store itself; who waited for that asks anew, in its own name.
     """
 
-    def __init__(
-        self,
-        store: DicomWebStore,
-        cache: FrameCache[Hashable],
-        io: Executor,
-        path: SeriesPath,
-        token: BearerToken | None,
-        level: Level,
-        form: FrameFormat,
-        waits: Cancellation,
-    ) -> None:
-        self._store = store
+    def __init__(self, series: Series, cache: FrameCache[Hashable], level: Level) -> None:
+        self._series = series
         self._cache = cache
-        self._io = io
-        self._path = path
-        self._token = token
         self._level = level
-        self._form = form
-        self._waits = waits
-        self._shared_by = (path.url, fingerprint(token), form, level.instance.transfer_syntaxes)
+        self._form = level.form
+        # Metadata may come from a caller, so a frame is shared only by those who read it in the same way.
+        self._shared_by = (series.key, self._form, level.instance.transfer_syntaxes)
+        # Guards _uses and _frames, which the threads that compute change, too (``done_with``). Who only looks
+        # a frame up does so without it: one is put in before its patches are read, and goes after them.
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
@@ -78,7 +64,7 @@ class FrameFetcher:
         return max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
 
     def plan(self, needs: Sequence[Sequence[int]]) -> None:
-        """Hear which frames each patch needs, in reading order, and begin to fetch.
+        """Start fetching the frames that patches need, in the order in which these are read.
 
         Parameters
         ----------
@@ -134,24 +120,21 @@ class FrameFetcher:
                     self._frames.pop(frame, None)
 
     def close(self) -> None:
-        """Stop fetching: also what is on its way, for others who share it ask in their own name."""
+        """Stop fetching, what is on its way included: others who share it ask in their own name."""
         self._stop.set()
         for asked in self._asking:
             asked.cancel()
         self._frames.clear()
 
     def _key(self, frame: int) -> Hashable:
-        """Return what names a frame of the level (from 0) in the cache.
-
-        Metadata may be what a caller says, so a frame is shared only by those who read it in the same way.
-        """
+        """Return what names a frame of the level (from 0) in the cache."""
         return (*self._shared_by, self._level.address(frame))
 
     def _wait_for(self, frame: int) -> None:
         while True:
             shared = self._frames[frame]
             try:
-                self._waits.result(shared.fetched)
+                self._series.waits.result(shared.fetched)
                 return
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
@@ -199,7 +182,7 @@ class FrameFetcher:
             by_part.setdefault(where.sop_uid, []).append(entry)
         self._asking = [asked for asked in self._asking if not asked.done()]
         for sop_uid, entries in by_part.items():
-            asked = self._io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+            asked = self._series.io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
             asked.add_done_callback(partial(self._end, entries))
             self._asking.append(asked)
 
@@ -209,17 +192,17 @@ class FrameFetcher:
             return
         part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
         waiting = {number: shared for _, number, shared in entries}
-        for number, encoded in self._store.frames(
-            self._path, part, list(waiting), self._form, self._token, self._waits.deadline, self._stop
-        ):
+        for number, encoded in self._series.frames(part, list(waiting), self._form, self._stop):
             waiting[number].fetched.set_result(encoded)
 
     def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
-        """Tell who waits for frames that did not come why that is."""
+        """Pass the reason on to those who wait for frames that did not come."""
         failure = None if asked.cancelled() else asked.exception()
         if isinstance(failure, ImageError):
             failure = ImageError.of(failure.fault)  # without its frames, and what they hold
-        for frame, _, shared in reversed(entries):  # who waits for the first one then sees all of them
+        for frame, _, shared in reversed(
+            entries
+        ):  # who wakes for the first one then sees that all have failed
             if not shared.fetched.done():
                 self._cache.forget(self._key(frame), shared)
                 shared.fetched.set_exception(failure or CancelledError())

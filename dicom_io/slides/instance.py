@@ -40,8 +40,9 @@ class IccReference:
 class SopInstance:
     """One SOP instance; ``None`` stands for an attribute that is missing or malformed.
 
-    Sizes are in pixels, ``imaged_width`` and ``imaged_height`` in mm. ``frame_offset`` counts the level's
-    frames before this part of a concatenation. ``transfer_syntaxes`` are those in which the store has it: the
+    Sizes are in pixels; ``imaged_width`` and ``imaged_height`` are in mm, and so is ``pixel_spacing``: from
+    row to row, then from column to column (PS3.3, 10.7.1.3). ``frame_offset`` counts the level's frames
+    before this part of a concatenation. ``transfer_syntaxes`` are those in which the store has it: the
     one that it is stored in first, where the store says which that is; else in the order of their UIDs.
     """
 
@@ -70,6 +71,7 @@ class SopInstance:
     optical_paths: int
     has_optical_path_sequence: bool
     has_pixel_spacing: bool
+    pixel_spacing: tuple[float, float] | None
     concatenation_uid: str | None
     concatenation_parts: int | None
     frame_offset: int
@@ -124,7 +126,7 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
     read = _Reader(dataset)
     paths = read.items("00480105")
     shared = [_Reader(item) for item in read.items("52009229")]
-    measures = [m for item in shared for m in item.items("00289110")]
+    measures = [_Reader(m) for item in shared for m in item.items("00289110")]
     return SopInstance(
         sop_class=read.text("00080016"),
         sop_uid=read.text("00080018"),
@@ -150,7 +152,8 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
         focal_planes=_or(read.integer("00480303"), 1),
         optical_paths=max(_or(read.integer("00480302"), 1), len(paths)),
         has_optical_path_sequence=bool(paths),
-        has_pixel_spacing=bool(read.values("00280030")) or any("00280030" in m for m in measures),
+        has_pixel_spacing=bool(read.values("00280030")) or any(m.has("00280030") for m in measures),
+        pixel_spacing=next(filter(None, (m.pair("00280030") for m in (*measures, read))), None),
         concatenation_uid=read.text("00209161"),
         concatenation_parts=read.integer("00209163"),
         frame_offset=_or(read.integer("00209228"), 0),
@@ -181,6 +184,9 @@ class _Reader:
         found = element.get("Value") if isinstance(element, dict) else None
         return found if isinstance(found, list) else []
 
+    def has(self, tag: str) -> bool:
+        return tag in self._dataset
+
     def items(self, tag: str) -> list[JsonDataset]:
         return [item for item in self.values(tag) if isinstance(item, dict)]
 
@@ -193,13 +199,13 @@ class _Reader:
         return first.strip(_PADDING) or None if isinstance(first, str) else None
 
     def number(self, tag: str) -> float | None:
-        first = next(iter(self.values(tag)), None)
-        if isinstance(first, bool) or not isinstance(first, (int, float, str)):
-            return None
-        try:
-            return float(first)
-        except (ValueError, OverflowError):
-            return None
+        return _number(next(iter(self.values(tag)), None))
+
+    def pair(self, tag: str) -> tuple[float, float] | None:
+        match [_number(value) for value in self.values(tag)]:
+            case [float(first), float(second)]:
+                return first, second
+        return None
 
     def integer(self, tag: str) -> int | None:
         value = self.number(tag)
@@ -218,3 +224,12 @@ class _Reader:
             except ValueError:
                 return IccReference(b"", None)
         return IccReference(None, uri) if isinstance(uri, str) and uri else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return float(value)  # DS may come as a string (PS3.18, F.2.3.1)
+    except (ValueError, OverflowError):
+        return None

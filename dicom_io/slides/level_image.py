@@ -16,7 +16,7 @@ from dicom_io.reading import PATCHES_AT_ONCE, Measure, ReadOptions
 from dicom_io.resampling import Taps, resample, taps
 from dicom_io.resize import resize
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.pyramid import Level, Region
+from dicom_io.slides.level import Level, Region
 from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}

@@ -1,103 +1,15 @@
-"""The pyramid of a series: levels, concatenations, and which frame holds which pixels. Pure; no I/O."""
+"""The pyramid of a series: which of its instances are levels, whole or in parts. Pure; no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import SopInstance
+from dicom_io.slides.level import Level
 from dicom_io.slides.requirements import MIN_IMAGE_TYPES, SOP_CLASSES, require_valid
 
 MAX_FRAMES = 1 << 31
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A rectangle in a level's total pixel matrix; (x, y) is its upper left pixel, from 0."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class FrameAddress:
-    """A frame as a store knows it: the SOP instance's UID and the number of the frame in it, from 1."""
-
-    sop_uid: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One image of the pyramid, whole: a single SOP instance, or all parts of a concatenation.
-
-    Attributes
-    ----------
-    parts:
-        The SOP instances, by the offset of their first frame.
-    width, height:
-        Size in pixels: the total pixel matrix, not the grid of tiles, which may reach beyond it.
-    tile_width, tile_height:
-        Size of a frame in pixels.
-    """
-
-    parts: tuple[SopInstance, ...]
-    width: int
-    height: int
-    tile_width: int
-    tile_height: int
-
-    @property
-    def instance(self) -> SopInstance:
-        """The first part; what describes the pixels is the same in all."""
-        return self.parts[0]
-
-    @property
-    def tiles_across(self) -> int:
-        """Tiles in a row of the grid."""
-        return -(-self.width // self.tile_width)
-
-    @property
-    def tiles_down(self) -> int:
-        """Rows of the grid."""
-        return -(-self.height // self.tile_height)
-
-    @property
-    def frames(self) -> int:
-        """Frames of the whole level."""
-        return self.tiles_across * self.tiles_down
-
-    def tiles(self, region: Region) -> Iterator[tuple[int, Region]]:
-        """Yield the index of each frame that a region touches, and the frame's own rectangle.
-
-        Frames are TILED_FULL: row by row from the upper left, from 0 (PS3.3, C.7.6.17.3). Parts of the
-        region outside of the image touch none.
-        """
-        left, right = max(region.x, 0), min(region.x + region.width, self.width)
-        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
-        if left >= right or top >= bottom:
-            return
-        for row in range(top // self.tile_height, -(-bottom // self.tile_height)):
-            for column in range(left // self.tile_width, -(-right // self.tile_width)):
-                x, y = column * self.tile_width, row * self.tile_height
-                yield row * self.tiles_across + column, Region(x, y, self.tile_width, self.tile_height)
-
-    def touched(self, region: Region) -> int:
-        """Return how many frames a region touches."""
-        left, right = max(region.x, 0), min(region.x + region.width, self.width)
-        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
-        if left >= right or top >= bottom:
-            return 0
-        columns = -(-right // self.tile_width) - left // self.tile_width
-        return columns * (-(-bottom // self.tile_height) - top // self.tile_height)
-
-    def address(self, frame: int) -> FrameAddress:
-        """Return where a frame of the level (from 0) is in the store."""
-        part = max((p for p in self.parts if p.frame_offset <= frame), key=lambda p: p.frame_offset)
-        return FrameAddress(str(part.sop_uid), frame - part.frame_offset + 1)
 
 
 def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
@@ -129,6 +41,22 @@ def pyramid_images(instances: Sequence[SopInstance]) -> list[SopInstance]:
     return images
 
 
+def pyramid_levels(instances: Sequence[SopInstance], *, strict: bool) -> tuple[Level, ...]:
+    """Return the levels of a series' pyramid, checked, largest first; a concatenation is one level.
+
+    Raises
+    ------
+    ImageError
+        As ``pyramid_images`` and ``select_level``.
+    """
+    levels: dict[str, Level] = {}
+    for image in pyramid_images(instances):
+        key = image.concatenation_uid or str(image.sop_uid)
+        if key not in levels:
+            levels[key] = select_level(instances, [str(image.sop_uid)], strict=strict)
+    return tuple(sorted(levels.values(), key=lambda level: -level.width * level.height))
+
+
 def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, strict: bool) -> Level:
     """Return the level that a request names, checked.
 
@@ -148,7 +76,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     """
     by_uid = {i.sop_uid: i for i in instances}
     for uid in wanted:
-        if uid in by_uid and not _says_what_it_is(by_uid[uid]):
+        if uid in by_uid and not _is_identifiable(by_uid[uid]):
             require_valid(by_uid[uid], strict=strict)
     images = pyramid_images(instances)
     found = {i.sop_uid: i for i in images}
@@ -156,7 +84,7 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
         if uid not in found:
             raise ImageError(
                 ImageCode.LEVEL_NOT_FOUND_ERROR,
-                f"SOP instance {uid} is no image of this series' pyramid; name one of a VOLUME level.",
+                f"SOP instance {uid} is not a pyramid image of this series; name one of a VOLUME level.",
             )
     first = found[wanted[0]]
     if len(set(wanted)) > 1 and (
@@ -172,8 +100,8 @@ def select_level(instances: Sequence[SopInstance], wanted: Sequence[str], *, str
     return _level(sorted(parts, key=lambda i: i.frame_offset), strict=strict)
 
 
-def _says_what_it_is(instance: SopInstance) -> bool:
-    """Say whether an instance is of a known class and, of a whole slide, has an Image Type to judge by."""
+def _is_identifiable(instance: SopInstance) -> bool:
+    """Return whether an instance is of a known class and, of a whole slide, has an Image Type to judge by."""
     if not instance.is_whole_slide:
         return instance.sop_class in SOP_CLASSES
     return len(instance.image_type) >= MIN_IMAGE_TYPES

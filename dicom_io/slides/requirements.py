@@ -2,7 +2,7 @@
 
 Source: the Path Foundation API's DICOM requirements, and the parts of PS3.3 that they quote. A rule is
 ``NEEDED`` where the pixels could not be read rightly without it, and ``DOCUMENTED`` where the API asks
-for it though they could; the latter refuse an image only when the service is told to be strict.
+for it though they could; the latter refuse an image only when the service is set to be strict.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Requirement:
     holds:
         Whether an instance meets the rule.
     sentence:
-        What the caller is told, after the name of the attribute.
+        What the caller reads, after the name of the attribute.
     applies:
         Which instances it is about.
     """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from dicom_io.reading import ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions
 from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.gcs import GcsUri

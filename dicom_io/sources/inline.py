@@ -5,8 +5,9 @@ from __future__ import annotations
 import pybase64
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.reading import ReadOptions, ReadSession
+from dicom_io.reading import ReadOptions
 from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array, crop
-from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, ReadSession
+from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions
 from dicom_io.resize import resize
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.stages import ReadStage
 

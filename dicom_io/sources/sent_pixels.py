@@ -1,4 +1,4 @@
-"""Images whose pixels Google's client library has sent along (``extensions.ez_wsi_state``)."""
+"""Images whose pixels Google's client library has sent along as values of its state."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadOptions, ReadSession
+from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadOptions
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
 from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.stages import ReadStage
 from dicom_io.web.gcs import GcsUri

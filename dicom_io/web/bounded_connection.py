@@ -25,46 +25,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.util.connection import create_connection
 
+from dicom_io.waiting import Stop
 from dicom_io.web.public_connection import PrivateAddress, is_public
 
 _LOOKUPS = threading.BoundedSemaphore(64)
 """Name lookups at a time: one that is given up on goes on in its thread, as libc's call cannot be ended."""
-
-
-class Stop:
-    """Ends what is being read for its owner, from any thread and at once."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._socks: set[socket.socket] = set()
-
-    def set(self) -> None:
-        """End all reads, now and later."""
-        with self._lock:  # a socket that is in the set is not yet another request's
-            self._event.set()
-            for sock in self._socks:
-                with contextlib.suppress(OSError):
-                    # Not an SSLSocket's own shutdown, which takes its TLS layer away from the reader.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-    def is_set(self) -> bool:
-        """Say whether all has been ended."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Pause; say whether all has been ended meanwhile."""
-        return self._event.wait(seconds)
-
-    def watch(self, sock: socket.socket) -> None:
-        """Hear of a socket that is being read."""
-        with self._lock:
-            self._socks.add(sock)
-
-    def leave(self, sock: socket.socket) -> None:
-        """Hear that a socket is read no more."""
-        with self._lock:
-            self._socks.discard(sock)
 
 
 @dataclass(slots=True)

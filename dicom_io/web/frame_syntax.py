@@ -79,7 +79,7 @@ class Wanted:
     accept:
         The Accept header.
     as_stored:
-        Whether what comes is what the metadata describe, where the answer does not say.
+        Whether what comes is what the metadata describes, where the answer does not say.
     """
 
     accept: str
@@ -103,8 +103,8 @@ _JPEG = Wanted(_multipart("image/jpeg", JPEGBaseline8Bit), False)
 def ways_to_ask(instance: SopInstance) -> Iterator[Wanted]:
     """Yield how frames are asked for, one after the other until the store has an answer that can be decoded.
 
-    As stored first: as bytes, then by the media type of the coding that the metadata name, or by all of them
-    where they name none. Then as a transcode.
+    As stored first: as bytes, then by the media type of the coding that the metadata names, or by all of them
+    where it names none. Then as a transcode.
     """
     yield _AS_STORED
     known = [f for f in _FAMILIES if set(f.syntaxes) & set(instance.transfer_syntaxes)]
@@ -122,10 +122,10 @@ def ways_to_ask(instance: SopInstance) -> Iterator[Wanted]:
     yield _JPEG
 
 
-def colours_are_unsaid(syntax: str, instance: SopInstance, form: FrameFormat) -> bool:
-    """Say whether a frame's colours are unknown: it is native, its image is stored as lossy JPEG in YCbCr.
+def colours_are_unknown(syntax: str, instance: SopInstance, form: FrameFormat) -> bool:
+    """Return whether a frame's colours are unknown: it is native, its image stored as lossy JPEG in YCbCr.
 
-    Its metadata describe the JPEG. Most stores turn the colours to RGB as they decompress, some do not, and
+    Its metadata describes the JPEG. Most stores turn the colours to RGB as they decompress, some do not, and
     no part of the answer says which.
     """
     return (
@@ -138,13 +138,13 @@ def colours_are_unsaid(syntax: str, instance: SopInstance, form: FrameFormat) ->
 def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Wanted) -> str:
     """Return the transfer syntax that a frame has come in.
 
-    The part's own word comes first, its media type narrowed by the metadata; then what the metadata say of
-    frames that were asked for as stored; then what the bytes show. None is believed where the bytes cannot be
-    that: stores call native what they could not transcode.
+    What the part declares comes first: its transfer syntax, then its media type narrowed by the metadata.
+    Then what the metadata declares, for frames that were asked for as stored; then what the bytes show.
+    Nothing is believed where the bytes cannot be that: stores call native what they could not transcode.
     """
-    said = part.parameters.get("transfer-syntax", "")
-    if is_uid(said) and _can_be(part.body, said, form):
-        return said
+    declared = part.parameters.get("transfer-syntax", "")
+    if is_uid(declared) and _can_be(part.body, declared, form):
+        return declared
     family = next((f for f in _FAMILIES if part.media_type in f.types), None)
     listed = instance.transfer_syntaxes
     if family is not None:
@@ -159,11 +159,11 @@ def syntax_of(part: Part, instance: SopInstance, form: FrameFormat, wanted: Want
         possible = alike or possible
     if not possible and seen is None and _is_decompressed(part.body, form):
         return ExplicitVRLittleEndian
-    return next(iter(possible), seen or said or instance.transfer_syntax or "unknown")
+    return next(iter(possible), seen or declared or instance.transfer_syntax or "unknown")
 
 
 def _is_decompressed(data: bytes, form: FrameFormat) -> bool:
-    """Say whether a frame has all samples of all pixels, though its chroma is said to be subsampled."""
+    """Return whether a frame has all samples of all pixels, though its chroma is said to be subsampled."""
     return form.decoded_bytes <= len(data) <= form.decoded_bytes + 1
 
 
@@ -174,7 +174,7 @@ def _alike(syntax: str, other: str) -> bool:
 
 
 def _can_be(data: bytes, syntax: str, form: FrameFormat) -> bool:
-    """Say whether a frame's size or first bytes allow a transfer syntax; of an unknown one all do."""
+    """Return whether a frame's size or first bytes allow a transfer syntax; for an unknown one all do."""
     if syntax in NATIVE:
         return is_native_size(data, form)
     magic = next((f.magic for f in _FAMILIES if syntax in f.syntaxes), ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from dicom_io.web.bounded_connection import Stop
+from dicom_io.waiting import Stop
 
 _RETRIES_WHEN_LOST = 3
 _BACK_OFF_S = 0.1

@@ -8,24 +8,20 @@ belong to them are looked for.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TypeVar
 
 from urllib3.response import BaseHTTPResponse
 
 from dicom_io.cache import SharedCache
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.io_threads import IoThreads, run_together
+from dicom_io.io_threads import run_together
 from dicom_io.slides.instance import IccReference, SopInstance, parse_instance
-from dicom_io.waiting import Cancellation
-from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.dicom_json import MAX_INSTANCES, MAX_METADATA_BYTES, parse_datasets
-from dicom_io.web.http import HttpStore, StoreStatusError, read_limited
+from dicom_io.web.http import StoreStatusError, read_limited
 from dicom_io.web.multipart import media_type
-from dicom_io.web.patience import Patience
+from dicom_io.web.series_access import SeriesAccess, UrlCache
 from dicom_io.web.series_path import SeriesPath, is_uid
 from dicom_io.web.urls import StoreUrl
 
@@ -38,35 +34,41 @@ _NO_SUCH_RESOURCE = frozenset({400, 404, 405, 406, 501})
 _CONCATENATION_UID = "00209161"
 
 Instances = tuple[SopInstance, ...]
-T = TypeVar("T")
+
+
+def metadata_cache() -> UrlCache[Instances]:
+    """Return a cache for the metadata of all series that a process reads."""
+    return SharedCache(_CACHE_BYTES, _LIFE_S)
 
 
 class SeriesMetadata:
-    """Reads and keeps metadata, for all requests of a process."""
+    """Reads the metadata of one series.
 
-    def __init__(self, http: HttpStore, io: IoThreads) -> None:
-        self._http = http
-        self._io = io
-        self._kept: SharedCache[tuple[object, ...], Instances] = SharedCache(_CACHE_BYTES, _LIFE_S)
+    Parameters
+    ----------
+    kept:
+        What has been read lately, by any request; see ``metadata_cache``.
+    """
 
-    def series(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
-        """Return all SOP instances of a series.
+    def __init__(self, access: SeriesAccess, kept: UrlCache[Instances]) -> None:
+        self._access = access
+        self._kept = kept
+
+    def all(self) -> Instances:
+        """Return all SOP instances of the series.
 
         Raises
         ------
         ImageError
             DICOM_PATH_ERROR when the store does not have the series.
         """
-        known = self._at_once(path, token, waits)
+        known = self._at_once()
         if known is None:
-            uids = [uid for item in self._search(path, token, waits) if (uid := item.sop_uid)]
-            return self._one_by_one(path, uids, token, waits)
+            return self._one_by_one([uid for item in self._search() if (uid := item.sop_uid)])
         return known
 
-    def named(
-        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
-    ) -> Instances:
-        """Return the SOP instances of a series as far as reading some of them takes.
+    def named(self, uids: Sequence[str]) -> Instances:
+        """Return the SOP instances of the series as far as reading some of them takes.
 
         Parameters
         ----------
@@ -78,54 +80,54 @@ class SeriesMetadata:
         ImageError
             DICOM_PATH_ERROR when the store does not have the series.
         """
-        known = self._at_once(path, token, waits)
-        if known is not None:
-            meagre = [i.sop_uid for i in known if i.sop_uid in uids and i.is_meagre]
-            if not meagre:
-                return known
-        found = self._one_by_one(path, uids, token, waits)
+        known = self._at_once()
+        if known is not None and not any(i.sop_uid in uids and i.is_meagre for i in known):
+            return known
+        found = self._one_by_one(uids)
         if not found and known is None:
-            self._search(path, token, waits)  # says whether there is such a series at all
-        concatenations = {i.concatenation_uid for i in found if i.concatenation_uid}
-        if concatenations and len(found) < max(i.concatenation_parts or sys.maxsize for i in found):
-            listed = known if known is not None else self._search(path, token, waits)
-            told = [i for i in listed if i.concatenation_uid in concatenations]
-            # A summary that never says which concatenation an instance is of leaves but to ask each.
-            perhaps = told or [i for i in listed if i.concatenation_uid is None]
-            more = [uid for i in perhaps if (uid := i.sop_uid) and uid not in uids]
-            found += self._one_by_one(path, more, token, waits)
+            self._search()  # tells whether there is such a series at all
+        found += self._one_by_one(self._other_parts(found, known, uids))
         whole = {i.sop_uid for i in found}
         return found + tuple(i for i in known or () if i.sop_uid not in whole)
 
-    def _at_once(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances | None:
+    def _other_parts(self, found: Instances, known: Instances | None, but: Sequence[str]) -> list[str]:
+        """Return the instances that may belong to the concatenations of those that were found."""
+        concatenations = {i.concatenation_uid for i in found if i.concatenation_uid}
+        if not concatenations or len(found) >= max(i.concatenation_parts or sys.maxsize for i in found):
+            return []
+        listed = known if known is not None else self._search()
+        declared = [i for i in listed if i.concatenation_uid in concatenations]
+        # A summary that never says which concatenation an instance is of leaves only to ask each.
+        perhaps = declared or [i for i in listed if i.concatenation_uid is None]
+        return [uid for i in perhaps if (uid := i.sop_uid) and uid not in but]
+
+    def _at_once(self) -> Instances | None:
         """Return what the store says about the whole series, ``None`` where it cannot."""
         try:
-            found = self._get(path.url.child("metadata"), token, waits)
+            found = self._get(self._access.path.url.child("metadata"))
         except StoreStatusError as error:
             if error.status not in _NO_SUCH_RESOURCE:
                 raise
             return None
         if not found:
-            raise _no_such_series(path)
+            raise _no_such_series(self._access.path)
         return found
 
-    def _one_by_one(
-        self, path: SeriesPath, uids: Sequence[str], token: BearerToken | None, waits: Cancellation
-    ) -> Instances:
+    def _one_by_one(self, uids: Sequence[str]) -> Instances:
         """Return what the store says about single instances; those that it does not have are left out."""
 
         def ask(uid: str) -> Instances:
             try:
-                return self._get(path.instance(uid).child("metadata"), token, waits)
+                return self._get(self._access.path.instance(uid).child("metadata"))
             except StoreStatusError as error:
                 if error.status not in _NO_SUCH_RESOURCE:
                     raise
                 return ()
 
-        io = self._io.at(path.store.origin)
-        return tuple(i for found in run_together(io, ask, filter(is_uid, dict.fromkeys(uids))) for i in found)
+        asked = filter(is_uid, dict.fromkeys(uids))
+        return tuple(i for found in run_together(self._access.io, ask, asked) for i in found)
 
-    def _search(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Instances:
+    def _search(self) -> Instances:
         """Return what a search lists, page by page (PS3.18, 8.3.4.4).
 
         A page may be shorter than asked for, and a store may not know of pages: the end is where nothing new
@@ -136,9 +138,9 @@ class SeriesMetadata:
         while len(found) <= MAX_INSTANCES:
             query = f"limit={_PAGE}&offset={offset}&includefield={_CONCATENATION_UID}"
             try:
-                page = self._get(path.url.child("instances", query=query), token, waits)
+                page = self._get(self._access.path.url.child("instances", query=query))
             except StoreStatusError as error:
-                if error.status != 404:
+                if error.status != HTTPStatus.NOT_FOUND:
                     raise
                 page = ()
             new = {uid: item for item in page if (uid := item.sop_uid) and uid not in found}
@@ -147,35 +149,19 @@ class SeriesMetadata:
             found |= new
             offset += len(page)
         if not found:
-            raise _no_such_series(path)
+            raise _no_such_series(self._access.path)
         return tuple(found.values())
 
-    def _get(self, url: StoreUrl, token: BearerToken | None, waits: Cancellation) -> Instances:
+    def _get(self, url: StoreUrl) -> Instances:
         def make() -> tuple[Instances, int]:
-            patience = Patience(waits.deadline, waits.stop)
-            found = tuple(_sharing_profiles(self._http.read(url, _JSON, token, patience, _parsed)))
+            found = tuple(_sharing_profiles(self._access.read(url, _JSON, _parsed)))
             # A profile that several instances share is there once.
             profiles = {id(i.icc): i.icc.kept_bytes for i in found if i.icc is not None}
             own = sum(replace(i, icc=None).kept_bytes for i in found)
             cost = _BYTES_PER_ENTRY + own + sum(profiles.values())
             return found, cost if found else _CACHE_BYTES + 1  # what is not there yet is asked for anew
 
-        key = (url, fingerprint(token))
-        return waiting(lambda: self._kept.get(key, make, waits.deadline - time.monotonic()))
-
-
-def waiting(get: Callable[[], T]) -> T:
-    """Translate the end of a wait for what another thread is reading.
-
-    Raises
-    ------
-    ImageError
-        HTTP_ERROR
-    """
-    try:
-        return get()
-    except TimeoutError as error:
-        raise ImageError(ImageCode.HTTP_ERROR, "The store did not answer in time.") from error
+        return self._access.kept(self._kept, url, make)
 
 
 def _parsed(response: BaseHTTPResponse) -> list[SopInstance]:

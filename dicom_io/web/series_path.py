@@ -11,7 +11,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def is_uid(text: str) -> bool:
-    """Say whether a text is a UID (PS3.5, section 9.1; leading zeros are let through)."""
+    """Return whether a text is a UID (PS3.5, section 9.1; leading zeros are accepted)."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 

@@ -17,10 +17,11 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch
 from dicom_io.json_size import unfolds_beyond
-from dicom_io.reading import ReadOptions, Source
+from dicom_io.reading import ReadOptions
 from dicom_io.sources.gcs import GcsSource
 from dicom_io.sources.inline import InlineSource
 from dicom_io.sources.sent_pixels import PLACEHOLDER, ClientImageSource
+from dicom_io.sources.session import Source
 from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import GcsUri, parse_gcs_uri

@@ -13,14 +13,14 @@ from tqdm import tqdm
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.reading import ReadContext
-from serving.cli.parquet import Output, OutputError, Rows
+from dicom_io.sources.session import ReadContext
 from serving.cli.target import Target, TargetError, find_target
 from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
 from serving.config.exit_status import ExitStatus
 from serving.config.group import revealed
 from serving.config.settings import Settings
 from serving.errors import Code, fault_of
+from serving.output import Output, OutputError, Rows
 from serving.pipeline.in_process import embedder_in_process
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json

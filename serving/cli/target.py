@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import os
 import time
@@ -12,17 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-import numpy as np
-
 from dicom_io.colour.transforms import to_rgb
-from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import ReadContext, ReadOptions, ReadSession
-from dicom_io.slides.instance import SopInstance
-from dicom_io.slides.pyramid import Level, pyramid_images, select_level
-from dicom_io.slides.tissue import TissueMap, tissue_mask
-from dicom_io.sources.shared_raster import RasterRegistry, SharedRaster
-from dicom_io.sources.slide_level import DicomWebSource
+from dicom_io.slides.level import Region
+from dicom_io.slides.pyramid import pyramid_levels
+from dicom_io.slides.series import Series
+from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
+from dicom_io.slides.tissue import TissueMap, find_tissue
+from dicom_io.sources.session import ReadContext
+from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.sources.slide_level import level_opener
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
@@ -30,10 +27,6 @@ from dicom_io.web.series_path import SeriesPath, parse_series_path
 from model.encoder import PATCH_SIDE
 from serving.errors import Code
 
-OVERVIEW_SIDE = 2048
-"""Longest side, in pixels, of the overview that tissue is looked for in."""
-
-_LEAST_OVERVIEW_SIDE = 512
 _DEADLINE_S = 300.0
 
 A = TypeVar("A")
@@ -83,15 +76,10 @@ class Target:
         min_tissue:
             Least share of a patch, 0 to 1, that must show tissue, where it was looked for.
         """
-        origins = [
-            (x, y)
-            for y in range(0, self.height - PATCH_SIDE + 1, stride)
-            for x in range(0, self.width - PATCH_SIDE + 1, stride)
-        ]
-        if self.tissue is None:
-            return origins
-        side = PATCH_SIDE
-        return [(x, y) for x, y in origins if self.tissue.share(Patch(x, y, side, side)) >= min_tissue]
+        patches = grid(Region(0, 0, self.width, self.height), PATCH_SIDE, stride)
+        if self.tissue is not None:
+            patches = self.tissue.where(patches, min_tissue)
+        return [(patch.x_origin, patch.y_origin) for patch in patches]
 
 
 def find_target(
@@ -153,18 +141,8 @@ def _image(
 ) -> Target:
     shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
     width, height = shared.size()
-    tissue = None
-    if look_for_tissue:
-        tissue = TissueMap(tissue_mask(_overview(to_rgb(shared.raster().pixels))), width, height)
+    tissue = find_tissue(to_rgb(shared.raster().pixels), width, height) if look_for_tissue else None
     return Target(source, None, None, name, 0, width, height, tissue, hashlib.sha256(data).hexdigest())
-
-
-def _overview(pixels: UInt8Array) -> UInt8Array:
-    scale = OVERVIEW_SIDE / max(pixels.shape[:2])
-    if scale >= 1:
-        return np.ascontiguousarray(pixels)
-    small = cv2.resize(np.ascontiguousarray(pixels), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
 
 
 def _series(
@@ -176,56 +154,26 @@ def _series(
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
-    instances = context.dicomweb.instances(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
-    levels = _levels(instances, strict=context.strict_dicom)
+    def series() -> Series:
+        return context.dicomweb.series(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
+
+    levels = pyramid_levels(series().instances(), strict=context.strict_dicom)
     if not 0 <= level < len(levels):
         sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
         raise TargetError(f"The series has no level {level}; it has {sizes or 'no image'}.")
     chosen = levels[level]
-    uids = [str(part.sop_uid) for part in chosen.parts]
+    uids = list(chosen.sop_uids)
     tissue = None
     if look_for_tissue:
-        overview = _read_whole(_smallest(levels), path, token, context)
-        tissue = TissueMap(tissue_mask(_overview(overview)), chosen.width, chosen.height)
+        tissue = _tissue(Slide(levels), series(), context).over(chosen.width, chosen.height)
     source = {"dicom_path": {"series_path": where, "instance_uids": uids}} | given
     return Target(
         source, path.study_uid, path.series_uid, uids[0], level, chosen.width, chosen.height, tissue
     )
 
 
-def _levels(instances: tuple[SopInstance, ...], *, strict: bool) -> list[Level]:
-    """Return the levels of a series' pyramid, largest first; a concatenation is one level."""
-    levels: dict[str, Level] = {}
-    for image in pyramid_images(instances):
-        key = image.concatenation_uid or str(image.sop_uid)
-        if key not in levels:
-            levels[key] = select_level(instances, [str(image.sop_uid)], strict=strict)
-    return sorted(levels.values(), key=lambda found: -found.width * found.height)
-
-
-def _smallest(levels: list[Level]) -> Level:
-    """Return the smallest level that still shows where tissue is."""
-    large_enough = [found for found in levels if max(found.width, found.height) >= _LEAST_OVERVIEW_SIDE]
-    return large_enough[-1] if large_enough else levels[0]
-
-
-def _read_whole(
-    level: Level, path: SeriesPath, token: BearerToken | None, context: ReadContext
-) -> UInt8Array:
-    if level.width * level.height > context.max_image_pixels:
-        raise TargetError(
-            f"The smallest level has {level.width}x{level.height} pixels: too many to look for tissue in. "
-            "Embed all of it with --all."
-        )
-    deadline = time.monotonic() + _DEADLINE_S
-    waits = Cancellation(deadline)
-    session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
-    uids = tuple(str(part.sop_uid) for part in level.parts)
-    image = DicomWebSource(path, uids, token).open(ReadOptions(), session)
-    whole = Patch(0, 0, level.width, level.height)
+def _tissue(slide: Slide, series: Series, context: ReadContext) -> TissueMap:
     try:
-        image.plan([whole])
-        image.fetch([whole])
-        return image.read(whole)
-    finally:
-        image.close()
+        return slide.tissue(series, level_opener(context))
+    except OverviewTooLarge as error:
+        raise TargetError(f"{error.description} Embed all of it with --all.") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from dicom_io.reading import ReadContext
+from dicom_io.sources.session import ReadContext
 from model.encoder import ModelError
 from model.transport.local import encoder_in_process
 from serving.api.request import parse_request

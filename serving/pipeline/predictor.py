@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from dicom_io.reading import ReadContext, ReadSession
+from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient

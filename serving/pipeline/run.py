@@ -23,7 +23,8 @@ import numpy as np
 
 from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch, UInt8Array, require_inside
-from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadSession
+from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.stages import ReadStage
 from dicom_io.waiting import Cancelled

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dicom_io.cache import FrameCache
 from dicom_io.colour.profiles import IccTarget, is_rgb_profile, target_profile
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
-from dicom_io.reading import ReadContext
+from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.sources.session import ReadContext
 from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.gcs import GcsAllowList, GcsPolicy, GcsStore

@@ -12,7 +12,24 @@ import pytest
 ROOT = Path(__file__).parents[3]
 ROOMS = ("serving", "model", "dicom_io")
 ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
-MODEL_FLOORS = {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4}
+FLOORS = {
+    "dicom_io": {
+        "errors": 1, "waiting": 1, "cache": 1, "io_threads": 1, "json_size": 1,
+        "stages": 1,
+        "geometry": 2,
+        "colour": 3,
+        "resampling": 4, "resize": 4,
+        "codecs": 5,
+        "decoding": 6,
+        "reading": 7,
+        "slides": 8,
+        "web": 9,
+        "sources": 10,
+    },
+    "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
+}  # fmt: skip
+"""Where each file or folder of a room stands: it imports what is on lower floors, and a folder itself."""
+
 TENSORFLOW_FILES = {"model/runtimes/tensorflow.py", "model/runtimes/vit.py"}
 
 
@@ -37,27 +54,39 @@ def test_arrows_point_down(room: str) -> None:
                 assert top in ALLOWED[room], f"{path} imports {name}"
 
 
+@pytest.mark.parametrize("room", sorted(FLOORS))
+def test_arrows_point_down_inside_a_room(room: str) -> None:
+    floors = FLOORS[room]
+    files = [path for path in (ROOT / room).rglob("*.py") if path != ROOT / room / "__init__.py"]
+    assert {part_of(path) for path in files} == set(floors), "each part has a floor, and each floor a part"
+    for path in files:
+        for name in imports(path):
+            if name.startswith(f"{room}."):
+                part = name.split(".")[1]
+                assert part == part_of(path) or floors[part] < floors[part_of(path)], f"{path} imports {name}"
+
+
+def part_of(path: Path) -> str:
+    """Return which part of its room a file is, or is in."""
+    return path.relative_to(ROOT).with_suffix("").parts[1]
+
+
+def test_a_store_of_objects_loads_no_codec() -> None:
+    code = "import sys, dicom_io.web.gcs; print({'cv2', 'imagecodecs', 'PIL'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("word", ["extensions.", "PATHSERVE_"])
+def test_who_reads_images_names_no_field_and_no_setting_of_the_service(word: str) -> None:
+    """What is wrong with an image is said below; what a request or a service could change is said above."""
+    files = sorted((ROOT / "dicom_io").rglob("*.py"))
+    assert len(files) > 40
+    assert [path for path in files if word in path.read_text(encoding="utf-8")] == []
+
+
 def test_the_service_imports_nothing_when_its_room_is_entered() -> None:
     assert not imports(ROOT / "serving/__init__.py")
-
-
-def test_arrows_inside_the_model_room_point_down() -> None:
-    files = sorted((ROOT / "model").rglob("*.py"))
-    floors = {path: floor_in_model(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files}
-    assert set(floors.values()) == {0, 1, 2, 3, 4}
-    for path, floor in floors.items():
-        for name in imports(path):
-            if name.startswith("model.") and not same_package(path, name):
-                assert floor_in_model(name) < floor, f"{path} imports {name}"
-
-
-def floor_in_model(name: str) -> int:
-    part = name.split(".")[1]
-    return 0 if part == "__init__" else MODEL_FLOORS[part]
-
-
-def same_package(path: Path, name: str) -> bool:
-    return path.parent == ROOT / "model" / name.split(".")[1]
 
 
 def test_the_model_room_names_no_setting_of_the_service() -> None:

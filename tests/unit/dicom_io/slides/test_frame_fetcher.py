@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import socket
 import threading
 import time
 from collections.abc import Hashable, Iterator
 
-import psutil
 import pytest
 
-from dicom_io.cache import FrameCache
 from dicom_io.codecs.frame import decode_frame
-from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.io_threads import IoThreads
+from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import parse_instance
 from dicom_io.slides.pyramid import select_level
@@ -44,15 +39,12 @@ def dicomweb(io: IoThreads) -> DicomWebStore:
 
 
 def fetcher(
-    server: RawServer, slide: Slide, store: DicomWebStore, cache: FrameCache[Hashable], io: IoThreads
+    server: RawServer, slide: Slide, store: DicomWebStore, cache: FrameCache[Hashable]
 ) -> FrameFetcher:
     path = parse_series_path(f"{server.origin}/studies/{slide.study}/series/{slide.series}")
     tags = slide.instances[0].dataset.to_json_dict()
     level = select_level([parse_instance(tags)], [slide.instances[0].uid], strict=False)
-    form = FrameFormat(256, 256, 3, "YBR_FULL_422", 0)
-    return FrameFetcher(
-        store, cache, io.at(path.store.origin), path, None, level, form, Cancellation(time.monotonic() + 60)
-    )
+    return FrameFetcher(store.series(path, None, Cancellation(time.monotonic() + 60)), cache, level)
 
 
 def test_closing_ends_what_is_on_its_way_and_others_ask_in_their_own_name(io: IoThreads) -> None:
@@ -74,7 +66,7 @@ def test_closing_ends_what_is_on_its_way_and_others_ask_in_their_own_name(io: Io
             server.gone.set()
 
     with RawServer(answer) as server:
-        first, second = (fetcher(server, slide, store, cache, io) for _ in range(2))
+        first, second = (fetcher(server, slide, store, cache) for _ in range(2))
         first.plan([[0, 1, 2, 3]])
         assert hanging.wait(10)
         second.plan([[0, 1, 2, 3]])
@@ -89,62 +81,9 @@ def test_a_request_whose_own_frames_fail_does_not_ask_for_ever(io: IoThreads) ->
     slide = pyramid("JPEG", [(500, 350)])
     cache: FrameCache[Hashable] = FrameCache(1 << 24, decode_frame)
     with RawServer(says(ok(b"", status="404 Not Found"))) as server:
-        asked = fetcher(server, slide, dicomweb(io), cache, io)
+        asked = fetcher(server, slide, dicomweb(io), cache)
         asked.plan([[0, 1]])
         with pytest.raises(ImageError) as caught:
             asked.wait([0, 1])
         assert caught.value.code is ImageCode.HTTP_ERROR
         assert len(server.requests) <= 3
-
-
-def test_metadata_that_are_kept_stay_within_their_cache(io: IoThreads) -> None:
-    """Profiles of 12 MB, eight series, then one of 40 MB: kept up to 64 MiB, and not beyond."""
-    tags = pyramid("JPEG", [(300, 300)]).instances[0].dataset.to_json_dict()
-
-    def answer(sock: socket.socket, head: bytes) -> None:
-        size = 40_000_000 if b"3.99" in head else 12_000_000
-        inline = base64.b64encode(os.urandom(size)).decode("ascii")
-        document = json.dumps([tags | {"00282000": {"vr": "OB", "InlineBinary": inline}}])
-        sock.sendall(ok(document.encode(), "Content-Type: application/dicom+json"))
-
-    store, process = dicomweb(io), psutil.Process()
-    with RawServer(answer) as server:
-
-        def ask(number: int) -> None:
-            path = parse_series_path(f"{server.origin}/studies/1.2/series/3.{number}")
-            assert len(store.instances(path, None, Cancellation(time.monotonic() + 60))) == 1
-
-        ask(1)
-        before = process.memory_info().rss
-        for number in (*range(2, 9), 99):
-            ask(number)
-        grown = (process.memory_info().rss - before) / 1e6
-        assert grown < 150
-        asked = len(server.requests)
-        ask(8)
-        assert len(server.requests) == asked  # kept
-        ask(1)
-        assert len(server.requests) == asked + 1  # let go of
-
-
-def test_metadata_that_nobody_waits_for_any_more_are_not_read_on(io: IoThreads) -> None:
-    asked = threading.Event()
-
-    def answer(sock: socket.socket, head: bytes) -> None:
-        sock.sendall(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\nContent-Length: 99\r\n\r\n["
-        )
-        asked.set()
-        if sock.recv(1) == b"":
-            server.gone.set()
-
-    waits, store = Cancellation(time.monotonic() + 60), dicomweb(io)
-    with RawServer(answer) as server:
-        path = parse_series_path(f"{server.origin}/studies/1.2/series/3.4")
-        reading = io.submit(store.instances, path, None, waits)
-        assert asked.wait(10)
-        waits.cancel()
-        with pytest.raises(ImageError):
-            reading.result(10)
-        assert server.gone.wait(10)
-        assert len(server.requests) == 1

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import SopInstance, parse_instance
-from dicom_io.slides.pyramid import Level, Region, select_level
+from dicom_io.slides.level import Level, Region
+from dicom_io.slides.pyramid import select_level
 from dicom_io.slides.requirements import REQUIREMENTS, Grade, require_valid
 from tests.support.slides import CODINGS, Slide, stained
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
+from dicom_io.waiting import Stop
 from dicom_io.web.allowlist import StoreAllowList
-from dicom_io.web.bounded_connection import Stop
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.http import HttpStore, StorePolicy, StoreStatusError, read_limited
 from dicom_io.web.patience import Patience

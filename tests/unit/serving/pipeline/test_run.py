@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from dicom_io.geometry import Patch
-from dicom_io.reading import OpenedImage, ReadOptions, ReadSession
+from dicom_io.reading import OpenedImage, ReadOptions
 from dicom_io.sources.inline import InlineSource
 from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 from model.transport.local import encoder_in_process
 from model.transport.stream import Abandoned

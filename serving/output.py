@@ -1,4 +1,4 @@
-"""The table that ``pathserve embed`` writes: Parquet, in parts until it is complete, so that it can go on.
+"""A table of vectors of one image: Parquet, in parts until it is complete, so that a run can go on.
 
 While a run lasts its rows are in ``OUT.parts/``, a file for each chunk of patches, each written whole or not
 at all. What the run is about is in ``run.json`` beside them; another run does not go on with these parts.
@@ -68,11 +68,11 @@ class Output:
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self._path = path
         self._about = about
-        with _said_of(path):
+        with _named(path):
             if path.exists():
                 raise OutputError(f"{path} is there already; name another file, or remove it.")
             self._folder = path.with_name(path.name + ".parts")
-        with _said_of(self._folder):
+        with _named(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._check_about()
 
@@ -95,7 +95,7 @@ class Output:
                 shutil.rmtree(self._folder)
 
     def has(self, chunk: int) -> bool:
-        """Say whether a chunk has been written."""
+        """Return whether a chunk has been written."""
         return self._part(chunk).exists()
 
     def write(self, chunk: int, rows: Rows, constants: dict[str, str | int | None], model: str) -> None:
@@ -113,7 +113,7 @@ class Output:
         OutputError
             When other parts are of another model, or the disk is full.
         """
-        with _said_of(self._folder):
+        with _named(self._folder):
             self._require_model(model)
         dimension = next((len(v) for v in rows.vectors if v is not None), 0)
         flat = [np.zeros(dimension, np.float32) if v is None else v for v in rows.vectors]
@@ -138,7 +138,7 @@ class Output:
         }
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table(columns), sink)
-        with _said_of(self._folder):
+        with _named(self._folder):
             _write(self._part(chunk), sink.getvalue().to_pybytes())
 
     def complete(self, chunks: int) -> tuple[int, int]:
@@ -149,7 +149,7 @@ class Output:
         OutputError
             When a part is damaged, or the disk is full; the parts that are whole stay.
         """
-        with _said_of(self._path):
+        with _named(self._path):
             tables = [_read_part(self._part(chunk)) for chunk in range(chunks)]
             # A part without a single vector does not know their length.
             schema = next(
@@ -214,8 +214,8 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _said_of(path: Path) -> Iterator[None]:
-    """Say of which file it is that the system refuses to write it, and what to do."""
+def _named(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write a file into one that names it, and what to do."""
     try:
         yield
     except OSError as error:

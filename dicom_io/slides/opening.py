@@ -1,0 +1,117 @@
+"""Opening a level of a series for reading: which instances it is, whether it is sound, and its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+from dicom_io.colour.profiles import IccTarget
+from dicom_io.colour.transforms import ColourTransforms
+from dicom_io.errors import ImageCode, ImageError, Remedy
+from dicom_io.io_threads import run_together
+from dicom_io.reading import Measure, ReadOptions
+from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.slides.frame_fetcher import FrameFetcher
+from dicom_io.slides.instance import IccReference, SopInstance
+from dicom_io.slides.level import Level
+from dicom_io.slides.level_image import LevelImage
+from dicom_io.slides.pyramid import pyramid_images, select_level
+from dicom_io.slides.series import Series
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLevel:
+    """A level, and the ICC profile of its pixels where that is wanted; empty where it cannot be used."""
+
+    level: Level
+    icc_profile: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelOpener:
+    """Opens levels of any series, with what all of them share in a process.
+
+    Attributes
+    ----------
+    frames:
+        Frames that have been read lately.
+    max_pixels:
+        Most pixels of what is decoded in one: a frame, or a whole level that is read to be looked over.
+    strict:
+        Whether requirements that are only documented refuse an image; see ``require_valid``.
+    """
+
+    frames: FrameCache[Hashable]
+    transforms: ColourTransforms
+    max_pixels: int
+    strict: bool
+
+    def find(self, series: Series, uids: Sequence[str], target: IccTarget) -> FoundLevel:
+        """Return the level of a series that UIDs of SOP instances name.
+
+        Parameters
+        ----------
+        target:
+            Colour space that pixels will be transformed to; for ``NONE`` no profile is fetched.
+
+        Raises
+        ------
+        ImageError
+            As ``select_level``; DICOM_ERROR when the levels of the pyramid differ in their profiles.
+        """
+        instances = series.instances(uids)
+        level = select_level(instances, uids, strict=self.strict)
+        return FoundLevel(
+            level, None if target is IccTarget.NONE else _common_profile(series, instances, level)
+        )
+
+    def open(self, series: Series, found: FoundLevel, options: ReadOptions, measure: Measure) -> LevelImage:
+        """Open a level; no frame is fetched yet.
+
+        Raises
+        ------
+        ImageError
+            DICOM_ERROR when its frames are too large, INVALID_ICC_PROFILE_TRANSFORM_ERROR when its profile
+            cannot be used.
+        """
+        level, form = found.level, found.level.form
+        if form.width * form.height > self.max_pixels:
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
+                f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
+                f"{self.max_pixels} pixels.",
+            )
+        to_rgb = self.transforms.to_rgb(found.icc_profile, options.icc_target, form.samples)
+        fetcher = FrameFetcher(series, self.frames, level)
+        return LevelImage(level, options, to_rgb, fetcher, form, measure)
+
+
+def _common_profile(series: Series, instances: Sequence[SopInstance], level: Level) -> bytes | None:
+    """Return the profile of a level, having seen that all levels of the pyramid have the same.
+
+    A thumbnail without a profile says nothing against the others'.
+    """
+    images = pyramid_images(instances) if level.instance.is_whole_slide else level.parts
+    references = {i.icc for i in images if i.icc is not None or not i.is_thumbnail} | {level.instance.icc}
+
+    def fetch(reference: IccReference | None) -> bytes | None:
+        if reference is None or reference.uri is None:
+            return None if reference is None else reference.inline
+        return series.icc_profile(reference.uri)
+
+    # This is one of the series' threads already; it fetches, too, and others help where they are free.
+    found = run_together(series.io, fetch, references)
+    profiles = {None if profile is None else without_padding(profile) for profile in found}
+    if len(profiles) > 1:
+        raise ImageError(
+            ImageCode.DICOM_ERROR,
+            "The levels of the pyramid have different ICC profiles.",
+            Remedy.COLOUR_AS_STORED,
+        )
+    return profiles.pop()
+
+
+def without_padding(profile: bytes) -> bytes:
+    """Return an ICC profile as long as its header says it is (ICC.1:2010, 7.2.2), where only zeros follow."""
+    size = int.from_bytes(profile[:4], "big")
+    return profile[:size] if 128 <= size < len(profile) and not any(profile[size:]) else profile

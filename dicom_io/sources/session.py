@@ -1,0 +1,102 @@
+"""What sources are, and what they share: in a process, and in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from dicom_io.colour.transforms import ColourTransforms
+from dicom_io.decoding.pool import DecodePool
+from dicom_io.io_threads import IoThreads
+from dicom_io.reading import Measure, OpenedImage, ReadOptions
+from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.waiting import Cancellation
+from dicom_io.web.dicomweb import DicomWebStore
+from dicom_io.web.gcs import GcsStore
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext:
+    """What sources share inside one process: limits, caches and connections.
+
+    Attributes
+    ----------
+    dicomweb:
+        Stores of DICOMweb series.
+    gcs:
+        Google Cloud Storage.
+    frames:
+        Decoded frames of DICOM levels.
+    decoders:
+        Decodes images, in helper processes where that could end this one.
+    io:
+        Threads that wait for stores.
+    strict_dicom:
+        Whether requirements that are only documented refuse an image.
+    """
+
+    max_image_pixels: int
+    transforms: ColourTransforms
+    dicomweb: DicomWebStore
+    gcs: GcsStore
+    frames: FrameCache[Hashable]
+    decoders: DecodePool
+    io: IoThreads
+    strict_dicom: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSession:
+    """What the sources of one request share.
+
+    Attributes
+    ----------
+    waits:
+        Ends what the request waits for, at its deadline or when its client is gone.
+    rasters:
+        Images that several instances name.
+    measure:
+        Adds the time of a ``with`` block to one of the request's stages: decode or colour.
+    """
+
+    context: ReadContext
+    waits: Cancellation
+    rasters: RasterRegistry
+    measure: Measure
+
+    @property
+    def deadline(self) -> float:
+        """``time.monotonic()`` seconds."""
+        return self.waits.deadline
+
+
+class Source(Protocol):
+    """What an instance names.
+
+    Attributes
+    ----------
+    remote:
+        Whether opening it waits for a store.
+    origin:
+        Who is waited for: sources of the same origin have only a share of the threads that wait.
+    shared_key:
+        The same for sources that share one fetched image; ``None`` where nothing is shared.
+    """
+
+    @property
+    def remote(self) -> bool: ...
+    @property
+    def origin(self) -> Hashable: ...
+    @property
+    def shared_key(self) -> Hashable | None: ...
+
+    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        """Open the image, reading no more than its header or metadata.
+
+        Raises
+        ------
+        ServiceError
+            With the code that the API names for the fault.
+        """
