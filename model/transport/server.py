@@ -14,6 +14,7 @@ import selectors
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,10 @@ class EncoderServer:
         # read by the socket thread when that wakes.
         self._stopping = False
         self._failure: BaseException | None = None
+        # Closed with the last reference to the server, not by ``run``: a thread that is in ``stop`` meanwhile
+        # would write into whatever file gets the number next.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self._wake)
         self._selector = selectors.DefaultSelector()
 
     def stop(self) -> None:
@@ -110,9 +114,6 @@ class EncoderServer:
         self._selector.close()
         self._listener.close()
         engine.join()  # a batch cannot be interrupted; its answer goes nowhere
-        # The number is forgotten with the descriptor: a late ``stop`` must not write into a file that got it.
-        wake, self._wake = self._wake, -1
-        os.close(wake)
 
     def _run_engine(self) -> None:
         try:
@@ -122,7 +123,7 @@ class EncoderServer:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        with contextlib.suppress(BlockingIOError, ValueError):  # it is full, or closed
+        with contextlib.suppress(BlockingIOError):  # the counter is full: it wakes all the same
             os.eventfd_write(self._wake, 1)
 
     # Socket thread

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from model.encoder import Encoder, Mend, ModelError
 from model.runtimes.load import load_encoder
+from serving.config.group import variable_of
+from serving.config.groups import EncoderSettings
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
-    from serving.config.groups import EncoderSettings
-
-_VARIABLES = {Mend.MODEL: "PATHSERVE_MODEL, AIP_STORAGE_URI", Mend.CACHE_FOLDER: "PATHSERVE_CACHE_DIR"}
-"""The settings with which a person mends what is wrong with a model."""
+_MENDING = {Mend.MODEL: ("model", "storage_uri"), Mend.CACHE_FOLDER: ("cache_dir",)}
+"""The encoder's settings with which a person mends what is wrong with a model."""
 
 
 def load_configured_encoder(settings: EncoderSettings) -> Encoder:
-    """Load the encoder that the settings name, with the service's own rights to stores of models.
+    """Load the encoder that the settings name, with the service's rights in Cloud Storage.
 
     Raises
     ------
@@ -40,8 +40,11 @@ def load_configured_encoder(settings: EncoderSettings) -> Encoder:
 
 
 def _with_variables(error: ModelError) -> str:
-    text = str(error)
-    return text if error.mend is None else f"{text.removesuffix('.')} ({_VARIABLES[error.mend]})."
+    if error.mend is None:
+        return str(error)
+    fields = EncoderSettings.model_fields
+    variables = ", ".join(variable_of(fields[name]) for name in _MENDING[error.mend])
+    return f"{str(error).removesuffix('.')} ({variables})."
 
 
 def _service_storage() -> storage.Client:

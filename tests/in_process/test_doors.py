@@ -72,6 +72,7 @@ def test_a_request_beyond_its_time_is_503_and_says_what_to_do() -> None:
     encoder.gate.clear()
     try:
         with App({"PATHSERVE_REQUEST_TIMEOUT_S": "0.2"}, load=lambda: encoder) as app:
+            wait_until(lambda: app.get("/health").status_code == 200, "the encoder")
             answer = app.predict(GOOD)
             encoder.gate.set()
         assert answer.status_code == 503

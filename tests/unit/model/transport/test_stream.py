@@ -351,6 +351,21 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
         EncoderServer(load, listen(str(tmp_path / "socket"))).run()
 
 
+def test_to_stop_a_server_that_has_ended_touches_no_file_of_others(tmp_path: Path) -> None:
+    server, thread = serve(str(tmp_path / "socket"), CornerEncoder())
+    server.stop()
+    thread.join(20)
+    others = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(20)]  # these take the numbers that became free
+    try:
+        server.stop()
+        for fd in others:
+            with pytest.raises(BlockingIOError):
+                os.eventfd_read(fd)
+    finally:
+        for fd in others:
+            os.close(fd)
+
+
 def test_an_encoder_that_embeds_nothing_any_more_ends_and_blames_no_patch(tmp_path: Path) -> None:
     encoder = CornerEncoder()
     embed, broken = encoder.embed, threading.Event()

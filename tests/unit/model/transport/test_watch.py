@@ -1,4 +1,4 @@
-"""The watch over the encoder, against a socket that acts as one."""
+"""The watch over the encoder, against a socket that speaks as one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ from tests.support.encoders import facts
 from tests.support.service import wait_until
 
 
-def is_stuck(watch: EncoderWatch) -> bool:
-    watch.listen()
-    return watch.is_stuck
-
-
 @pytest.fixture
 def listener(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
@@ -31,37 +26,43 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 def test_an_encoder_that_is_not_there_or_still_loads_is_not_stuck(
     listener: socket.socket, tmp_path: Path
 ) -> None:
-    limits = Limits(silent_s=0, busy_s=0)
-    assert not is_stuck(EncoderWatch(str(tmp_path / "nowhere"), limits))
-    watch = EncoderWatch(str(tmp_path / "s"), limits)
-    assert not is_stuck(watch)
-    watch.reset()
-    assert not watch.has_loaded
+    for name in ("nowhere", "s"):
+        watch = EncoderWatch(str(tmp_path / name), Limits(silent_s=0, busy_s=0))
+        watch.listen()
+        assert not watch.is_stuck
+        watch.reset()
+        assert not watch.has_loaded
 
 
 def test_silence_after_the_first_message_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
     watch = EncoderWatch(str(tmp_path / "s"), Limits(silent_s=0.2, busy_s=5))
-    assert not is_stuck(watch)
+    watch.listen()
+    assert not watch.is_stuck
     encoder, _ = listener.accept()
     encoder.send(wire.encode(wire.Hello(facts(4))))
-    assert not is_stuck(watch)
-    wait_until(lambda: is_stuck(watch), "the silence to be noticed")
+    watch.listen()
+    assert not watch.is_stuck
+    wait_until(lambda: watch.is_stuck, "the silence to be noticed")
     assert watch.has_loaded
     encoder.send(wire.encode(wire.Status(0.0)))
-    assert not is_stuck(watch)
+    watch.listen()
+    assert not watch.is_stuck
     encoder.close()
-    assert not is_stuck(watch)  # it ended: that is the launcher's to see
+    watch.listen()
+    assert not watch.is_stuck  # it ended: that is the launcher's to see
+    assert watch.has_loaded
 
 
 def test_a_batch_without_end_is_being_stuck(listener: socket.socket, tmp_path: Path) -> None:
     watch = EncoderWatch(str(tmp_path / "s"), Limits(silent_s=60, busy_s=5))
     watch.listen()
     encoder, _ = listener.accept()
-    encoder.send(wire.encode(wire.Status(4.0)))
-    assert not is_stuck(watch)
-    encoder.send(wire.encode(wire.Status(6.0)))
-    assert is_stuck(watch)
+    for busy_s, stuck in ((4.0, False), (6.0, True), (0.0, False), (6.0, True)):
+        encoder.send(wire.encode(wire.Status(busy_s)))
+        watch.listen()
+        assert watch.is_stuck is stuck
     watch.reset()
-    assert not is_stuck(watch)
+    watch.listen()
+    assert not watch.is_stuck
     encoder.close()
     watch.reset()
