@@ -1,7 +1,7 @@
-"""Patches: rectangles in an image's pixel frame, and cutting them out of its pixels.
+"""Rectangles in an image's pixel frame, and cutting them out of its pixels.
 
 Coordinate frame: x to the right, y down, (0, 0) is the upper left corner of the upper left
-pixel, in pixels of the image after any resize that the request asked for.
+pixel. Patches are given in pixels of the image after any resize that the request asked for.
 """
 
 from __future__ import annotations
@@ -15,24 +15,59 @@ from dicom_io.errors import ImageCode, ImageError, Remedy
 
 UInt8Array = npt.NDArray[np.uint8]
 
+CMYK_BLACK = (0, 0, 0, 255)
+"""Black of a four-channel (CMYK) image: full key, no colour."""
+
 
 @dataclass(frozen=True, slots=True)
-class Patch:
-    """A rectangle of pixels; the origin may be negative, the size is positive."""
+class Rect:
+    """A rectangle of whole pixels.
 
-    x_origin: int
-    y_origin: int
+    Attributes
+    ----------
+    x, y:
+        Its upper left pixel; may be negative.
+    width, height:
+        Its size; a patch's is positive.
+    """
+
+    x: int
+    y: int
     width: int
     height: int
 
+    @property
+    def right(self) -> int:
+        """The first column behind it."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """The first row below it."""
+        return self.y + self.height
+
     def is_inside(self, width: int, height: int) -> bool:
-        """Say whether the whole patch lies in an image of ``width`` x ``height`` pixels."""
-        return (
-            self.x_origin >= 0
-            and self.y_origin >= 0
-            and self.x_origin + self.width <= width
-            and self.y_origin + self.height <= height
-        )
+        """Return whether all of it lies in an image of ``width`` x ``height`` pixels."""
+        return self.x >= 0 and self.y >= 0 and self.right <= width and self.bottom <= height
+
+    def intersection(self, other: Rect) -> Rect | None:
+        """Return what it has in common with another, ``None`` for nothing."""
+        left, right = max(self.x, other.x), min(self.right, other.right)
+        top, bottom = max(self.y, other.y), min(self.bottom, other.bottom)
+        return Rect(left, top, right - left, bottom - top) if left < right and top < bottom else None
+
+    def clip(self, width: int, height: int) -> Rect | None:
+        """Return what of it lies in an image of ``width`` x ``height`` pixels, ``None`` for nothing."""
+        return self.intersection(Rect(0, 0, width, height))
+
+    def within(self, outer: Rect) -> tuple[slice, slice]:
+        """Return its (rows, columns) in the pixels of a rectangle that it lies in."""
+        left, top = self.x - outer.x, self.y - outer.y
+        return slice(top, top + self.height), slice(left, left + self.width)
+
+
+Patch = Rect
+"""A rectangle that is to be embedded."""
 
 
 def require_inside(patch: Patch, width: int, height: int) -> None:
@@ -40,7 +75,7 @@ def require_inside(patch: Patch, width: int, height: int) -> None:
     if not patch.is_inside(width, height):
         raise ImageError(
             ImageCode.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
-            f"Patch at ({patch.x_origin}, {patch.y_origin}) of {patch.width}x{patch.height} pixels "
+            f"Patch at ({patch.x}, {patch.y}) of {patch.width}x{patch.height} pixels "
             f"is not fully inside the image of {width}x{height} pixels.",
             Remedy.ALLOW_OUTSIDE,
         )
@@ -61,23 +96,13 @@ def crop(pixels: UInt8Array, patch: Patch) -> UInt8Array:
     uint8 ``[patch.height, patch.width, channels]``: a view where the patch lies inside.
     """
     height, width, channels = pixels.shape
-    if patch.is_inside(width, height):
-        return pixels[
-            patch.y_origin : patch.y_origin + patch.height,
-            patch.x_origin : patch.x_origin + patch.width,
-        ]
+    image = Rect(0, 0, width, height)
+    inside = patch.intersection(image)
+    if inside == patch:
+        return pixels[patch.within(image)]
     out = np.zeros((patch.height, patch.width, channels), np.uint8)
     if channels == 4:
         out[:] = CMYK_BLACK
-    left, right = max(patch.x_origin, 0), min(patch.x_origin + patch.width, width)
-    top, bottom = max(patch.y_origin, 0), min(patch.y_origin + patch.height, height)
-    if left < right and top < bottom:
-        out[
-            top - patch.y_origin : bottom - patch.y_origin,
-            left - patch.x_origin : right - patch.x_origin,
-        ] = pixels[top:bottom, left:right]
+    if inside is not None:
+        out[inside.within(patch)] = pixels[inside.within(image)]
     return out
-
-
-CMYK_BLACK = (0, 0, 0, 255)
-"""Black of a four-channel (CMYK) image: full key, no colour."""

@@ -1,8 +1,19 @@
-"""The seam of images: what every kind of image gives, however its bytes come here."""
+"""The seam of images: what every kind of image gives, however its bytes come here.
+
+>>> with closing(source.open(ReadOptions(), session)) as image:
+...     for task in image.read(patches):
+...         task.wait()
+...         for index, pixels in zip(task.indexes, task.pixels(), strict=True):
+...             use(patches[index], pixels)
+
+``wait`` belongs in the thread that serves a request, ``pixels`` in a pool of threads: stores and files differ
+in the first alone, and several small tasks may share one turn of a pool.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +23,7 @@ from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.stages import ReadStage
 
 PATCHES_AT_ONCE = 8
-"""Patches that one task reads, where nothing speaks for fewer."""
+"""Patches of one task, where nothing speaks for fewer."""
 
 Measure = Callable[[ReadStage], AbstractContextManager[None]]
 
@@ -36,8 +47,36 @@ class ReadOptions:
     require_inside: bool = True
 
 
+def _nothing_to_wait_for() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class PatchTask:
+    """A few patches of an image that are read together.
+
+    Attributes
+    ----------
+    indexes:
+        Which they are, as indexes of the patches that ``OpenedImage.read`` was given.
+    pixels:
+        Returns uint8 RGB ``[height, width, 3]`` for each of them; computes, and may be called in any thread
+        once ``wait`` has returned. Raises ImageError.
+    wait:
+        Waits until all that ``pixels`` needs is here, or the waits end that the image was opened with. Raises
+        ImageError, Cancelled, TimeoutError.
+    ready:
+        Returns whether ``wait`` is known to return at once.
+    """
+
+    indexes: Sequence[int]
+    pixels: Callable[[], list[UInt8Array]]
+    wait: Callable[[], None] = _nothing_to_wait_for
+    ready: Callable[[], bool] = lambda: True
+
+
 class OpenedImage(Protocol):
-    """An image whose size is known and whose patches can be read.
+    """An image whose header or metadata have been read; kinds of images inherit from it.
 
     Attributes
     ----------
@@ -45,41 +84,55 @@ class OpenedImage(Protocol):
         Size in pixels of the frame that patches are given in (after any resize).
     memory_bytes:
         What reading it holds at its peak; the caller keeps the sum within a budget.
-    patches_at_once:
-        Patches that one task reads; known after ``plan``.
-    remote:
-        Whether ``fetch`` waits for a store.
     decodes_elsewhere:
-        Whether ``load`` or ``read`` waits for a decoding helper, and a thread meant for computing should not.
+        Whether ``PatchTask.pixels`` waits for a decoding helper, and a thread meant for computing should not.
     """
 
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def patches_at_once(self) -> int: ...
-    @property
-    def remote(self) -> bool: ...
-    @property
-    def decodes_elsewhere(self) -> bool: ...
+    width: int
+    height: int
+    memory_bytes: int
+    decodes_elsewhere: bool
 
-    def extra_reads(self, patches: int) -> int:
-        """Return what reading so many patches counts for beyond the patches themselves."""
+    def extra_frames(self, patches: int) -> int:
+        """Return how many frames are decoded for so many patches, beyond one for each of them."""
+        return 0
 
-    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
-        """Hear which patches will be read, begin to fetch, and return the best order to read them in."""
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        """Begin to fetch what patches need, and return tasks that cover them, in the best order to read them.
 
-    def load(self) -> None:
-        """Do the computing that all patches share. Called once, after ``plan`` and before ``read``."""
+        Called once. Tasks are to be waited for in their order.
 
-    def fetch(self, patches: Sequence[Patch]) -> None:
-        """Wait until the bytes that these patches need are here."""
-
-    def read(self, patch: Patch) -> UInt8Array:
-        """Return one patch as uint8 RGB ``[height, width, 3]``; safe to call from many threads."""
+        Raises
+        ------
+        ImageError
+            When these patches cannot be read together.
+        """
+        ...
 
     def close(self) -> None:
-        """Stop fetching and let go."""
+        """Stop fetching and let go; called once, when no task is running."""
+        return
+
+
+def in_chunks(order: Sequence[int], size: int = PATCHES_AT_ONCE) -> Iterator[Sequence[int]]:
+    """Yield a sequence of indexes, a few at a time."""
+    return (order[first : first + size] for first in range(0, len(order), size))
+
+
+def read_here(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array]:
+    """Read patches in the calling thread, one task after the other, and close the image.
+
+    Returns
+    -------
+    uint8 RGB ``[height, width, 3]`` for each patch, in their order.
+
+    Raises
+    ------
+    ImageError, Cancelled, TimeoutError
+    """
+    found: dict[int, UInt8Array] = {}
+    with contextlib.closing(image):
+        for task in image.read(patches):
+            task.wait()
+            found |= zip(task.indexes, task.pixels(), strict=True)
+    return [found[index] for index in range(len(patches))]

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
@@ -79,6 +80,10 @@ class Cancellation:
         if not self._cancelled.done():
             self._cancelled.set_result(None)
             self.stop.set()
+
+    def when_cancelled(self, function: Callable[[], None]) -> None:
+        """Call a function when the waits end, in the thread that ends them; at once where they have ended."""
+        self._cancelled.add_done_callback(lambda _: function())
 
     def result(self, future: Future[R]) -> R:
         """Return a future's result.

@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from serving.api import schema as api_schema
+from serving.api.json_schema import Schema
 
 FOLDER = Path(__file__).parents[1] / "serving/api/vertex_schemata"
 SCHEMATA = {"instance.yaml": api_schema.instance, "prediction.yaml": api_schema.prediction}
 
 
-def plain(schema: api_schema.Schema) -> dict[str, Any]:
+def plain(schema: Schema) -> dict[str, Any]:
     """Return a schema with plain strings for the names of enumerations."""
     found: dict[str, Any] = json.loads(json.dumps(schema))
     return found

@@ -8,17 +8,8 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.geometry import Rect
 from dicom_io.slides.instance import SopInstance
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A rectangle in a level's total pixel matrix; (x, y) is its upper left pixel, from 0."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +102,33 @@ class Level:
         """Frames of the whole level."""
         return self.tiles_across * self.tiles_down
 
-    def tiles(self, region: Region) -> Iterator[tuple[int, Region]]:
+    def tiles(self, region: Rect) -> Iterator[tuple[int, Rect]]:
         """Yield the index of each frame that a region touches, and the frame's own rectangle.
 
         Frames are TILED_FULL: row by row from the upper left, from 0 (PS3.3, C.7.6.17.3). Parts of the
         region outside of the image touch none.
         """
-        left, right = max(region.x, 0), min(region.x + region.width, self.width)
-        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
-        if left >= right or top >= bottom:
-            return
-        for row in range(top // self.tile_height, -(-bottom // self.tile_height)):
-            for column in range(left // self.tile_width, -(-right // self.tile_width)):
+        columns, rows = self._grid(region)
+        for row in rows:
+            for column in columns:
                 x, y = column * self.tile_width, row * self.tile_height
-                yield row * self.tiles_across + column, Region(x, y, self.tile_width, self.tile_height)
+                yield row * self.tiles_across + column, Rect(x, y, self.tile_width, self.tile_height)
 
-    def touched(self, region: Region) -> int:
+    def touched(self, region: Rect) -> int:
         """Return how many frames a region touches."""
-        left, right = max(region.x, 0), min(region.x + region.width, self.width)
-        top, bottom = max(region.y, 0), min(region.y + region.height, self.height)
-        if left >= right or top >= bottom:
-            return 0
-        columns = -(-right // self.tile_width) - left // self.tile_width
-        return columns * (-(-bottom // self.tile_height) - top // self.tile_height)
+        columns, rows = self._grid(region)
+        return len(columns) * len(rows)
+
+    def _grid(self, region: Rect) -> tuple[range, range]:
+        """Return the columns and rows of the grid of tiles that a region touches."""
+        inside = region.clip(self.width, self.height)
+        if inside is None:
+            return range(0), range(0)
+        across, down = self.tile_width, self.tile_height
+        return (
+            range(inside.x // across, -(-inside.right // across)),
+            range(inside.y // down, -(-inside.bottom // down)),
+        )
 
     def address(self, frame: int) -> FrameAddress:
         """Return where a frame of the level (from 0) is in the store."""

@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import ReadOptions
-from dicom_io.slides.level import Level, Region, Spacing
+from dicom_io.geometry import Patch, Rect, UInt8Array
+from dicom_io.reading import ReadOptions, read_here
+from dicom_io.slides.level import Level, Spacing
 from dicom_io.slides.level_image import MAX_DOWNSAMPLING
 from dicom_io.slides.opening import FoundLevel, LevelOpener
 from dicom_io.slides.series import Series
@@ -59,7 +59,7 @@ class View:
 
     def grid(self, side: int, stride: int) -> list[Patch]:
         """Return the patches of the whole; see ``grid``."""
-        return grid(Region(0, 0, self.width, self.height), side, stride)
+        return grid(Rect(0, 0, self.width, self.height), side, stride)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Slide:
             else f"the finest has {max(spacing.x, spacing.y):g} µm"
         )
 
-    def region_of_mm(self, x: float, y: float, width: float, height: float) -> Region:
+    def region_of_mm(self, x: float, y: float, width: float, height: float) -> Rect:
         """Return a rectangle in mm as pixels of level 0, its edges at the nearest pixel's, halves up.
 
         Raises
@@ -165,7 +165,7 @@ class Slide:
             (y * 1000 / spacing.y, (y + height) * 1000 / spacing.y),
         )
 
-    def patches_in(self, region: Region, view: View, side: int, stride: int) -> list[Patch]:
+    def patches_in(self, region: Rect, view: View, side: int, stride: int) -> list[Patch]:
         """Return the patches of a region of interest.
 
         What is outside of the slide is cut off. The patches lie fully in the rest, row by row from its upper
@@ -188,7 +188,7 @@ class Slide:
         )
         left, width = _within(scaled.x, scaled.width, view.width, side)
         top, height = _within(scaled.y, scaled.height, view.height, side)
-        return grid(Region(left, top, width, height), side, stride)
+        return grid(Rect(left, top, width, height), side, stride)
 
     def overview(self, series: Series, opener: LevelOpener) -> UInt8Array:
         """Return the whole slide from its smallest level that still shows something, colours as stored.
@@ -211,13 +211,8 @@ class Slide:
                 "in.",
             )
         image = opener.open(series, FoundLevel(level, None), ReadOptions(), lambda _: nullcontext())
-        whole = Patch(0, 0, level.width, level.height)
-        try:
-            image.plan([whole])
-            image.fetch([whole])
-            return overview_of(image.read(whole))
-        finally:
-            image.close()
+        (whole,) = read_here(image, [Patch(0, 0, level.width, level.height)])
+        return overview_of(whole)
 
     def tissue(self, series: Series, opener: LevelOpener) -> TissueMap:
         """Return where tissue is, for patches of level 0; ``TissueMap.over`` makes it another frame's."""
@@ -229,7 +224,7 @@ class Slide:
         return large_enough[-1] if large_enough else self.levels[0]
 
 
-def grid(region: Region, side: int, stride: int) -> list[Patch]:
+def grid(region: Rect, side: int, stride: int) -> list[Patch]:
     """Return the square patches that lie fully in a rectangle, row by row from its upper left corner.
 
     Parameters
@@ -259,10 +254,10 @@ def _within(start: int, length: int, whole: int, side: int) -> tuple[int, int]:
     return max(0, min(middle, whole - side)), min(side, whole)
 
 
-def _between(x: tuple[float, float], y: tuple[float, float]) -> Region:
+def _between(x: tuple[float, float], y: tuple[float, float]) -> Rect:
     """Return the rectangle between edges, each at the nearest whole pixel."""
     (left, right), (top, bottom) = map(_nearest, x), map(_nearest, y)
-    return Region(left, top, right - left, bottom - top)
+    return Rect(left, top, right - left, bottom - top)
 
 
 def _nearest(value: float) -> int:

@@ -95,8 +95,8 @@ class TissueMap:
     def share(self, patch: Patch) -> float:
         """Return the share, 0 to 1, of the patch that shows tissue, by at least one pixel of the mask."""
         rows, columns = self.mask.shape
-        left, right = _span(patch.x_origin, patch.width, self.width, columns)
-        top, bottom = _span(patch.y_origin, patch.height, self.height, rows)
+        left, right = _span(patch.x, patch.width, self.width, columns)
+        top, bottom = _span(patch.y, patch.height, self.height, rows)
         return float(self.mask[top:bottom, left:right].mean())
 
 

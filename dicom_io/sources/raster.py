@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array, crop
-from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions
-from dicom_io.resize import resize
+from dicom_io.once import Once
+from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.resampling import resize
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.stages import ReadStage
@@ -19,7 +21,7 @@ MAX_RESIZED_SIDE = 10_000
 _CHANNELS_AT_MOST = 4
 
 
-class RasterImage:
+class RasterImage(OpenedImage):
     """An encoded image opened for reading patches: decoded once, whatever their number.
 
     Parameters
@@ -28,10 +30,12 @@ class RasterImage:
         The encoded image.
     done:
         Called when no more of it will be read.
-    """
 
-    remote = False
-    patches_at_once = PATCHES_AT_ONCE
+    Attributes
+    ----------
+    source_size:
+        (width, height) in pixels before any resize.
+    """
 
     def __init__(
         self,
@@ -40,12 +44,12 @@ class RasterImage:
         session: ReadSession,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        self._shared: SharedRaster | None = shared
         self._options, self._transforms = options, session.context.transforms
-        self._measure, self._done = session.measure, done
-        source = shared.size()
-        self.decodes_elsewhere = shared.decodes_elsewhere
-        self.width, self.height = options.image_dimensions or source
+        self._measure, self._waits, self._done = session.measure, session.waits, done
+        header = shared.header()
+        self.source_size = (header.width, header.height)
+        self.decodes_elsewhere = header.decodes_elsewhere
+        self.width, self.height = options.image_dimensions or self.source_size
         if max(self.width, self.height) > MAX_RESIZED_SIDE and options.image_dimensions:
             raise ImageError(
                 ImageCode.IMAGE_DIMENSION_ERROR,
@@ -53,40 +57,36 @@ class RasterImage:
                 f"at most {MAX_RESIZED_SIDE} pixels a side are allowed.",
                 Remedy.ANOTHER_SIZE,
             )
-        self.memory_bytes = _CHANNELS_AT_MOST * (source[0] * source[1] + self.width * self.height)
-        self._pixels: UInt8Array | None = None
-        self._to_rgb: ToRgb | None = None
-
-    def extra_reads(self, patches: int) -> int:
-        """Return 0: the image is decoded once, whatever is read of it."""
-        return 0
-
-    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
-        """Read patches in their own order: all come from one array."""
-        return range(len(patches))
-
-    def load(self) -> None:
-        """Decode and resize."""
-        assert self._shared is not None, "close() comes last"
-        with self._measure(ReadStage.DECODE):
-            raster = self._shared.raster()
-            self._pixels = resize(raster.pixels, self.width, self.height)
-        self._to_rgb = self._transforms.to_rgb(
-            raster.icc_profile, self._options.icc_target, raster.pixels.shape[2]
+        self.memory_bytes = header.bytes + _CHANNELS_AT_MOST * (
+            header.width * header.height + self.width * self.height
         )
+        self._shared = shared
 
-    def fetch(self, patches: Sequence[Patch]) -> None:
-        """Do nothing: the bytes are here."""
-
-    def read(self, patch: Patch) -> UInt8Array:
-        """Cut out one patch, then transform its colours: decode, crop, ICC, RGB, in this order."""
-        assert self._pixels is not None, "load() comes first"
-        assert self._to_rgb is not None, "load() comes first"
-        with self._measure(ReadStage.COLOUR):
-            return self._to_rgb(crop(self._pixels, patch))
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        """Return tasks in the order of the patches; the first of them decodes for all."""
+        loaded = Once(self._load)
+        for indexes in in_chunks(range(len(patches))):
+            pixels = partial(self._cut, loaded, [patches[index] for index in indexes])
+            if indexes[0] == 0:
+                yield PatchTask(indexes, pixels)
+            else:
+                # Whoever waits for the first one should not keep a thread of a pool while doing so.
+                yield PatchTask(indexes, pixels, lambda: loaded.wait(self._waits), lambda: loaded.done)
 
     def close(self) -> None:
-        """Let go of the pixels."""
-        if self._shared is not None:
-            self._shared = self._pixels = None
-            self._done()
+        """Let others who share the image know."""
+        self._done()
+
+    def _load(self) -> tuple[UInt8Array, ToRgb]:
+        """Decode and resize."""
+        with self._measure(ReadStage.DECODE):
+            raster = self._shared.raster()
+            pixels = resize(raster.pixels, self.width, self.height)
+        channels = raster.pixels.shape[2]
+        return pixels, self._transforms.to_rgb(raster.icc_profile, self._options.icc_target, channels)
+
+    def _cut(self, loaded: Once[tuple[UInt8Array, ToRgb]], patches: Sequence[Patch]) -> list[UInt8Array]:
+        """Cut out patches, then transform their colours: decode, resize, crop, ICC, RGB, in this order."""
+        pixels, to_rgb = loaded.get()
+        with self._measure(ReadStage.COLOUR):
+            return [to_rgb(crop(pixels, patch)) for patch in patches]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, ReadOptions
+from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
-from dicom_io.sources.raster import RasterImage
+from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadSession
-from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.stages import ReadStage
 from dicom_io.web.gcs import GcsUri
 
@@ -35,28 +35,16 @@ class ClientImageSource:
 
     state: ImageState
     uri: GcsUri | None
-
-    @property
-    def remote(self) -> bool:
-        """Its bytes are here."""
-        return False
-
-    @property
-    def origin(self) -> None:
-        """Nobody is waited for."""
-        return
-
-    @property
-    def shared_key(self) -> None:
-        """Each instance has its own bytes."""
-        return
+    remote = False
+    origin = None
+    shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
         """Hold the state to the request and read the header of a whole image.
 
         Raises
         ------
-        ServiceError
+        ImageError
             EZ_WSI_STATE_ERROR when sizes differ, or colours would be transformed twice.
         """
         state = self.state
@@ -71,19 +59,16 @@ class ClientImageSource:
             options = replace(options, icc_target=IccTarget.NONE)
         if state.image is None:
             return ClientPatches(state, options, session)
-        text, context = state.image, session.context
-        shared = SharedRaster(lambda: decode_base64(text), context.decoders, context.max_image_pixels)
-        image = RasterImage(shared, options, session)
-        if state.size not in (None, shared.size(), (image.width, image.height)):
+        text = state.image
+        image = EncodedSource(lambda: decode_base64(text)).open(options, session)
+        if state.size not in (None, image.source_size, (image.width, image.height)):
             raise bad_state(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
         return image
 
 
-class ClientPatches:
+class ClientPatches(OpenedImage):
     """An image of which only the patches are here, each encoded by itself."""
 
-    remote = False
-    patches_at_once = PATCHES_AT_ONCE
     decodes_elsewhere = True
     """Which format each patch has, is seen when it is read."""
 
@@ -101,21 +86,15 @@ class ClientPatches:
         self._decoders = session.context.decoders
         self.memory_bytes = 4 * _DECODED_AT_ONCE * max(p.width * p.height for p in state.patches)
 
-    def extra_reads(self, patches: int) -> int:
-        """Return 0: each patch is its own image."""
-        return 0
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        """Return tasks in the order of the patches."""
+        for indexes in in_chunks(range(len(patches))):
+            yield PatchTask(indexes, partial(self._decode_all, [patches[index] for index in indexes]))
 
-    def plan(self, patches: Sequence[Patch]) -> Sequence[int]:
-        """Read patches in their own order."""
-        return range(len(patches))
+    def _decode_all(self, patches: Sequence[Patch]) -> list[UInt8Array]:
+        return [self._decode(patch) for patch in patches]
 
-    def load(self) -> None:
-        """Do nothing: nothing is shared by the patches."""
-
-    def fetch(self, patches: Sequence[Patch]) -> None:
-        """Do nothing: the bytes are here."""
-
-    def read(self, patch: Patch) -> UInt8Array:
+    def _decode(self, patch: Patch) -> UInt8Array:
         """Decode one patch, then transform its colours."""
         with self._measure(ReadStage.DECODE):
             data, pixels = decode_base64(self._encoded[patch]), patch.width * patch.height
@@ -129,7 +108,3 @@ class ClientPatches:
         with self._measure(ReadStage.COLOUR):
             transform = self._transforms.to_rgb(raster.icc_profile, self._target, raster.pixels.shape[2])
             return transform(raster.pixels)
-
-    def close(self) -> None:
-        """Let go of the encoded patches."""
-        self._encoded = {}

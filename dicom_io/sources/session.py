@@ -58,7 +58,7 @@ class ReadSession:
     rasters:
         Images that several instances name.
     measure:
-        Adds the time of a ``with`` block to one of the request's stages: decode or colour.
+        Adds the time of a ``with`` block to one of the request's stages: fetch, decode or colour.
     """
 
     context: ReadContext
@@ -66,14 +66,9 @@ class ReadSession:
     rasters: RasterRegistry
     measure: Measure
 
-    @property
-    def deadline(self) -> float:
-        """``time.monotonic()`` seconds."""
-        return self.waits.deadline
-
 
 class Source(Protocol):
-    """What an instance names.
+    """What an instance names. A value: it opens nothing by itself, and may be opened more than once.
 
     Attributes
     ----------
@@ -97,6 +92,6 @@ class Source(Protocol):
 
         Raises
         ------
-        ServiceError
-            With the code that the API names for the fault.
+        ImageError
         """
+        ...

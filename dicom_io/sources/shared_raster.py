@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.pool import DecodePool
-from dicom_io.errors import ImageError, ImageFault
+from dicom_io.once import Once
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of an encoded image before it is decoded.
+
+    Attributes
+    ----------
+    width, height:
+        Pixels, as stored.
+    bytes:
+        Of the encoded image.
+    decodes_elsewhere:
+        Whether decoding waits for a decoding helper.
+    """
+
+    width: int
+    height: int
+    bytes: int
+    decodes_elsewhere: bool
 
 
 class SharedRaster:
     """Fetches, opens and decodes on demand, each once; failures are shared, too.
-
-    A failure is kept as a value: an exception would hold its frames, and by them the image's bytes.
 
     Parameters
     ----------
@@ -25,52 +43,31 @@ class SharedRaster:
     """
 
     def __init__(self, fetch: Callable[[], bytes], decoders: DecodePool, max_pixels: int) -> None:
-        self._fetch: Callable[[], bytes] | None = fetch
         self._decoders = decoders
         self._max_pixels = max_pixels
-        self._lock = threading.Lock()
-        self._opened: tuple[RasterFile, bytes] | None = None
-        self._size: tuple[int, int] | None = None
-        self._decodes_elsewhere = False
-        self._raster: Raster | None = None
-        self._fault: ImageFault | None = None
+        self._encoded: tuple[RasterFile, bytes] | None = None
+        self._header = Once(lambda: self._open(fetch()))
+        self._raster = Once(self._decode)
 
-    def size(self) -> tuple[int, int]:
-        """Return (width, height) in pixels, having fetched the image and read its header."""
-        with self._lock, self._once():
-            if self._size is None:
-                assert self._fetch is not None, "fetched once"
-                fetch, self._fetch = self._fetch, None  # it may hold the image as text
-                data = fetch()
-                file = RasterFile(data, self._max_pixels)
-                self._opened, self._size = (file, data), (file.width, file.height)
-                self._decodes_elsewhere = not file.in_process
-            return self._size
-
-    @property
-    def decodes_elsewhere(self) -> bool:
-        """Whether ``raster`` waits for a decoding helper. ``size`` comes first."""
-        return self._decodes_elsewhere
+    def header(self) -> Header:
+        """Return the image's header, having fetched the image."""
+        return self._header.get()
 
     def raster(self) -> Raster:
-        """Return the decoded image; the encoded bytes are let go of. ``size`` comes first."""
-        with self._lock, self._once():
-            if self._raster is None:
-                assert self._opened is not None, "size() comes first"
-                (file, data), self._opened = self._opened, None
-                self._raster = self._decoders.image(file, data, self._max_pixels)
-            return self._raster
+        """Return the decoded image; the encoded bytes are let go of, whether it could be decoded or not."""
+        return self._raster.get()
 
-    @contextmanager
-    def _once(self) -> Iterator[None]:
-        """Raise a failure again instead of trying anew."""
-        if self._fault is not None:
-            raise ImageError.of(self._fault)
-        try:
-            yield
-        except ImageError as error:
-            self._fault = error.fault
-            raise
+    def _open(self, data: bytes) -> Header:
+        file = RasterFile(data, self._max_pixels)
+        self._encoded = file, data
+        return Header(file.width, file.height, len(data), not file.in_process)
+
+    def _decode(self) -> Raster:
+        self.header()
+        encoded, self._encoded = self._encoded, None
+        assert encoded is not None  # there, for the header could be read, and this is called once
+        file, data = encoded
+        return self._decoders.image(file, data, self._max_pixels)
 
 
 class RasterRegistry:

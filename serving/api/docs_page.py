@@ -6,8 +6,8 @@ import html
 from importlib.metadata import version
 
 from serving.api import schema as api_schema
+from serving.api.json_schema import Schema
 from serving.api.openapi import paths
-from serving.api.schema import Schema
 from serving.config.settings import Settings
 from serving.errors import TABLE
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 from serving.api import schema as api_schema
-from serving.api.schema import Schema
+from serving.api.json_schema import Schema
 from serving.config.settings import Settings
 from serving.errors import TABLE
 

@@ -18,32 +18,14 @@ from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions
-from dicom_io.sources.gcs import GcsSource
-from dicom_io.sources.inline import InlineSource
-from dicom_io.sources.sent_pixels import PLACEHOLDER, ClientImageSource
-from dicom_io.sources.session import Source
-from dicom_io.sources.slide_level import DicomWebSource
-from dicom_io.web.credentials import BearerToken
-from dicom_io.web.gcs import GcsUri, parse_gcs_uri
-from dicom_io.web.series_path import is_uid, parse_series_path
 from model.encoder import PATCH_SIDE
-from serving.api.ez_wsi import parse_image_state, parse_slide_state
 from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
+from serving.api.sources.registry import FIELDS, kind_of
 from serving.errors import Code, Fault, ServiceError, fault_of
+from serving.pipeline.types import Instance, Item, patch_count
 
 MAX_CONTAINERS = 500_000
 """Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
-
-SOURCE_FIELDS = ("dicom_path", "image_file_uri", "raw_image_bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One image and the patches wanted of it, in the order of the request."""
-
-    source: Source
-    patches: tuple[Patch, ...]
-    options: ReadOptions
 
 
 class Encoding(StrEnum):
@@ -57,13 +39,13 @@ class Encoding(StrEnum):
 class PredictRequest:
     """A request whose outline is sound: every item stands for itself."""
 
-    items: tuple[Instance | Fault, ...]
+    items: tuple[Item, ...]
     encoding: Encoding = Encoding.JSON
 
     @property
     def patch_count(self) -> int:
         """Patches of all instances that can be read."""
-        return sum(len(item.patches) for item in self.items if isinstance(item, Instance))
+        return patch_count(self.items)
 
 
 def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
@@ -141,7 +123,7 @@ def _unwrapped(value: object) -> object:
             value = orjson.loads(_small(pybase64.b64decode(text, validate=True)))
         except ValueError:
             return bad("b64 must be the base64 of an instance in JSON.").fault
-    if is_object(value) and "instance" in value and not any(name in value for name in SOURCE_FIELDS):
+    if is_object(value) and "instance" in value and not any(name in value for name in FIELDS):
         return value["instance"]
     return value
 
@@ -157,7 +139,7 @@ def _listed_patches(instance: object) -> int:
     return len(patches) if isinstance(patches, list) else 0
 
 
-def _parse_item(value: object) -> Instance | Fault:
+def _parse_item(value: object) -> Item:
     if isinstance(value, Fault):
         return value
     try:
@@ -171,85 +153,14 @@ def _parse_item(value: object) -> Instance | Fault:
 def _parse_instance(value: object) -> Instance:
     if not is_object(value):
         raise bad(f"An instance must be a JSON object, not {kind(value)}.")
-    given = _parse_given(value)
+    source = kind_of(value)
     extensions = value.get("extensions")
     if extensions is None:
         extensions = {}
     if not is_object(extensions):
         raise bad(f"extensions must be a JSON object, not {kind(extensions)}.")
     patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
-    if given == "dicom_path":
-        source: Source = _parse_dicom_path(value["dicom_path"], _parse_token(value), state)
-    elif given == "image_file_uri":
-        source = _parse_image_uri(value["image_file_uri"], _parse_token(value), state, patches)
-    else:
-        source = _parse_bytes(value)
-    return Instance(source, patches, _parse_options(extensions))
-
-
-def _parse_given(instance: JsonObject) -> str:
-    given = [name for name in SOURCE_FIELDS if instance.get(name) is not None]
-    if len(given) != 1:
-        raise bad(
-            f"Exactly one of {', '.join(SOURCE_FIELDS)} must be given; "
-            f"this instance has {' and '.join(given) or 'none'}."
-        )
-    return given[0]
-
-
-def _parse_bytes(instance: JsonObject) -> Source:
-    if instance.get("bearer_token") not in (None, ""):
-        raise bad("bearer_token has no use with raw_image_bytes; leave it out.")
-    text = instance["raw_image_bytes"]
-    if not isinstance(text, str):
-        raise bad(f"raw_image_bytes must be a base64 string, not {kind(text)}.")
-    return InlineSource(text)
-
-
-def _parse_token(instance: JsonObject) -> BearerToken | None:
-    token = instance.get("bearer_token")
-    if token is None or token == "":
-        return None
-    if not isinstance(token, str):
-        raise bad(f"bearer_token must be a string, not {kind(token)}.")
-    return BearerToken(token)
-
-
-def _parse_dicom_path(value: object, token: BearerToken | None, state: object) -> Source:
-    if not is_object(value):
-        raise bad(f"dicom_path must be a JSON object, not {kind(value)}.")
-    path, uids = value.get("series_path"), value.get("instance_uids")
-    if not isinstance(path, str):
-        raise bad("dicom_path.series_path must be a string.")
-    if not isinstance(uids, list) or not uids or not all(isinstance(uid, str) for uid in uids):
-        raise bad("dicom_path.instance_uids must be a list of at least one SOP instance UID.")
-    try:
-        series = parse_series_path(path)
-    except ValueError as error:
-        raise ServiceError(Code.DICOM_PATH_ERROR, f"series_path {error}.") from error
-    if not all(is_uid(uid) for uid in uids):
-        raise ServiceError(
-            Code.DICOM_PATH_ERROR, "dicom_path.instance_uids must be UIDs: digits and dots, at most 64."
-        )
-    return DicomWebSource(series, tuple(uids), token, parse_slide_state(state, series, uids))
-
-
-def _parse_image_uri(
-    value: object, token: BearerToken | None, state: object, patches: tuple[Patch, ...]
-) -> Source:
-    if not isinstance(value, str):
-        raise bad(f"image_file_uri must be a string, not {kind(value)}.")
-    pixels = parse_image_state(state, patches)
-    if pixels is not None:
-        return ClientImageSource(pixels, None if value == PLACEHOLDER else _parse_uri(value))
-    return GcsSource(_parse_uri(value), token)
-
-
-def _parse_uri(text: str) -> GcsUri:
-    try:
-        return parse_gcs_uri(text)
-    except ValueError as error:
-        raise ServiceError(Code.GCS_IMAGE_PATH_FORMAT_ERROR, f"image_file_uri {error}.") from error
+    return Instance(source.parse(value, patches, state), patches, _parse_options(extensions))
 
 
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:

@@ -9,10 +9,9 @@ import pybase64
 
 from dicom_io.geometry import Patch
 from model.encoder import EncoderFacts
-from serving.api.request import Encoding, Instance, PredictRequest
+from serving.api.request import Encoding, PredictRequest
 from serving.errors import Fault
-from serving.pipeline.predictor import Predictions
-from serving.pipeline.run import Outcome
+from serving.pipeline.types import Instance, Outcome, Predictions
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -88,8 +87,8 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
 
 def _coordinate(patch: Patch) -> dict[str, int]:
     return {
-        "x_origin": patch.x_origin,
-        "y_origin": patch.y_origin,
+        "x_origin": patch.x,
+        "y_origin": patch.y,
         "width": patch.width,
         "height": patch.height,
     }

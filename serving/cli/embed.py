@@ -7,21 +7,27 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tqdm import tqdm
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
+from dicom_io.geometry import Patch
+from dicom_io.reading import ReadOptions
 from dicom_io.sources.session import ReadContext
+from model.encoder import PATCH_SIDE, Vectors
 from serving.cli.target import Target, TargetError, find_target
-from serving.client import Fault, Image, PathserveClient, ServiceFault, Vectors
+from serving.client import PathserveClient, ServiceFault
+from serving.client.embedder import ServiceEmbedder
 from serving.config.exit_status import ExitStatus
 from serving.config.group import revealed
 from serving.config.settings import Settings
-from serving.errors import Code, fault_of
+from serving.errors import Code, Fault, fault_of
 from serving.output import Output, OutputError, Rows
+from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import embedder_in_process
+from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
 
@@ -41,15 +47,6 @@ _OF_ONE_PATCH = {
     Code.TOO_MANY_PATCHES_ERROR,
 }
 """Codes that may be about some of the patches only."""
-
-
-class Embedder(Protocol):
-    """A service, or an encoder in this process."""
-
-    metadata: dict[str, Any]
-
-    def embed(self, images: Sequence[Image]) -> list[Vectors | Fault]:
-        """Embed the patches of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,7 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
         output = Output(options.out, _about(options, target, len(origins)))
         try:
             with _embedder(options, settings, context) as embedder:
-                chunks = _Run(target, options.icc, embedder, output).run(origins)
+                chunks = _Run(target, IccTarget.named(options.icc), embedder, output).run(origins)
             rows, errors = output.complete(chunks)
         finally:
             output.leave()
@@ -166,7 +163,7 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
             max_request_bytes=settings.requests.max_bytes,
             use_proxy=settings.stores.use_proxy,
         ) as client:
-            yield client
+            yield ServiceEmbedder(client)
     else:
         with embedder_in_process(settings, context) as embedder:
             yield embedder
@@ -175,9 +172,9 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
 class _Run:
     """Embeds a target's patches, chunk by chunk."""
 
-    def __init__(self, target: Target, icc: str, embedder: Embedder, output: Output) -> None:
+    def __init__(self, target: Target, icc: IccTarget, embedder: Embedder, output: Output) -> None:
         self._target = target
-        self._icc = icc
+        self._options = ReadOptions(icc_target=icc)
         self._embedder = embedder
         self._output = output
         self._failed_in_a_row = 0
@@ -198,15 +195,15 @@ class _Run:
                 if not self._output.has(chunk):
                     rows = list(self._isolating(mine))
                     vectors, errors = [v for v, _ in rows], [e for _, e in rows]
-                    model = self._embedder.metadata["digest"]
+                    model = str(self._embedder.metadata["digest"])
                     self._output.write(chunk, Rows(mine, vectors, errors), constants, model)
                 bar.update(len(mine))
         return len(starts)
 
     def _isolating(self, origins: Sequence[tuple[int, int]]) -> Iterator[tuple[Vectors | None, str | None]]:
         """Yield a vector or an error for each patch; what fails together is asked for in halves."""
-        image = Image(self._target.source, origins, {"transform_imaging_to_icc_profile": self._icc})
-        (found,) = self._embedder.embed([image])
+        patches = tuple(Patch(x, y, PATCH_SIDE, PATCH_SIDE) for x, y in origins)
+        (found,) = self._embedder.embed([Instance(self._target.source, patches, self._options)])
         if not isinstance(found, Fault):
             self._failed_in_a_row = 0
             yield from ((vector, None) for vector in found)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from dicom_io.colour.transforms import to_rgb
-from dicom_io.slides.level import Region
+from dicom_io.geometry import Rect
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
 from dicom_io.slides.tissue import TissueMap, find_tissue
-from dicom_io.sources.session import ReadContext
+from dicom_io.sources.encoded import EncodedSource, GcsSource
+from dicom_io.sources.session import ReadContext, Source
 from dicom_io.sources.shared_raster import SharedRaster
-from dicom_io.sources.slide_level import level_opener
+from dicom_io.sources.slide_level import DicomWebSource, level_opener
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
@@ -43,7 +43,7 @@ class Target:
     Attributes
     ----------
     source:
-        The fields of the predict API that name it.
+        What opens it.
     study, series, instance:
         UIDs of a slide; ``instance`` is the file or the object of another image.
     level:
@@ -56,7 +56,7 @@ class Target:
         SHA-256 of a file's or an object's bytes.
     """
 
-    source: Mapping[str, object] = field(repr=False)
+    source: Source
     study: str | None
     series: str | None
     instance: str
@@ -76,10 +76,10 @@ class Target:
         min_tissue:
             Least share of a patch, 0 to 1, that must show tissue, where it was looked for.
         """
-        patches = grid(Region(0, 0, self.width, self.height), PATCH_SIDE, stride)
+        patches = grid(Rect(0, 0, self.width, self.height), PATCH_SIDE, stride)
         if self.tissue is not None:
             patches = self.tissue.where(patches, min_tissue)
-        return [(patch.x_origin, patch.y_origin) for patch in patches]
+        return [(patch.x, patch.y) for patch in patches]
 
 
 def find_target(
@@ -102,14 +102,11 @@ def find_target(
         When a store or an image has a fault.
     """
     bearer = None if token is None else BearerToken(token)
-    given: dict[str, object] = {} if token is None else {"bearer_token": token}
     if where.startswith(("https://", "http://")):
         return _series(
             _address(parse_series_path, where, Code.DICOM_PATH_ERROR),
-            where,
             level,
             bearer,
-            given,
             context,
             look_for_tissue,
         )
@@ -118,15 +115,14 @@ def find_target(
     if where.startswith("gs://"):
         uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
         data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
-        return _image({"image_file_uri": where} | given, where, data, context, look_for_tissue)
+        return _image(GcsSource(uri, bearer), where, data, context, look_for_tissue)
     try:
         data = Path(where).read_bytes()
     except OSError as error:
         raise TargetError(f"{where} cannot be read: {error.strerror}.") from error
-    source = {"raw_image_bytes": base64.b64encode(data).decode("ascii")}
     # A table holds text; a file's name on this system may be any bytes.
     name = os.fsencode(where).decode("utf-8", "replace")
-    return _image(source, name, data, context, look_for_tissue)
+    return _image(EncodedSource(lambda: data), name, data, context, look_for_tissue)
 
 
 def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
@@ -136,21 +132,18 @@ def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
         raise TargetError(f"{code}: {where} {error}.") from error
 
 
-def _image(
-    source: Mapping[str, object], name: str, data: bytes, context: ReadContext, look_for_tissue: bool
-) -> Target:
+def _image(source: Source, name: str, data: bytes, context: ReadContext, look_for_tissue: bool) -> Target:
     shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
-    width, height = shared.size()
+    header = shared.header()
+    width, height = header.width, header.height
     tissue = find_tissue(to_rgb(shared.raster().pixels), width, height) if look_for_tissue else None
     return Target(source, None, None, name, 0, width, height, tissue, hashlib.sha256(data).hexdigest())
 
 
 def _series(
     path: SeriesPath,
-    where: str,
     level: int,
     token: BearerToken | None,
-    given: dict[str, object],
     context: ReadContext,
     look_for_tissue: bool,
 ) -> Target:
@@ -162,13 +155,18 @@ def _series(
         sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
         raise TargetError(f"The series has no level {level}; it has {sizes or 'no image'}.")
     chosen = levels[level]
-    uids = list(chosen.sop_uids)
     tissue = None
     if look_for_tissue:
         tissue = _tissue(Slide(levels), series(), context).over(chosen.width, chosen.height)
-    source = {"dicom_path": {"series_path": where, "instance_uids": uids}} | given
     return Target(
-        source, path.study_uid, path.series_uid, uids[0], level, chosen.width, chosen.height, tissue
+        DicomWebSource(path, chosen.sop_uids, token),
+        path.study_uid,
+        path.series_uid,
+        chosen.sop_uids[0],
+        level,
+        chosen.width,
+        chosen.height,
+        tissue,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from flask import Blueprint, Response, g, request
 
+from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from serving.api.request import PredictRequest, parse_request
 from serving.api.response import model_version, prediction_body
@@ -123,7 +124,9 @@ class _Predictions:
 
     def _answer(self, asked: PredictRequest, received: Received, record: RequestRecord) -> Response:
         deadline = received.arrived + self._timeout_s
-        predictions = self._predictor.predict(asked, deadline, record.stages, received.hang_up.during)
+        waits = Cancellation(deadline)
+        with received.hang_up.during(waits.cancel):
+            predictions = self._predictor.predict(asked.items, waits, record.stages)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))

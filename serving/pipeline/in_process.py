@@ -1,25 +1,21 @@
-"""The whole pipeline in this process, behind the same call as the client of a service."""
+"""The whole pipeline in this process, as an embedder."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import orjson
+from collections.abc import Iterator, Mapping, Sequence
 
 from dicom_io.sources.session import ReadContext
-from model.encoder import ModelError
+from dicom_io.waiting import Cancellation
+from model.encoder import EncoderFacts, ModelError
 from model.transport.local import encoder_in_process
-from serving.api.request import parse_request
-from serving.api.response import metadata
-from serving.client import Image, Vectors
 from serving.config.settings import Settings, SettingsError
-from serving.errors import Fault
 from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.pipeline.predictor import Predictor
+from serving.pipeline.types import Instance, Outcome
 from serving.telemetry.request_record import StageTimes
 
 _LINK_DEADLINE_S = 30.0
@@ -27,25 +23,17 @@ _LINK_DEADLINE_S = 30.0
 
 
 class InProcessEmbedder:
-    """Embeds as a service with these settings would."""
+    """Embeds as a service with the same settings would; see ``Embedder``."""
 
-    def __init__(self, predictor: Predictor, settings: Settings, facts: dict[str, Any]) -> None:
+    def __init__(self, predictor: Predictor, timeout_s: float, facts: EncoderFacts) -> None:
         self._predictor = predictor
-        self._settings = settings
-        self.metadata = facts
+        self._timeout_s = timeout_s
+        self.metadata: Mapping[str, object] = dataclasses.asdict(facts)
 
-    def embed(self, images: Sequence[Image]) -> list[Vectors | Fault]:
-        """Embed the patches of images.
-
-        Returns
-        -------
-        For each image float32 ``[patches, dimension]`` in the order of its origins, or its fault.
-        """
-        instances = [image.instance() for image in images]
-        request = parse_request(orjson.dumps({"instances": instances}), self._settings.requests.max_patches)
-        deadline = time.monotonic() + self._settings.requests.timeout_s
-        outcomes = self._predictor.predict(request, deadline, StageTimes()).outcomes
-        return list(outcomes)
+    def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
+        """Embed the patches of instances."""
+        waits = Cancellation(time.monotonic() + self._timeout_s)
+        return self._predictor.predict(instances, waits, StageTimes()).outcomes
 
 
 @contextlib.contextmanager
@@ -73,4 +61,4 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
             threads=os.cpu_count() or 1,
             max_reads=settings.requests.max_patches,
         )
-        yield InProcessEmbedder(predictor, settings, metadata(client.facts))
+        yield InProcessEmbedder(predictor, settings.requests.timeout_s, client.facts)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Sequence
 
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
-from model.transport.stream import DeadlineExceeded, EncoderUnavailable, Stream
-from serving.api.request import PredictRequest
+from model.transport.stream import DeadlineExceeded, EncoderUnavailable
 from serving.errors import unavailable
 from serving.pipeline.budget import ByteBudget
-from serving.pipeline.run import Outcome, Pools, Run, shared_images
-from serving.pipeline.watched_threads import WatchedThreads
+from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.opening import shared_images
+from serving.pipeline.run import Run, Workshop
+from serving.pipeline.types import Item, Predictions, patch_count
 from serving.telemetry.request_record import RequestStage, StageTimes
 
 _FREE_IMAGE_BYTES = 8_000_000
@@ -24,18 +24,6 @@ _WAITING_THREADS = 8
 
 More than the large images that there is memory for at once, which wait for each other.
 """
-
-
-def _nobody_hangs_up(_: Callable[[], None]) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """One outcome for each instance, in the order of the request, and the encoder that made them."""
-
-    outcomes: list[Outcome]
-    facts: EncoderFacts
 
 
 class Predictor:
@@ -53,12 +41,13 @@ class Predictor:
         self._encoder = encoder
         self._context = context
         self._max_reads = max_reads
-        self._lookahead = threads + 1
-        self._pools = Pools(
-            WatchedThreads(threads, "decode"), WatchedThreads(_WAITING_THREADS, "decode-elsewhere")
+        self._workshop = Workshop(
+            WatchedThreads(threads, "decode"),
+            WatchedThreads(_WAITING_THREADS, "decode-elsewhere"),
+            # Room for the largest image allowed: decoded and resized, four bytes a pixel.
+            ByteBudget(8 * context.max_image_pixels, free_below=_FREE_IMAGE_BYTES),
+            lookahead=threads + 1,
         )
-        # Room for the largest image allowed: decoded and resized, four bytes a pixel.
-        self._memory = ByteBudget(8 * context.max_image_pixels, free_below=_FREE_IMAGE_BYTES)
 
     def require_ready(self) -> EncoderFacts:
         """Return the facts of an encoder that can be used.
@@ -69,28 +58,20 @@ class Predictor:
             SERVICE_UNAVAILABLE_ERROR when the encoder is not there, or threads or helper processes that
             decode are stuck.
         """
-        facts = self._encoder.facts
+        facts, threads = self._encoder.facts, self._workshop
         if facts is None or not self._encoder.healthy:
             raise unavailable("The encoder is not ready.")
-        if not (self._pools.computing.alive and self._pools.waiting.alive and self._context.decoders.healthy):
+        if not (threads.computing.alive and threads.waiting.alive and self._context.decoders.healthy):
             raise unavailable("Images are not being decoded any more.")
         return facts
 
-    def predict(
-        self,
-        request: PredictRequest,
-        deadline: float,
-        stages: StageTimes,
-        watching: Callable[[Callable[[], None]], AbstractContextManager[None]] = _nobody_hangs_up,
-    ) -> Predictions:
+    def predict(self, items: Sequence[Item], waits: Cancellation, stages: StageTimes) -> Predictions:
         """Embed all patches of a request.
 
         Parameters
         ----------
-        deadline:
-            ``time.monotonic()`` seconds.
-        watching:
-            Enters a context in which the function that it is given is called when the client hangs up.
+        waits:
+            Has the request's deadline, and is cancelled when its client hangs up.
 
         Raises
         ------
@@ -100,23 +81,16 @@ class Predictor:
             SERVICE_UNAVAILABLE_ERROR when the encoder is down or the deadline passes; faults of single
             instances are outcomes.
         """
-        stream: Stream | None = None
+        patches = patch_count(items)
         try:
-            stream = self._encoder.open_stream(request.patch_count)
-            waits = Cancellation(deadline)
-            session = ReadSession(self._context, waits, shared_images(request), stages.measure)
-            reads = max(0, self._max_reads - request.patch_count)
-            run = Run(request, stream, session, reads, self._lookahead, self._pools, self._memory)
-
-            def gone(stream: Stream = stream) -> None:
-                waits.cancel()
-                stream.abandon()
-
-            with watching(gone):
-                outcomes = run.outcomes()
-            stages.add(RequestStage.QUEUE, stream.queue_s)
-            stages.add(RequestStage.ENCODE, stream.encode_s)
-            return Predictions(outcomes, stream.facts)
+            with contextlib.closing(self._encoder.open_stream(patches)) as stream:
+                waits.when_cancelled(stream.abandon)
+                session = ReadSession(self._context, waits, shared_images(items), stages.measure)
+                extra_frames = max(0, self._max_reads - patches)
+                outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
+                stages.add(RequestStage.QUEUE, stream.queue_s)
+                stages.add(RequestStage.ENCODE, stream.encode_s)
+                return Predictions(outcomes, stream.facts)
         except EncoderUnavailable as error:
             raise unavailable(
                 "The encoder is starting or restarting; try again soon.", retry_after_s=5
@@ -125,6 +99,3 @@ class Predictor:
             raise unavailable(
                 "The request did not finish within this service's time limit; send fewer patches at once."
             ) from error
-        finally:
-            if stream is not None:
-                stream.close()

@@ -12,7 +12,7 @@ import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from dicom_io.resize import resize
+from dicom_io.resampling import resize
 from tests.support.app import App
 from tests.support.asking import CORNERS, ask, assert_pixels, code_of, cut, error, predictions
 from tests.support.models import TOLERANCE, probe

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from dicom_io.resize import resize
+from dicom_io.resampling import resize
 from tests.support.app import App, Predicts, ServedApp
 from tests.support.models import TOLERANCE, probe
 from tests.support.tissue import UInt8Array, base64_text, encode, instance, tissue

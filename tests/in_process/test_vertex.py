@@ -14,6 +14,7 @@ import yaml
 
 from scripts.schemata import FOLDER, SCHEMATA, plain
 from serving.api import schema as api_schema
+from serving.api.json_schema import Schema
 from serving.errors import TABLE
 from tests.support.app import App
 from tests.support.models import TOLERANCE, probe
@@ -28,7 +29,7 @@ def vectors(prediction: dict[str, Any]) -> np.ndarray:
     return np.array([e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]])
 
 
-def validate(value: object, schema: api_schema.Schema) -> None:
+def validate(value: object, schema: Schema) -> None:
     jsonschema.validate(value, plain(schema), cls=jsonschema.Draft202012Validator)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
-from dicom_io.resize import resize
+from dicom_io.resampling import resize
 from tests.conftest import ModelFolders
 from tests.support.asking import cut
 from tests.support.ez_wsi_client import Job

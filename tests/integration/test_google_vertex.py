@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scripts.schemata import plain
-from serving.api import schema as api_schema
+from serving.api.json_schema import Schema
 from tests.support.models import DIMENSION, TOLERANCE, probe
 from tests.support.service import Service
 from tests.support.tissue import encode, instance, tissue
@@ -27,7 +27,7 @@ def vectors(prediction: dict[str, Any]) -> np.ndarray:
     return np.array([e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]])
 
 
-def validate(value: object, schema: api_schema.Schema) -> None:
+def validate(value: object, schema: Schema) -> None:
     jsonschema.validate(value, plain(schema), cls=jsonschema.Draft202012Validator)
 
 

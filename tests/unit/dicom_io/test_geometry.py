@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import CMYK_BLACK, Patch, crop, require_inside
-from dicom_io.resize import resize
+from dicom_io.geometry import CMYK_BLACK, Patch, Rect, crop, require_inside
+from dicom_io.resampling import resize
 from tests.support.tissue import tissue
 
 
@@ -61,3 +61,32 @@ def test_enlarging_keeps_a_flat_image_flat_and_means_alike() -> None:
 def test_any_number_of_channels_can_be_resized_both_ways(channels: int) -> None:
     pixels = np.random.RandomState(2).randint(0, 256, (30, 40, channels)).astype(np.uint8)
     assert resize(pixels, 20, 60).shape == (60, 20, channels)
+
+
+rects = st.builds(Rect, st.integers(-9, 9), st.integers(-9, 9), st.integers(0, 9), st.integers(0, 9))
+
+
+def pixels_of(rect: Rect) -> set[tuple[int, int]]:
+    return {(x, y) for x in range(rect.x, rect.right) for y in range(rect.y, rect.bottom)}
+
+
+@given(rects, rects)
+def test_an_intersection_has_the_pixels_that_both_have(one: Rect, other: Rect) -> None:
+    common = one.intersection(other)
+    assert (set[tuple[int, int]]() if common is None else pixels_of(common)) == pixels_of(one) & pixels_of(
+        other
+    )
+    if common is not None:
+        grid = np.arange(one.width * one.height).reshape(one.height, one.width)
+        rows, columns = common.within(one)
+        assert grid[rows, columns].shape == (common.height, common.width)
+        assert grid[rows, columns][0, 0] == (common.y - one.y) * one.width + common.x - one.x
+
+
+@given(rects, st.integers(1, 9), st.integers(1, 9))
+def test_what_is_clipped_is_inside_of_the_image(rect: Rect, width: int, height: int) -> None:
+    image = pixels_of(Rect(0, 0, width, height))
+    clipped = rect.clip(width, height)
+    assert (set[tuple[int, int]]() if clipped is None else pixels_of(clipped)) == pixels_of(rect) & image
+    if rect.width and rect.height:
+        assert rect.is_inside(width, height) == (clipped == rect)

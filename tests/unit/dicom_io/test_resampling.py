@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_io.resampling import resample, taps
-from dicom_io.resize import resize
+from dicom_io.resampling import resample, resize, taps
 from tests.support.tissue import tissue
 
 

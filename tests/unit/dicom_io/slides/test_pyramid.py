@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Rect
 from dicom_io.slides.instance import SopInstance, parse_instance
-from dicom_io.slides.level import Level, Region
+from dicom_io.slides.level import Level
 from dicom_io.slides.pyramid import select_level
 from dicom_io.slides.requirements import REQUIREMENTS, Grade, require_valid
 from tests.support.slides import CODINGS, Slide, stained
@@ -49,7 +50,7 @@ def test_tiles_cover_exactly_what_a_region_touches(
             frame = (row // tile_height) * made.tiles_across + column // tile_width
             owner[row + 20, column + 20] = frame
     touched = {int(f) for f in owner[y + 20 : y + 20 + h, x + 20 : x + 20 + w].ravel() if f >= 0}
-    found = list(made.tiles(Region(x, y, w, h)))
+    found = list(made.tiles(Rect(x, y, w, h)))
     assert {frame for frame, _ in found} == touched
     assert len(found) == len(touched)
     assert all(0 <= frame < made.frames for frame, _ in found)

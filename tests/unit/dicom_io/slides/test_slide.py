@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Rect
 from dicom_io.reading import ReadOptions
 from dicom_io.slides.instance import parse_instance
-from dicom_io.slides.level import Level, Region, Spacing
+from dicom_io.slides.level import Level, Spacing
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.slide import OverviewTooLarge, Slide, View, grid
 from tests.support.series import MemorySeries, parsed
@@ -174,8 +174,8 @@ def test_a_grid_has_every_patch_that_is_fully_inside(width: int, height: int, si
         for x in range(width)
         if x % stride == y % stride == 0 and x + side <= width and y + side <= height
     ]
-    patches = grid(Region(100, 7, width, height), side, stride)
-    assert [(p.x_origin - 100, p.y_origin - 7) for p in patches] == expected
+    patches = grid(Rect(100, 7, width, height), side, stride)
+    assert [(p.x - 100, p.y - 7) for p in patches] == expected
     assert all((p.width, p.height) == (side, side) for p in patches)
 
 
@@ -195,7 +195,7 @@ def test_patches_of_a_region_lie_in_it(
     slide: Slide, x: int, y: int, w: int, h: int, shown: int, side: int
 ) -> None:
     view = slide.at(shown)
-    patches = slide.patches_in(Region(x, y, w, h), view, side, side)
+    patches = slide.patches_in(Rect(x, y, w, h), view, side, side)
     assert all(p.is_inside(view.width, view.height) for p in patches)
     scale = (Fraction(view.width, 1000), Fraction(view.height, 700))
     left, right = max(0, nearest(x * scale[0])), min(view.width, nearest((x + w) * scale[0]))
@@ -205,25 +205,25 @@ def test_patches_of_a_region_lie_in_it(
         return
     assert len(patches) == max(1, (right - left) // side) * max(1, (bottom - top) // side)
     first = patches[0]
-    for origin, start, end in ((first.x_origin, left, right), (first.y_origin, top, bottom)):
+    for origin, start, end in ((first.x, left, right), (first.y, top, bottom)):
         if end - start >= side:
             assert origin == start
         else:
             assert origin <= start
             assert end <= origin + side
     if right - left >= side and bottom - top >= side:
-        assert all(left <= p.x_origin and p.x_origin + side <= right for p in patches)
-        assert all(top <= p.y_origin and p.y_origin + side <= bottom for p in patches)
+        assert all(left <= p.x and p.x + side <= right for p in patches)
+        assert all(top <= p.y and p.y + side <= bottom for p in patches)
 
 
 def test_a_region_of_a_slide_smaller_than_a_patch_has_none() -> None:
     slide = slide_of(pyramid("explicit", [(300, 200)]))
-    assert slide.patches_in(Region(0, 0, 300, 200), slide.view(0), 224, 224) == []
+    assert slide.patches_in(Rect(0, 0, 300, 200), slide.view(0), 224, 224) == []
 
 
 def test_a_region_in_millimetres_is_one_in_pixels(slide: Slide) -> None:
-    assert slide.region_of_mm(1.0, 2.0, 3.0, 1.5) == Region(100, 200, 300, 150)
-    assert slide.region_of_mm(0.3, 0.0949, 0.5051, 0.1) == Region(30, 9, 51, 10)
+    assert slide.region_of_mm(1.0, 2.0, 3.0, 1.5) == Rect(100, 200, 300, 150)
+    assert slide.region_of_mm(0.3, 0.0949, 0.5051, 0.1) == Rect(30, 9, 51, 10)
 
 
 def test_the_whole_slide_is_seen_in_the_smallest_level_that_shows_something(
@@ -239,10 +239,10 @@ def test_the_whole_slide_is_seen_in_the_smallest_level_that_shows_something(
     assert {uid for uid, _ in series.asked} == {built.instances[1].uid}
     tissue = slide.tissue(series, opener())
     patches = slide.view(0).grid(224, 224)
-    assert {p.x_origin for p in patches} == {0, 224, 448, 672, 896, 1120}
-    assert tissue.where(patches, 0.1) == [p for p in patches if p.x_origin < 672]
+    assert {p.x for p in patches} == {0, 224, 448, 672, 896, 1120}
+    assert tissue.where(patches, 0.1) == [p for p in patches if p.x < 672]
     half = slide.at(2 * 10_000 / 1344)
-    assert {p.x_origin for p in tissue.over(half.width, half.height).where(half.grid(112, 112), 0.1)} == {
+    assert {p.x for p in tissue.over(half.width, half.height).where(half.grid(112, 112), 0.1)} == {
         0,
         112,
         224,

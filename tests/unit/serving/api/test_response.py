@@ -10,12 +10,12 @@ import pytest
 
 from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
-from dicom_io.sources.inline import InlineSource
+from dicom_io.sources.encoded import EncodedSource
 from model.encoder import EncoderFacts
-from serving.api.request import Encoding, Instance, PredictRequest
+from serving.api.request import Encoding, PredictRequest
 from serving.api.response import error_body, prediction_body
 from serving.errors import Code, Fault
-from serving.pipeline.predictor import Predictions
+from serving.pipeline.types import Instance, Predictions
 from tests.support.encoders import facts
 
 FAULT = Fault(Code.IMAGE_ERROR, "The image is cut off.")
@@ -24,7 +24,7 @@ PATCHES = (Patch(0, 0, 224, 224), Patch(-5, 9, 224, 224))
 
 
 def answer(encoding: Encoding, encoder: EncoderFacts | None = None) -> dict[str, Any]:
-    items = (FAULT, Instance(InlineSource(""), PATCHES, ReadOptions()))
+    items = (FAULT, Instance(EncodedSource(bytes), PATCHES, ReadOptions()))
     predictions = Predictions([FAULT, VECTORS], encoder or facts())
     request = PredictRequest(items, encoding)
     found: dict[str, Any] = json.loads(prediction_body(request, predictions, "seven"))

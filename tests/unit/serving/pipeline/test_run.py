@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 
 from dicom_io.geometry import Patch
 from dicom_io.reading import OpenedImage, ReadOptions
-from dicom_io.sources.inline import InlineSource
+from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.raster import RasterImage
-from dicom_io.sources.session import ReadSession
+from dicom_io.sources.session import ReadSession, Source
 from dicom_io.sources.shared_raster import SharedRaster
+from dicom_io.waiting import Cancellation
 from model.transport.local import encoder_in_process
 from model.transport.stream import Abandoned
-from serving.api.request import Instance, PredictRequest
 from serving.config.settings import load_settings
 from serving.errors import Fault
 from serving.pipeline.predictor import Predictor
+from serving.pipeline.types import Instance, Outcome
 from serving.processes.assembly import read_context
 from serving.telemetry.request_record import StageTimes
 from tests.support.encoders import CornerEncoder
-from tests.support.tissue import base64_text, encode, tissue
+from tests.support.tissue import encode, tissue
 
 PATCH = (Patch(0, 0, 224, 224),)
 TWENTY_MEGABYTES = 20 << 20
@@ -75,8 +74,23 @@ class _Fetched:
         )
 
 
-def instance(source: InlineSource | _Fetched) -> Instance:
+class _Inlined:
+    """Bytes that are let go of when they are asked for, as a request's are."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __call__(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
+def instance(source: Source) -> Instance:
     return Instance(source, PATCH, ReadOptions())
+
+
+def predict(predictor: Predictor, items: Sequence[Instance], waits: Cancellation) -> list[Outcome]:
+    return predictor.predict(items, waits, StageTimes()).outcomes
 
 
 @pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside])
@@ -92,20 +106,18 @@ def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_
         return png
 
     count = 5
-    sources: list[InlineSource | _Fetched] = (
-        [_Fetched(damaged, remote=True) for _ in range(count)]
-        if remote
-        else [InlineSource(base64_text(damaged())) for _ in range(count)]
-    )
+    failing: list[Source] = [
+        _Fetched(damaged, remote=True) if remote else EncodedSource(_Inlined(damaged())) for _ in range(count)
+    ]
     # Images are opened some ahead of their turn: what fails must be over when the last one is opened.
     between = [_Fetched(lambda: png, remote=True) for _ in range(20)]
-    items = tuple(instance(source) for source in [*sources, *between, _Fetched(last)])
+    items = tuple(instance(source) for source in [*failing, *between, _Fetched(last)])
     gc.disable()  # what only the collector finds stays for as long as it likes
     tracemalloc.start()
     try:
-        sources = []
+        failing = []
         before = tracemalloc.get_traced_memory()[0]
-        outcomes = predictor.predict(PredictRequest(items), time.monotonic() + 60, StageTimes()).outcomes
+        outcomes = predict(predictor, items, Cancellation(time.monotonic() + 60))
     finally:
         tracemalloc.stop()
         gc.enable()
@@ -117,26 +129,28 @@ def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_
 def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_slow(
     predictor: Predictor,
 ) -> None:
-    answered = threading.Event()
+    asked, answered = threading.Event(), threading.Event()
+    waits = Cancellation(time.monotonic() + 30)
 
-    @contextlib.contextmanager
-    def hanging_up(gone: Callable[[], None]) -> Iterator[None]:
-        timer = threading.Timer(0.1, gone)
-        timer.start()
-        yield
-        timer.cancel()
+    def fetch() -> bytes:
+        asked.set()
+        answered.wait(30)
+        return b""
 
-    watching: Callable[[Callable[[], None]], AbstractContextManager[None]] = hanging_up
-    slow = _Fetched(lambda: bytes(answered.wait(30)), remote=True)
+    def hang_up() -> None:
+        asked.wait(30)
+        waits.cancel()
+
+    client = threading.Thread(target=hang_up)
+    client.start()
     try:
         with pytest.raises(Abandoned):
-            predictor.predict(
-                PredictRequest((instance(slow),)), time.monotonic() + 30, StageTimes(), watching
-            )
+            predict(predictor, [instance(_Fetched(fetch, remote=True))], waits)
     finally:
         answered.set()
-    png = InlineSource(base64_text(encode(tissue(224, 224))))
-    (outcome,) = predictor.predict(
-        PredictRequest((instance(png),)), time.monotonic() + 30, StageTimes()
-    ).outcomes
+        client.join()
+    png = encode(tissue(224, 224))
+    (outcome,) = predict(
+        predictor, [instance(EncodedSource(lambda: png))], Cancellation(time.monotonic() + 30)
+    )
     assert isinstance(outcome, np.ndarray)

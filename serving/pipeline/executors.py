@@ -1,4 +1,4 @@
-"""Threads whose tasks are watched: whether any of them still gets work done."""
+"""Where tasks run: in the calling thread, or in threads that are watched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -17,7 +17,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class WatchedThreads:
+class InlineExecutor(Executor):
+    """Runs what it is given at once, in the calling thread: for work that has nothing to overlap with."""
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Run a function."""
+        future: Future[R] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class WatchedThreads(Executor):
     """A pool of threads that knows how long each has been at its task.
 
     Parameters

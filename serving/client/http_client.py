@@ -1,9 +1,4 @@
-"""A thin client: numpy in and out, requests split to the service's limits, overload waited out.
-
->>> client = PathserveClient("http://127.0.0.1:8080")
->>> client.embed([Image.of_bytes(png, [(0, 0), (224, 0)])])[0].shape
-(2, 384)
-"""
+"""Requests to one service: split to its limits, sent again when it is overloaded or a connection is lost."""
 
 from __future__ import annotations
 
@@ -11,8 +6,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -22,75 +16,17 @@ import requests
 from PIL import Image as PillowImage
 
 from dicom_io.web.sessions import plain_session
+from model.encoder import PATCH_SIDE, Vectors
+from serving.client.image import Image
+from serving.client.splitting import Limits, split
 from serving.errors import Fault
 
-__all__ = ["Fault", "Image", "PathserveClient", "ServiceFault", "Vectors"]
-
-Vectors = npt.NDArray[np.float32]
-
-SIDE = 224
 MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
 
 _LONGEST_WAIT_S = 30.0
 _LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 """What becomes of a request whose connection is lost before, or in the middle of, its answer."""
-
-_JSON_OF_A_PATCH = 80
-"""Bytes, at most, that one patch's coordinates take in a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image, and the patches wanted of it.
-
-    Attributes
-    ----------
-    source:
-        The fields of the API that name it; see the ``of_…`` constructors.
-    origins:
-        (x, y) of each patch's upper left pixel, in pixels of the image after any resize.
-    extensions:
-        How it is to be read, as the API names it.
-    """
-
-    source: Mapping[str, object] = field(repr=False)
-    origins: Sequence[tuple[int, int]]
-    extensions: Mapping[str, object] = field(default_factory=dict)
-
-    @classmethod
-    def of_bytes(cls, data: bytes, origins: Sequence[tuple[int, int]], **extensions: object) -> Self:
-        """Return an encoded image: PNG, JPEG, TIFF and so on."""
-        return cls({"raw_image_bytes": base64.b64encode(data).decode("ascii")}, origins, extensions)
-
-    @classmethod
-    def of_object(
-        cls, uri: str, origins: Sequence[tuple[int, int]], token: str | None = None, **extensions: object
-    ) -> Self:
-        """Return an image in Cloud Storage, ``gs://BUCKET/OBJECT``."""
-        return cls({"image_file_uri": uri} | _token(token), origins, extensions)
-
-    @classmethod
-    def of_series(
-        cls,
-        series_path: str,
-        instance_uids: Sequence[str],
-        origins: Sequence[tuple[int, int]],
-        token: str | None = None,
-        **extensions: object,
-    ) -> Self:
-        """Return a level of a slide in a DICOMweb store."""
-        path = {"series_path": series_path, "instance_uids": list(instance_uids)}
-        return cls({"dicom_path": path} | _token(token), origins, extensions)
-
-    def instance(self) -> dict[str, object]:
-        """Return it as an instance of the API."""
-        coordinates = [{"x_origin": x, "y_origin": y, "width": SIDE, "height": SIDE} for x, y in self.origins]
-        return {
-            **self.source,
-            "patch_coordinates": coordinates,
-            "extensions": dict(self.extensions),
-        }
 
 
 class ServiceFault(Exception):
@@ -100,16 +36,6 @@ class ServiceFault(Exception):
         super().__init__(f"HTTP {status}, {fault.code}: {fault.description}")
         self.status = status
         self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some patches of one image."""
-
-    image: int
-    instance: dict[str, object]
-    patches: int
-    size: int
 
 
 class PathserveClient:
@@ -148,8 +74,7 @@ class PathserveClient:
     ) -> None:
         _require_address(url)
         self._url = url if url.endswith(("predict", "Predict")) else url.rstrip("/") + "/predict"
-        self._max_bytes = max_request_bytes
-        self._max_patches = max_patches
+        self._limits = Limits(max_request_bytes, max_patches)
         self._timeout_s = timeout_s
         self._retry_for_s = retry_for_s
         self._session = plain_session(follows_proxies=use_proxy)
@@ -178,7 +103,7 @@ class PathserveClient:
             When a request fails whole, or the service stays unavailable.
         """
         found: list[list[Vectors] | Fault] = [[] for _ in images]
-        for parts in self._requests(images):
+        for parts in split(images, self._limits):
             predictions = self._post([part.instance for part in parts])["predictions"]
             for part, prediction in zip(parts, predictions, strict=True):
                 vectors = found[part.image]
@@ -200,38 +125,16 @@ class PathserveClient:
         -------
         float32 ``[n, dimension]``
         """
-        if patches.dtype != np.uint8 or patches.shape[1:3] != (SIDE, SIDE):
+        if patches.dtype != np.uint8 or patches.shape[1:3] != (PATCH_SIDE, PATCH_SIDE):
             raise ValueError(
-                f"patches must be uint8 [n, {SIDE}, {SIDE}, 3]; these are {patches.dtype} {patches.shape}"
+                f"patches must be uint8 [n, {PATCH_SIDE}, {PATCH_SIDE}, 3]; "
+                f"these are {patches.dtype} {patches.shape}"
             )
         found = self.embed([Image.of_bytes(_png(patch), [(0, 0)]) for patch in patches])
         for vectors in found:
             if isinstance(vectors, Fault):
                 raise ServiceFault(HTTPStatus.OK, vectors)
         return _joined([vectors for vectors in found if not isinstance(vectors, Fault)])
-
-    def _requests(self, images: Sequence[Image]) -> Iterator[list[_Part]]:
-        """Group parts of images into requests within the limits."""
-        group: list[_Part] = []
-        size = patches = 0
-        for part in self._parts(images):
-            if group and (size + part.size > self._max_bytes or patches + part.patches > self._max_patches):
-                yield group
-                group, size, patches = [], 0, 0
-            group.append(part)
-            size, patches = size + part.size, patches + part.patches
-        if group:
-            yield group
-
-    def _parts(self, images: Sequence[Image]) -> Iterator[_Part]:
-        for number, image in enumerate(images):
-            base = len(json.dumps([image.source, image.extensions])) + 100
-            room = (self._max_bytes - base) // _JSON_OF_A_PATCH
-            step = max(1, min(self._max_patches, room))
-            for first in range(0, len(image.origins), step):
-                some = replace(image, origins=image.origins[first : first + step])
-                size = base + _JSON_OF_A_PATCH * len(some.origins)
-                yield _Part(number, some.instance(), len(some.origins), size)
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": "base64-float32"}}).encode()
@@ -271,10 +174,6 @@ def _require_address(url: str) -> None:
         known = False
     if not known:
         raise ValueError(f"{url} is no address of a service; it must be http://HOST:PORT or https://HOST")
-
-
-def _token(token: str | None) -> dict[str, object]:
-    return {} if token is None else {"bearer_token": token}
 
 
 def _png(patch: npt.NDArray[np.uint8]) -> bytes:

@@ -1,8 +1,8 @@
-"""Images in Google Cloud Storage as a source of patches."""
+"""Ordinary encoded images as sources of patches: bytes that are here, and objects in Cloud Storage."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from dicom_io.reading import ReadOptions
@@ -14,21 +14,36 @@ from dicom_io.web.gcs import GcsUri
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedSource:
+    """An encoded image whose bytes are in this process.
+
+    Attributes
+    ----------
+    data:
+        Returns the bytes; called whenever the source is opened. Raises ImageError.
+    """
+
+    data: Callable[[], bytes] = field(repr=False)
+    remote = False
+    origin = None
+    shared_key = None
+
+    def open(self, options: ReadOptions, session: ReadSession) -> RasterImage:
+        """Read the image's header."""
+        context = session.context
+        shared = SharedRaster(self.data, context.decoders, context.max_image_pixels)
+        return RasterImage(shared, options, session)
+
+
+@dataclass(frozen=True, slots=True)
 class GcsSource:
-    """``image_file_uri`` with ``bearer_token``: an encoded image, or a DICOM file of a single image."""
+    """An object in Cloud Storage: an encoded image, or a DICOM file of a single image."""
 
     uri: GcsUri
     token: BearerToken | None = field(repr=False)
-
-    @property
-    def remote(self) -> bool:
-        """Opening it downloads the object."""
-        return True
-
-    @property
-    def origin(self) -> Hashable:
-        """Cloud Storage as a whole."""
-        return "gs"
+    remote = True
+    origin = "gs"
+    """Cloud Storage as a whole is waited for."""
 
     @property
     def shared_key(self) -> Hashable:

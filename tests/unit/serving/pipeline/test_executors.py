@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from serving.pipeline.watched_threads import STUCK_S, WatchedThreads
+from serving.pipeline.executors import STUCK_S, WatchedThreads
 
 
 class Clock:

@@ -1,0 +1,173 @@
+"""Opening the images of a request: here, or in threads that wait for stores, some ahead of their turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, deque
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
+
+from dicom_io.errors import ImageError
+from dicom_io.geometry import require_inside
+from dicom_io.reading import OpenedImage
+from dicom_io.sources.session import ReadSession
+from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.stages import ReadStage
+from serving.errors import Code, Fault, ServiceError
+from serving.pipeline.executors import InlineExecutor
+from serving.pipeline.faults import Faults, or_fault
+from serving.pipeline.types import Instance, Item
+from serving.pipeline.waits import Waits
+
+OPENED_AHEAD = 8
+"""Images of a request that are being opened at the same time, each perhaps at a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An image that could be opened.
+
+    Attributes
+    ----------
+    position:
+        Of its instance in the request.
+    first:
+        Index in the request of its first patch.
+    """
+
+    position: int
+    first: int
+    instance: Instance
+    image: OpenedImage
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    position: int
+    instance: Instance
+    image: Future[OpenedImage | Fault]
+
+
+class OpenedImages:
+    """The images of a request in the order in which they are read, those that share one after the other.
+
+    Parameters
+    ----------
+    faults:
+        Gets the faults of those that cannot be opened, and those that items have already.
+    frames:
+        Frames beyond one a patch that the request may have decoded.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], session: ReadSession, waits: Waits, faults: Faults, frames: int
+    ) -> None:
+        self._session = session
+        self._waits = waits
+        self._faults = faults
+        self._frames_left = frames
+        counts = (0 if isinstance(item, Fault) else len(item.patches) for item in items)
+        self._firsts = [0, *itertools.accumulate(counts)]
+        self._items = iter(_by_source(items))
+        self._opening: deque[_Opening] = deque()
+        self._head: Opened | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether ``head`` is known to return at once."""
+        self._open_ahead()
+        return self._head is not None or not self._opening or self._opening[0].image.done()
+
+    def head(self) -> Opened | None:
+        """Wait for the next image that can be opened, and return it; ``None`` when there are no more."""
+        self._open_ahead()
+        while self._head is None and self._opening:
+            opening = self._opening.popleft()
+            with self._faults.of([opening.position]):
+                self._head = self._finished(opening)
+            self._open_ahead()
+        return self._head
+
+    def take(self) -> Opened:
+        """Return what ``head`` returns, for good."""
+        opened, self._head = self._head, None
+        assert opened is not None  # head() has been asked
+        return opened
+
+    def close(self) -> None:
+        """Let go of all images that were not taken: also those that are still being opened."""
+        if self._head is not None:
+            self._head.image.close()
+        for opening in self._opening:
+            if not opening.image.cancel():
+                opening.image.add_done_callback(_close)
+
+    def _open_ahead(self) -> None:
+        while len(self._opening) < OPENED_AHEAD and (entry := next(self._items, None)) is not None:
+            position, item = entry
+            if isinstance(item, Fault):
+                self._faults[position] = item
+            else:
+                self._opening.append(_Opening(position, item, self._open(item)))
+
+    def _open(self, instance: Instance) -> Future[OpenedImage | Fault]:
+        io = self._session.context.io
+        executor: Executor = io.at(instance.source.origin) if instance.source.remote else InlineExecutor()
+        return executor.submit(or_fault, partial(_open, instance, self._session))
+
+    def _finished(self, opening: _Opening) -> Opened:
+        with self._session.measure(ReadStage.FETCH):
+            image = self._waits.result(opening.image)
+        if isinstance(image, Fault):
+            raise ServiceError.of(image)
+        try:
+            self._count(image.extra_frames(len(opening.instance.patches)))
+        except ServiceError:
+            image.close()
+            raise
+        return Opened(opening.position, self._firsts[opening.position], opening.instance, image)
+
+    def _count(self, frames: int) -> None:
+        """Count frames of resized levels against what the request may have decoded."""
+        if frames > self._frames_left:
+            raise ServiceError(
+                Code.TOO_MANY_PATCHES_ERROR,
+                f"Reading this level at another size takes {frames} reads more than its patches, and "
+                f"{self._frames_left} are left for the request; send fewer patches, or use a smaller level.",
+            )
+        self._frames_left -= frames
+
+
+def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+    image = instance.source.open(instance.options, session)
+    if instance.options.require_inside:
+        try:
+            for patch in instance.patches:
+                require_inside(patch, image.width, image.height)
+        except ImageError:
+            image.close()
+            raise
+    return image
+
+
+def _close(future: Future[OpenedImage | Fault]) -> None:
+    if not isinstance(image := future.result(), Fault):
+        image.close()
+
+
+def _shared_key(item: Item) -> Hashable | None:
+    return None if isinstance(item, Fault) else item.source.shared_key
+
+
+def shared_images(items: Sequence[Item]) -> RasterRegistry:
+    """Return a registry of the images that several of a request's instances name."""
+    return RasterRegistry(Counter(key for item in items if (key := _shared_key(item)) is not None))
+
+
+def _by_source(items: Sequence[Item]) -> list[tuple[int, Item]]:
+    """Return the items with their positions, those that share an image one after the other."""
+    first: dict[Hashable, int] = {}
+    order = [first.setdefault(_shared_key(item) or ("own", index), index) for index, item in enumerate(items)]
+    return [(index, items[index]) for index in sorted(range(len(items)), key=order.__getitem__)]

@@ -1,0 +1,54 @@
+"""The waits of a request's own thread."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from dicom_io.reading import PatchTask
+from dicom_io.waiting import Cancellation, Cancelled
+from model.transport.stream import Abandoned, DeadlineExceeded, Stream
+
+R = TypeVar("R")
+
+
+class Waits:
+    """Whatever a request's thread waits for, the encoder gets what is ready before: it shall not wait, too.
+
+    Raises
+    ------
+    Abandoned
+        When nobody waits for the request any more.
+    DeadlineExceeded
+    """
+
+    def __init__(self, stream: Stream, cancellation: Cancellation) -> None:
+        self._stream = stream
+        self._cancellation = cancellation
+        self.deadline = cancellation.deadline
+
+    def result(self, future: Future[R]) -> R:
+        """Return a future's result."""
+        if not future.done():
+            self._stream.flush()
+        with _ending_the_request():
+            return self._cancellation.result(future)
+
+    def until_ready(self, task: PatchTask) -> None:
+        """Wait until a task can be run; see ``PatchTask.wait``."""
+        if not task.ready():
+            self._stream.flush()
+        with _ending_the_request():
+            task.wait()
+
+
+@contextlib.contextmanager
+def _ending_the_request() -> Iterator[None]:
+    try:
+        yield
+    except Cancelled:
+        raise Abandoned from None
+    except TimeoutError:
+        raise DeadlineExceeded from None

@@ -1,0 +1,81 @@
+"""An encoded image as tasks: one decodes, the others wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_here
+from dicom_io.sources.encoded import EncodedSource
+from dicom_io.sources.session import ReadContext, ReadSession
+from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.waiting import Cancellation
+from serving.config.settings import load_settings
+from serving.processes.assembly import read_context
+from tests.support.tissue import encode, tissue
+
+PATCHES = [Patch(7 * n, 5 * n, 224, 224) for n in range(2 * PATCHES_AT_ONCE + 3)]
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[ReadContext]:
+    context = read_context(load_settings())
+    yield context
+    context.decoders.close()
+
+
+@pytest.fixture
+def session(context: ReadContext) -> ReadSession:
+    waits = Cancellation(time.monotonic() + 30)
+    return ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
+
+
+def test_tasks_cover_the_patches_in_their_order(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
+    found: dict[int, UInt8Array] = {}
+    for task in image.read(PATCHES):
+        task.wait()
+        assert task.ready()
+        assert len(task.indexes) <= PATCHES_AT_ONCE
+        found |= dict(zip(task.indexes, task.pixels(), strict=True))
+    assert list(found) == list(range(len(PATCHES)))
+    for index, patch in enumerate(PATCHES):
+        truth = tissue()[patch.y : patch.y + 224, patch.x : patch.x + 224]
+        np.testing.assert_array_equal(found[index], truth)
+
+
+def test_only_the_first_task_is_ready_until_it_has_decoded(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(), session)
+    first, second, third = image.read(PATCHES)
+    assert [task.ready() for task in (first, second, third)] == [True, False, False]
+    decoding = threading.Thread(target=first.pixels)
+    decoding.start()
+    second.wait()
+    assert third.ready()
+    decoding.join()
+
+
+def test_tasks_that_waited_for_an_image_that_is_damaged_fail_as_the_first_does(session: ReadSession) -> None:
+    whole = encode(tissue())
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes(100) + whole[middle + 100 :]
+    image = EncodedSource(lambda: damaged).open(ReadOptions(), session)
+    first, second, _ = image.read(PATCHES)
+    for task in (first, second):
+        task.wait()
+        with pytest.raises(ImageError) as caught:
+            task.pixels()
+        assert caught.value.code is ImageCode.IMAGE_ERROR
+
+
+def test_patches_are_read_in_one_call(session: ReadSession) -> None:
+    image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(image_dimensions=(256, 256)), session)
+    (whole,) = read_here(image, [Patch(0, 0, 256, 256)])
+    assert whole.shape == (256, 256, 3)

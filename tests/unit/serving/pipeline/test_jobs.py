@@ -1,0 +1,260 @@
+"""How a request's images take their turns in the pools, with images that are none."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.sources.session import ReadContext, ReadSession
+from dicom_io.sources.shared_raster import RasterRegistry
+from dicom_io.waiting import Cancellation
+from model.transport.client import EncoderClient
+from model.transport.local import encoder_in_process
+from model.transport.stream import Abandoned
+from serving.config.settings import load_settings
+from serving.errors import Fault
+from serving.pipeline.budget import ByteBudget
+from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.run import SMALL_BYTES, Run, Workshop
+from serving.pipeline.types import Instance, Item, Outcome
+from serving.processes.assembly import read_context
+from tests.support.encoders import CornerEncoder
+
+MEMORY = 10 * SMALL_BYTES
+LOOKAHEAD = 3
+
+
+def patch(number: int) -> Patch:
+    return Patch(number, 0, 224, 224)
+
+
+def pixels_of(patch: Patch) -> UInt8Array:
+    pixels = np.zeros((224, 224, 3), np.uint8)
+    pixels[0, 0] = patch.x
+    return pixels
+
+
+@dataclass
+class Picture(OpenedImage):
+    """An image whose patches show their own origin, and which notes the threads that read it."""
+
+    memory_bytes: int = SMALL_BYTES // 8
+    decodes_elsewhere: bool = False
+    before: Callable[[], None] = lambda: None
+    wait: Callable[[], None] = lambda: None
+    ready: Callable[[], bool] = lambda: True
+    threads: list[str] = field(default_factory=list)
+    closed: threading.Event = field(default_factory=threading.Event)
+    width = height = 1 << 20
+    remote = False
+    origin = shared_key = None
+
+    def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        return self
+
+    def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
+        for indexes in in_chunks(range(len(patches))):
+
+            def pixels(indexes: Sequence[int] = indexes) -> list[UInt8Array]:
+                self.threads.append(threading.current_thread().name)
+                self.before()
+                return [pixels_of(patches[index]) for index in indexes]
+
+            yield PatchTask(indexes, pixels, self.wait, self.ready)
+
+    def close(self) -> None:
+        assert not self.closed.is_set(), "closed once"
+        self.closed.set()
+
+
+class CountingThreads(WatchedThreads):
+    """Counts the turns that are taken."""
+
+    turns = 0
+
+    def submit(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        self.turns += 1
+        return super().submit(*args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[ReadContext]:
+    context = read_context(load_settings())
+    yield context
+    context.decoders.close()
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[EncoderClient]:
+    with encoder_in_process(CornerEncoder) as client:
+        until = time.monotonic() + 10
+        while client.facts is None and time.monotonic() < until:
+            threading.Event().wait(0.01)
+        yield client
+
+
+@pytest.fixture
+def workshop() -> Iterator[Workshop]:
+    workshop = Workshop(
+        CountingThreads(2, "computing"), CountingThreads(2, "waiting"), ByteBudget(MEMORY, 1), LOOKAHEAD
+    )
+    yield workshop
+    workshop.computing.shutdown()
+    workshop.waiting.shutdown()
+
+
+@pytest.fixture
+def run(context: ReadContext, encoder: EncoderClient, workshop: Workshop) -> Callable[..., list[Outcome]]:
+    def run(items: Sequence[Item], waits: Cancellation | None = None) -> list[Outcome]:
+        waits = waits or Cancellation(time.monotonic() + 30)
+        session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
+        patches = sum(len(item.patches) for item in items if isinstance(item, Instance))
+        with contextlib.closing(encoder.open_stream(patches)) as stream:
+            waits.when_cancelled(stream.abandon)
+            return Run(items, stream, session, workshop, extra_frames=0).outcomes()
+
+    return run
+
+
+def instances(pictures: Sequence[Picture], patches: int = 1) -> list[Instance]:
+    """Return an instance of each picture; its patches have the numbers that follow the last one's."""
+    return [
+        Instance(picture, tuple(patch(n * patches + i) for i in range(patches)), ReadOptions())
+        for n, picture in enumerate(pictures)
+    ]
+
+
+def numbers(outcome: Outcome) -> list[int]:
+    assert isinstance(outcome, np.ndarray), outcome
+    return [int(vector[0]) for vector in outcome]
+
+
+def all_memory_is_free(workshop: Workshop) -> bool:
+    return workshop.memory.try_take(MEMORY)
+
+
+def test_small_images_share_turns_and_keep_their_order(
+    run: Callable[..., list[Outcome]], workshop: Workshop
+) -> None:
+    pictures = [Picture() for _ in range(64)]
+    outcomes = run(instances(pictures))
+    assert [numbers(outcome) for outcome in outcomes] == [[n] for n in range(64)]
+    assert isinstance(workshop.computing, CountingThreads)
+    assert workshop.computing.turns == 8
+    assert all(picture.closed.is_set() for picture in pictures)
+    assert all_memory_is_free(workshop)
+
+
+def test_few_images_leave_no_thread_idle(run: Callable[..., list[Outcome]], workshop: Workshop) -> None:
+    run(instances([Picture() for _ in range(LOOKAHEAD)]))
+    assert isinstance(workshop.computing, CountingThreads)
+    assert workshop.computing.turns == LOOKAHEAD
+
+
+@pytest.mark.parametrize(
+    "large", [Picture(memory_bytes=SMALL_BYTES), Picture(decodes_elsewhere=True)], ids=["large", "elsewhere"]
+)
+def test_images_that_take_long_share_nothing(
+    run: Callable[..., list[Outcome]], workshop: Workshop, large: Picture
+) -> None:
+    pictures = [
+        Picture(large.memory_bytes, large.decodes_elsewhere) if n % 2 else Picture() for n in range(32)
+    ]
+    assert [numbers(outcome) for outcome in run(instances(pictures))] == [[n] for n in range(32)]
+    pool = workshop.waiting if large.decodes_elsewhere else workshop.computing
+    assert isinstance(pool, CountingThreads)
+    assert pool.turns == (16 if large.decodes_elsewhere else 32)
+    name = "waiting" if large.decodes_elsewhere else "computing"
+    assert all(thread.startswith(name) for picture in pictures[1::2] for thread in picture.threads)
+    assert all(thread.startswith("computing") for picture in pictures[::2] for thread in picture.threads)
+
+
+def test_a_fault_leaves_those_alone_that_share_its_turn(run: Callable[..., list[Outcome]]) -> None:
+    def damaged() -> None:
+        raise ImageError(ImageCode.IMAGE_ERROR, "damaged")
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    pictures = [Picture(before={3: damaged, 9: broken}.get(n, lambda: None)) for n in range(32)]
+    given = Fault("DICOM_PATH_ERROR", "no path")
+    outcomes = run([given, *instances(pictures)])
+    assert outcomes[0] == given
+    faults = {n: str(o.code) for n, o in enumerate(outcomes[1:]) if isinstance(o, Fault)}
+    assert faults == {3: "IMAGE_ERROR", 9: "INTERNAL_ERROR"}
+    assert [numbers(o) for o in outcomes[1:] if not isinstance(o, Fault)] == [
+        [n] for n in range(32) if n not in faults
+    ]
+
+
+def test_an_image_is_not_read_on_once_it_has_failed(run: Callable[..., list[Outcome]]) -> None:
+    def damaged() -> None:
+        raise ImageError(ImageCode.IMAGE_ERROR, "damaged")
+
+    picture = Picture(before=damaged)
+    (outcome,) = run(instances([picture], patches=200))
+    assert isinstance(outcome, Fault)
+    assert len(picture.threads) <= LOOKAHEAD + 2
+    assert picture.closed.wait(10)
+
+
+def test_tasks_are_waited_for_one_after_the_other(run: Callable[..., list[Outcome]]) -> None:
+    arrived: list[int] = []
+    here = Picture()
+    far = Picture(
+        memory_bytes=SMALL_BYTES, wait=lambda: arrived.append(len(far.threads)), ready=lambda: False
+    )
+    near, distant = run(instances([here, far], patches=100))
+    assert numbers(near) == list(range(100))
+    assert numbers(distant) == list(range(100, 200))
+    assert len(arrived) == 13, "once a task of eight patches"
+
+
+def test_an_image_whose_bytes_do_not_come_fails_alone(run: Callable[..., list[Outcome]]) -> None:
+    def lost() -> None:
+        raise ImageError(ImageCode.HTTP_ERROR, "lost")
+
+    pictures = [Picture(), Picture(wait=lost, ready=lambda: False), Picture()]
+    first, second, third = run(instances(pictures, patches=20))
+    assert numbers(first) == list(range(20))
+    assert isinstance(second, Fault)
+    assert numbers(third) == list(range(40, 60))
+
+
+def test_memory_is_given_back_when_threads_have_let_go_of_an_abandoned_request(
+    run: Callable[..., list[Outcome]], workshop: Workshop
+) -> None:
+    waits, reading, go_on = Cancellation(time.monotonic() + 30), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        reading.set()
+        assert go_on.wait(30)
+
+    pictures = [Picture(memory_bytes=SMALL_BYTES, before=slow) for _ in range(6)]
+
+    def hang_up() -> None:
+        assert reading.wait(30)
+        waits.cancel()
+
+    client = threading.Thread(target=hang_up)
+    client.start()
+    try:
+        with pytest.raises(Abandoned):
+            run(instances(pictures, patches=30), waits)
+        assert not pictures[0].closed.is_set(), "a thread still reads it"
+        assert not all_memory_is_free(workshop)
+        assert all(picture.closed.is_set() for picture in pictures[LOOKAHEAD:])
+    finally:
+        go_on.set()
+        client.join()
+    assert all(picture.closed.wait(10) for picture in pictures)
+    workshop.memory.take(MEMORY, time.monotonic() + 10)
