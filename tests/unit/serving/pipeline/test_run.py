@@ -54,6 +54,11 @@ def damaged_outside() -> bytes:
     return b"no image at all".ljust(TWENTY_MEGABYTES, b"\x55")
 
 
+def read_outside() -> bytes:
+    """Return 20 MB of which the header can be read; no pixel is, as its patch is not in it."""
+    return encode(tissue(100, 100)).ljust(TWENTY_MEGABYTES, b"\x55")
+
+
 class _Fetched:
     """A source that gets its bytes from elsewhere when it is opened."""
 
@@ -93,7 +98,7 @@ def predict(predictor: Predictor, items: Sequence[Instance], waits: Cancellation
     return predictor.predict(items, waits, StageTimes()).outcomes
 
 
-@pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside])
+@pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside, read_outside])
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_on(
     predictor: Predictor, damaged: Callable[[], bytes], remote: bool
