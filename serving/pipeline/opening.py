@@ -15,6 +15,7 @@ from dicom_io.reading import OpenedImage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.stages import ReadStage
+from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.executors import InlineExecutor
 from serving.pipeline.faults import Faults, or_fault
@@ -148,6 +149,12 @@ class OpenedImages:
 
 
 def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+    for patch in instance.patches:
+        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+            raise ServiceError(
+                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+            )
     image = instance.source.open(instance.options, session)
     if instance.options.require_inside:
         try:

@@ -131,6 +131,16 @@ def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_
     assert held[0] - before < count * 1_000_000 + 5_000_000, "the images that are open are the rest"
 
 
+def test_patches_that_are_not_of_the_models_size_fail_alone_and_keep_no_slot(predictor: Predictor) -> None:
+    source = EncodedSource(lambda: encode(tissue(600, 600)))
+    wrong = Instance(source, (Patch(0, 0, 256, 256),) * 64, ReadOptions())
+    for _ in range(10):
+        refused, good = predict(predictor, [wrong, instance(source)], Cancellation(time.monotonic() + 30))
+        assert isinstance(refused, Fault)
+        assert refused.code == "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR"
+        assert isinstance(good, np.ndarray)
+
+
 def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_slow(
     predictor: Predictor,
 ) -> None:
