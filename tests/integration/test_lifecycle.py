@@ -236,7 +236,7 @@ def test_an_encoder_without_descriptors_serves_whom_it_has_and_later_the_others(
     encoder.rlimit(psutil.RLIMIT_NOFILE, (free[spare], usual[1]))
     try:
         slow_service.gunicorn().send_signal(signal.SIGTTIN)  # one worker more
-        said = "worker connection closed" if spare else "a worker cannot be connected"
+        said = "client connection closed" if spare else "a client cannot be connected"
         wait_until(lambda: said in slow_service.log(), said)
         assert encoder.is_running()
     finally:
