@@ -86,12 +86,15 @@ class OpenedImage(Protocol):
         What reading it holds at its peak; the caller keeps the sum within a budget.
     decodes_elsewhere:
         Whether ``PatchTask.pixels`` waits for a decoding helper, and a thread meant for computing should not.
+    fetches:
+        Whether ``PatchTask.wait`` waits for a store: then nobody else's patches should wait behind it.
     """
 
     width: int
     height: int
     memory_bytes: int
     decodes_elsewhere: bool
+    fetches: bool = False
 
     def extra_frames(self, patches: int) -> int:
         """Return how many frames are decoded for so many patches, beyond one for each of them."""

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from dicom_io.cache import LeastRecentlyUsed
 from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.errors import ImageFault
 from dicom_io.geometry import UInt8Array
 
 K = TypeVar("K", bound=Hashable)
@@ -43,11 +44,12 @@ class SharedFrame:
     Attributes
     ----------
     fetched:
-        The frame as it was sent; once it has been decoded, a frame without bytes.
+        The frame as it was sent; once it has been decoded, a frame without bytes. Or the fault for which it
+        did not come: a value, as an exception would hold whoever waited for it, and all that they fetched.
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
-        self.fetched: Future[EncodedFrame] = Future()
+        self.fetched: Future[EncodedFrame | ImageFault] = Future()
         self.fetched.add_done_callback(lambda _: changed(self))
         self._decode = decode
         self._changed = changed
@@ -65,6 +67,7 @@ class SharedFrame:
         with self._lock:
             if self._pixels is None:
                 encoded = self.fetched.result(0)
+                assert isinstance(encoded, EncodedFrame)
                 pixels = self._decode(encoded.data, encoded.syntax, form)
                 pixels.flags.writeable = False
                 self._pixels = pixels
@@ -76,13 +79,21 @@ class SharedFrame:
     @property
     def failed(self) -> bool:
         """Whether fetching it came to nothing."""
-        return self.fetched.done() and self.fetched.exception() is not None
+        return self.fetched.done() and self._encoded is None
 
     @property
     def encoded_bytes(self) -> int:
         """Bytes of the frame as it was sent, while they are held."""
+        encoded = self._encoded
+        return 0 if encoded is None else len(encoded.data)
+
+    @property
+    def _encoded(self) -> EncodedFrame | None:
         fetched = self.fetched
-        return len(fetched.result().data) if fetched.done() and fetched.exception() is None else 0
+        if not fetched.done() or fetched.exception() is not None:
+            return None
+        encoded = fetched.result()
+        return encoded if isinstance(encoded, EncodedFrame) else None
 
 
 class FrameCache(Generic[K]):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from functools import partial
 
 from dicom_io.codecs.frame_format import FrameError
-from dicom_io.errors import ImageCode, ImageError
+from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_cache import FrameCache, SharedFrame
 from dicom_io.slides.level import Level
@@ -21,6 +21,9 @@ FRAMES_PER_GET = 64
 
 _Entry = tuple[int, int, SharedFrame]
 """A frame of the level from 0, its number in its SOP instance from 1, and where it is awaited."""
+
+_GIVEN_UP = ImageFault(ImageCode.HTTP_ERROR, "A frame was not fetched: who asked for it gave up.")
+"""Of frames whose request has ended: who shares one asks anew."""
 
 _BYTES_PER_GET = 16 << 20
 _GETS_AHEAD = 4
@@ -50,7 +53,7 @@ class FrameFetcher:
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
-        self._asking: list[Future[None]] = []
+        self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
 
     @property
@@ -124,6 +127,7 @@ class FrameFetcher:
         self._stop.set()
         for asked in self._asking:
             asked.cancel()
+        self._asking.clear()  # each refers to this object, to report to it when it ends
         self._frames.clear()
 
     def _key(self, frame: int) -> Hashable:
@@ -134,16 +138,16 @@ class FrameFetcher:
         while True:
             shared = self._frames[frame]
             try:
-                self._series.waits.result(shared.fetched)
-                return
+                came = self._series.waits.result(shared.fetched)
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
-            except (CancelledError, ImageError):
-                self._cache.forget(self._key(frame), shared)
-                if frame in self._mine:
-                    raise
-                # Another request's failure is not ours: ask in our own name, for all that failed with it.
-                self._claim([frame, *self._failed_elsewhere(frame)])
+            if not isinstance(came, ImageFault):
+                return
+            self._cache.forget(self._key(frame), shared)
+            if frame in self._mine:
+                raise ImageError.of(came)
+            # Another request's failure is not ours: ask in our own name, for all that failed with it.
+            self._claim([frame, *self._failed_elsewhere(frame)])
 
     def _failed_elsewhere(self, but: int) -> list[int]:
         failed = [
@@ -186,23 +190,27 @@ class FrameFetcher:
             asked.add_done_callback(partial(self._end, entries))
             self._asking.append(asked)
 
-    def _get(self, sop_uid: str, entries: list[_Entry]) -> None:
-        """Run in an I/O thread: one request, its frames handed on as they arrive."""
+    def _get(self, sop_uid: str, entries: list[_Entry]) -> ImageFault:
+        """Send one request, in an I/O thread, and hand its frames on; return why the others do not come."""
         if self._stop.is_set():
-            return
+            return _GIVEN_UP
         part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
         waiting = {number: shared for _, number, shared in entries}
-        for number, encoded in self._series.frames(part, list(waiting), self._form, self._stop):
-            waiting[number].fetched.set_result(encoded)
+        try:
+            for number, encoded in self._series.frames(part, list(waiting), self._form, self._stop):
+                waiting[number].fetched.set_result(encoded)
+        except ImageError as error:
+            return error.fault
+        return _GIVEN_UP
 
-    def _end(self, entries: list[_Entry], asked: Future[None]) -> None:
+    def _end(self, entries: list[_Entry], asked: Future[ImageFault]) -> None:
         """Pass the reason on to those who wait for frames that did not come."""
-        failure = None if asked.cancelled() else asked.exception()
-        if isinstance(failure, ImageError):
-            failure = ImageError.of(failure.fault)  # without its frames, and what they hold
-        for frame, _, shared in reversed(
-            entries
-        ):  # who wakes for the first one then sees that all have failed
+        unexpected = None if asked.cancelled() else asked.exception()
+        # In this order: who wakes for the first one then sees that all have failed.
+        for frame, _, shared in reversed(entries):
             if not shared.fetched.done():
                 self._cache.forget(self._key(frame), shared)
-                shared.fetched.set_exception(failure or CancelledError())
+                if unexpected is not None:
+                    shared.fetched.set_exception(unexpected)
+                else:
+                    shared.fetched.set_result(_GIVEN_UP if asked.cancelled() else asked.result())

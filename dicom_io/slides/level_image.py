@@ -36,6 +36,8 @@ tiles take 324,000; tiles of a few pixels, which a store or a caller may claim, 
 class LevelImage(OpenedImage):
     """A level of a slide, whose patches are put together from its frames."""
 
+    fetches = True
+
     def __init__(
         self,
         level: Level,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
+from dicom_io.errors import ImageError
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.raster import RasterImage
 from dicom_io.sources.session import ReadSession
@@ -62,4 +63,8 @@ class GcsSource:
                 context.max_image_pixels,
             ),
         )
-        return RasterImage(shared, options, session, lambda: session.rasters.done(key))
+        try:
+            return RasterImage(shared, options, session, lambda: session.rasters.done(key))
+        except ImageError:
+            session.rasters.done(key)  # those who share the image must not keep it for this one
+            raise

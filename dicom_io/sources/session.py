@@ -70,6 +70,8 @@ class ReadSession:
 class Source(Protocol):
     """What an instance names. A value: it opens nothing by itself, and may be opened more than once.
 
+    But for an image that a request has brought with it: it lets go of its bytes when it is opened.
+
     Attributes
     ----------
     remote:

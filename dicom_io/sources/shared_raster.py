@@ -43,31 +43,36 @@ class SharedRaster:
     """
 
     def __init__(self, fetch: Callable[[], bytes], decoders: DecodePool, max_pixels: int) -> None:
-        self._decoders = decoders
-        self._max_pixels = max_pixels
-        self._encoded: tuple[RasterFile, bytes] | None = None
-        self._header = Once(lambda: self._open(fetch()))
-        self._raster = Once(self._decode)
+        # Neither of the two refers to this object: it would hold itself, and an image that is opened but not
+        # decoded would stay, with its bytes, until the garbage collector comes by.
+        opened = Once(lambda: _Encoded(fetch(), max_pixels))
+        self._opened = opened
+        self._raster = Once(lambda: opened.get().decode(decoders))
 
     def header(self) -> Header:
         """Return the image's header, having fetched the image."""
-        return self._header.get()
+        return self._opened.get().header
 
     def raster(self) -> Raster:
         """Return the decoded image; the encoded bytes are let go of, whether it could be decoded or not."""
         return self._raster.get()
 
-    def _open(self, data: bytes) -> Header:
-        file = RasterFile(data, self._max_pixels)
-        self._encoded = file, data
-        return Header(file.width, file.height, len(data), not file.in_process)
 
-    def _decode(self) -> Raster:
-        self.header()
+class _Encoded:
+    """An encoded image whose header has been read."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        file = RasterFile(data, max_pixels)
+        self.header = Header(file.width, file.height, len(data), not file.in_process)
+        self._max_pixels = max_pixels
+        self._encoded: tuple[RasterFile, bytes] | None = (file, data)
+
+    def decode(self, decoders: DecodePool) -> Raster:
+        """Return the pixels, and let go of the bytes; called once."""
         encoded, self._encoded = self._encoded, None
-        assert encoded is not None  # there, for the header could be read, and this is called once
+        assert encoded is not None  # called once
         file, data = encoded
-        return self._decoders.image(file, data, self._max_pixels)
+        return decoders.image(file, data, self._max_pixels)
 
 
 class RasterRegistry:

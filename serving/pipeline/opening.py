@@ -15,6 +15,7 @@ from dicom_io.reading import OpenedImage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.stages import ReadStage
+from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.executors import InlineExecutor
 from serving.pipeline.faults import Faults, or_fault
@@ -76,18 +77,17 @@ class OpenedImages:
 
     @property
     def is_here(self) -> bool:
-        """Whether ``head`` is known to return at once."""
+        """Whether ``head`` returns at once."""
         self._open_ahead()
-        return self._head is not None or not self._opening or self._opening[0].image.done()
+        while self._head is None and self._opening and self._opening[0].image.done():
+            self._open_next()
+        return self._head is not None or not self._opening
 
     def head(self) -> Opened | None:
         """Wait for the next image that can be opened, and return it; ``None`` when there are no more."""
         self._open_ahead()
         while self._head is None and self._opening:
-            opening = self._opening.popleft()
-            with self._faults.of([opening.position]):
-                self._head = self._finished(opening)
-            self._open_ahead()
+            self._open_next()
         return self._head
 
     def take(self) -> Opened:
@@ -104,6 +104,16 @@ class OpenedImages:
             if not opening.image.cancel():
                 opening.image.add_done_callback(_close)
 
+    def _open_next(self) -> None:
+        """Wait for the first of the images that are being opened; it is the head then, or has a fault."""
+        opening = self._opening[0]
+        with self._session.measure(ReadStage.FETCH):
+            image = self._waits.result(opening.image)
+        self._opening.popleft()  # not before: ``close`` must know it when the wait is given up
+        with self._faults.of([opening.position]):
+            self._head = self._counted(opening, image)
+        self._open_ahead()
+
     def _open_ahead(self) -> None:
         while len(self._opening) < OPENED_AHEAD and (entry := next(self._items, None)) is not None:
             position, item = entry
@@ -117,9 +127,7 @@ class OpenedImages:
         executor: Executor = io.at(instance.source.origin) if instance.source.remote else InlineExecutor()
         return executor.submit(or_fault, partial(_open, instance, self._session))
 
-    def _finished(self, opening: _Opening) -> Opened:
-        with self._session.measure(ReadStage.FETCH):
-            image = self._waits.result(opening.image)
+    def _counted(self, opening: _Opening, image: OpenedImage | Fault) -> Opened:
         if isinstance(image, Fault):
             raise ServiceError.of(image)
         try:
@@ -141,6 +149,12 @@ class OpenedImages:
 
 
 def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+    for patch in instance.patches:
+        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+            raise ServiceError(
+                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+            )
     image = instance.source.open(instance.options, session)
     if instance.options.require_inside:
         try:

@@ -179,13 +179,13 @@ class Run:
         return True
 
     def _fill(self, batch: _Batch) -> None:
-        """Add the next small images to one that is small itself."""
+        """Add the next small images to one that is small itself, as far as they are here."""
         while self._opened.is_here and (more := self._opened.head()) is not None:
             images = [*batch.images, more]
             if (
                 sum(len(opened.instance.patches) for opened in images) > self._share
                 or sum(opened.image.memory_bytes for opened in images) > SMALL_BYTES
-                or any(opened.image.decodes_elsewhere for opened in images)
+                or any(opened.image.decodes_elsewhere or opened.image.fetches for opened in images)
                 or not self._workshop.memory.try_take(more.image.memory_bytes)
             ):
                 return

@@ -69,9 +69,13 @@ def hand_over(start: EncoderStart | HttpStart) -> int:
     """Write an object to a memory file; return its descriptor, which the caller closes."""
     # A pickle keeps what JSON does not: secrets, paths that are not text, an infinite number of seconds.
     fd = os.memfd_create("pathserve-start", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        pickle.dump(start, file)
-    os.lseek(fd, 0, os.SEEK_SET)  # the child inherits the position, too
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            pickle.dump(start, file)
+        os.lseek(fd, 0, os.SEEK_SET)  # the child inherits the position, too
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Hashable, Iterator
 
 import pytest
@@ -87,3 +89,27 @@ def test_a_request_whose_own_frames_fail_does_not_ask_for_ever(io: IoThreads) ->
             asked.wait([0, 1])
         assert caught.value.code is ImageCode.HTTP_ERROR
         assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize("frames", [2, 0], ids=["cut off", "refused"])
+def test_what_has_come_for_a_request_that_fails_goes_with_it(io: IoThreads, frames: int) -> None:
+    slide = pyramid("JPEG", [(500, 350)])
+    cache: FrameCache[Hashable] = FrameCache(0, decode_frame)
+    parts = b"\r\n".join(b"--b\r\n\r\n" + frame for frame in slide.instances[0].frames[:frames])
+    whole = HEAD + parts + b"\r\n--b--" if frames else ok(b"", status="403 Forbidden")
+    with RawServer(says(whole)) as server:
+        gc.disable()  # what only the collector finds stays for as long as it likes
+        try:
+            asked = fetcher(server, slide, dicomweb(io), cache)
+            asked.plan([[0, 1, 2, 3]])
+            with pytest.raises(ImageError):
+                asked.wait([0, 1, 2, 3])
+            asked.close()
+            gone = weakref.ref(asked)
+            del asked
+            until = time.monotonic() + 5
+            while gone() is not None and time.monotonic() < until:
+                threading.Event().wait(0.01)
+            assert gone() is None
+        finally:
+            gc.enable()

@@ -13,10 +13,12 @@ import pytest
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_here
-from dicom_io.sources.encoded import EncodedSource
+from dicom_io.sources.encoded import EncodedSource, GcsSource
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
+from dicom_io.web.credentials import BearerToken
+from dicom_io.web.gcs import GcsStore, GcsUri
 from serving.config.settings import load_settings
 from serving.processes.assembly import read_context
 from tests.support.tissue import encode, tissue
@@ -79,3 +81,26 @@ def test_patches_are_read_in_one_call(session: ReadSession) -> None:
     image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(image_dimensions=(256, 256)), session)
     (whole,) = read_here(image, [Patch(0, 0, 256, 256)])
     assert whole.shape == (256, 256, 3)
+
+
+def test_an_object_that_instances_share_is_let_go_of_though_one_of_them_cannot_be_opened(
+    context: ReadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+
+    def fetch(_: GcsStore, uri: GcsUri, __: BearerToken | None, ___: Cancellation) -> bytes:
+        fetched.append(str(uri))
+        return encode(tissue())
+
+    monkeypatch.setattr(GcsStore, "fetch", fetch)
+    source = GcsSource(GcsUri("bucket", "slide.png"), None)
+    rasters = RasterRegistry({source.shared_key: 2})
+    waits = Cancellation(time.monotonic() + 30)
+    session = ReadSession(context, waits, rasters, lambda _: contextlib.nullcontext())
+    image = source.open(ReadOptions(), session)
+    with pytest.raises(ImageError):
+        source.open(ReadOptions(image_dimensions=(20_000, 20_000)), session)
+    image.close()
+    assert len(fetched) == 1
+    source.open(ReadOptions(), session)
+    assert len(fetched) == 2, "the first is not kept any more"

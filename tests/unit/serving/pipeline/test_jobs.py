@@ -49,16 +49,19 @@ class Picture(OpenedImage):
 
     memory_bytes: int = SMALL_BYTES // 8
     decodes_elsewhere: bool = False
+    fetches: bool = False
     before: Callable[[], None] = lambda: None
     wait: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
     threads: list[str] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
+    opening: Callable[[], None] = lambda: None
+    remote: bool = False
     width = height = 1 << 20
-    remote = False
     origin = shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        self.opening()
         return self
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
@@ -210,9 +213,7 @@ def test_an_image_is_not_read_on_once_it_has_failed(run: Callable[..., list[Outc
 def test_tasks_are_waited_for_one_after_the_other(run: Callable[..., list[Outcome]]) -> None:
     arrived: list[int] = []
     here = Picture()
-    far = Picture(
-        memory_bytes=SMALL_BYTES, wait=lambda: arrived.append(len(far.threads)), ready=lambda: False
-    )
+    far = Picture(fetches=True, wait=lambda: arrived.append(len(far.threads)), ready=lambda: False)
     near, distant = run(instances([here, far], patches=100))
     assert numbers(near) == list(range(100))
     assert numbers(distant) == list(range(100, 200))
@@ -223,11 +224,75 @@ def test_an_image_whose_bytes_do_not_come_fails_alone(run: Callable[..., list[Ou
     def lost() -> None:
         raise ImageError(ImageCode.HTTP_ERROR, "lost")
 
-    pictures = [Picture(), Picture(wait=lost, ready=lambda: False), Picture()]
+    pictures = [Picture(), Picture(fetches=True, wait=lost, ready=lambda: False), Picture()]
     first, second, third = run(instances(pictures, patches=20))
     assert numbers(first) == list(range(20))
     assert isinstance(second, Fault)
     assert numbers(third) == list(range(40, 60))
+
+
+def test_small_images_that_are_here_are_done_whatever_becomes_of_one_that_is_fetched(
+    run: Callable[..., list[Outcome]],
+) -> None:
+    waits = Cancellation(time.monotonic() + 1.5)
+
+    def never() -> None:
+        threading.Event().wait(waits.deadline - time.monotonic())
+        raise ImageError(ImageCode.HTTP_ERROR, "not in time")
+
+    far = Picture(fetches=True, wait=never, ready=lambda: False)
+    outcomes = run(instances([*(Picture() for _ in range(4 * LOOKAHEAD - 1)), far]), waits)
+    assert [numbers(outcome) for outcome in outcomes[:-1]] == [[n] for n in range(4 * LOOKAHEAD - 1)]
+    assert isinstance(outcomes[-1], Fault)
+
+
+def test_an_image_that_is_open_is_read_while_the_next_ones_are_being_opened(
+    run: Callable[..., list[Outcome]],
+) -> None:
+    reading = threading.Event()
+
+    def damaged() -> None:
+        raise ImageError(ImageCode.IMAGE_ERROR, "damaged")
+
+    def opening() -> None:
+        if not reading.wait(10):
+            raise ImageError(ImageCode.HTTP_ERROR, "waited for in vain")
+
+    pictures = [
+        Picture(before=reading.set),
+        Picture(opening=damaged),
+        Picture(opening=opening, remote=True),
+        *(Picture() for _ in range(4 * LOOKAHEAD)),
+    ]
+    first, second, third, *_ = run(instances(pictures))
+    assert numbers(first) == [0]
+    assert isinstance(second, Fault)
+    assert numbers(third) == [2]
+
+
+def test_an_image_that_is_being_opened_is_closed_though_its_request_has_been_abandoned(
+    run: Callable[..., list[Outcome]],
+) -> None:
+    waits, asked, answered = Cancellation(time.monotonic() + 30), threading.Event(), threading.Event()
+
+    def opening() -> None:
+        asked.set()
+        assert answered.wait(30)
+
+    def hang_up() -> None:
+        assert asked.wait(30)
+        waits.cancel()
+
+    pictures = [Picture(opening=opening, remote=True), Picture()]
+    client = threading.Thread(target=hang_up)
+    client.start()
+    try:
+        with pytest.raises(Abandoned):
+            run(instances(pictures), waits)
+    finally:
+        answered.set()
+        client.join()
+    assert all(picture.closed.wait(10) for picture in pictures)
 
 
 def test_memory_is_given_back_when_threads_have_let_go_of_an_abandoned_request(

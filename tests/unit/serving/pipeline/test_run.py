@@ -54,6 +54,11 @@ def damaged_outside() -> bytes:
     return b"no image at all".ljust(TWENTY_MEGABYTES, b"\x55")
 
 
+def read_outside() -> bytes:
+    """Return 20 MB of which the header can be read; no pixel is, as its patch is not in it."""
+    return encode(tissue(100, 100)).ljust(TWENTY_MEGABYTES, b"\x55")
+
+
 class _Fetched:
     """A source that gets its bytes from elsewhere when it is opened."""
 
@@ -93,7 +98,7 @@ def predict(predictor: Predictor, items: Sequence[Instance], waits: Cancellation
     return predictor.predict(items, waits, StageTimes()).outcomes
 
 
-@pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside])
+@pytest.mark.parametrize("damaged", [damaged_inside, damaged_outside, read_outside])
 @pytest.mark.parametrize("remote", [False, True])
 def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_on(
     predictor: Predictor, damaged: Callable[[], bytes], remote: bool
@@ -124,6 +129,16 @@ def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_
     assert all(isinstance(outcome, Fault) for outcome in outcomes[:count])
     assert all(isinstance(outcome, np.ndarray) for outcome in outcomes[count:])
     assert held[0] - before < count * 1_000_000 + 5_000_000, "the images that are open are the rest"
+
+
+def test_patches_that_are_not_of_the_models_size_fail_alone_and_keep_no_slot(predictor: Predictor) -> None:
+    source = EncodedSource(lambda: encode(tissue(600, 600)))
+    wrong = Instance(source, (Patch(0, 0, 256, 256),) * 64, ReadOptions())
+    for _ in range(10):
+        refused, good = predict(predictor, [wrong, instance(source)], Cancellation(time.monotonic() + 30))
+        assert isinstance(refused, Fault)
+        assert refused.code == "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR"
+        assert isinstance(good, np.ndarray)
 
 
 def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_slow(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,19 @@ def test_a_descriptor_is_closed_once_it_has_been_read(settings: Settings) -> Non
     take_over(EncoderStart, fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+def test_a_descriptor_is_closed_when_there_is_no_memory_to_write_to_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dump(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(pickle, "dump", dump)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="no memory"):
+        hand_over(EncoderStart(1, "/s", settings.encoder, settings.log))
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 def test_no_secret_is_handed_to_the_encoder(settings: Settings) -> None:
