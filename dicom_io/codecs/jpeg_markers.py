@@ -79,11 +79,6 @@ class JpegHeader:
     icc_parts: tuple[tuple[int, int, bytes], ...]
 
     @property
-    def is_lossless(self) -> bool:
-        """Whether it is of JPEG's lossless process 14 (not JPEG-LS)."""
-        return self.process == _LOSSLESS
-
-    @property
     def is_sequential(self) -> bool:
         """Whether it is Huffman-coded in one scan, so that it is decoded row by row in bounded memory."""
         return self.process in (_BASELINE, _EXTENDED) and self.scans == 1
