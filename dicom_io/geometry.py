@@ -6,6 +6,7 @@ pixel. Patches are given in pixels of the image after any resize that the reques
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,17 @@ class Rect:
 
 Patch = Rect
 """A rectangle that is to be embedded."""
+
+
+def nearest(value: float) -> int:
+    """Return the nearest whole number, halves up."""
+    return math.floor(value + 0.5)
+
+
+def rounded(left: float, top: float, right: float, bottom: float) -> Rect:
+    """Return the rectangle between edges, each moved to the nearest whole pixel."""
+    x, y = nearest(left), nearest(top)
+    return Rect(x, y, nearest(right) - x, nearest(bottom) - y)
 
 
 def require_inside(patch: Patch, width: int, height: int) -> None:
