@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
-VL_SLIDE_COORDINATES_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.3"
-VL_WHOLE_SLIDE_MICROSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.6"
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 MAX_ICC_BYTES = 16 << 20
 
@@ -83,7 +81,7 @@ class SopInstance:
     @property
     def is_whole_slide(self) -> bool:
         """Whether it is a tiled VL Whole Slide Microscopy image (PS3.3, A.32.8)."""
-        return self.sop_class == VL_WHOLE_SLIDE_MICROSCOPY
+        return self.sop_class == VLWholeSlideMicroscopyImageStorage
 
     @property
     def is_level(self) -> bool:

@@ -36,7 +36,7 @@ FLOORS = {
         "__main__": 7,
     },
 }  # fmt: skip
-"""The floor of each file and folder of a room: it imports from lower floors only, and a folder from itself."""
+"""The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
 
 TENSORFLOW_FILES = {"model/runtimes/tensorflow.py", "model/runtimes/vit.py"}
 
