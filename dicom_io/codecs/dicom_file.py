@@ -93,7 +93,7 @@ def _icc_profile(dataset: Dataset) -> bytes | None:
         return DAMAGED_PROFILE
 
 
-class _BoundedReads(io.BytesIO):
+class _CountedReads(io.BytesIO):
     """Bounds how many elements are read: millions of tiny ones would keep pydicom busy for very long."""
 
     reads = 0
@@ -112,7 +112,7 @@ def _read(data: bytes) -> tuple[str, Dataset]:
     Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read, since a few bytes of
     it could expand to any size.
     """
-    file = _BoundedReads(data)
+    file = _CountedReads(data)
     file.seek(_PREAMBLE_BYTES)
     meta = read_dataset(file, False, True, stop_when=_after_meta)
     syntax = str(meta.TransferSyntaxUID)

@@ -121,10 +121,10 @@ class SopInstance:
 
 def parse_instance(dataset: JsonDataset) -> SopInstance:
     """Read the attributes that matter from one instance's metadata."""
-    read = _Reader(dataset)
+    read = _Attributes(dataset)
     paths = read.items("00480105")
-    shared = [_Reader(item) for item in read.items("52009229")]
-    measures = [_Reader(m) for item in shared for m in item.items("00289110")]
+    shared = [_Attributes(item) for item in read.items("52009229")]
+    measures = [_Attributes(m) for item in shared for m in item.items("00289110")]
     return SopInstance(
         sop_class=read.text("00080016"),
         sop_uid=read.text("00080018"),
@@ -160,7 +160,7 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
         transfer_syntaxes=tuple(
             filter(None, dict.fromkeys((*read.texts("00020010")[:1], *sorted(read.texts("00083002")))))
         ),
-        icc=(_Reader(paths[0]).icc() if paths else None) or read.icc(),
+        icc=(_Attributes(paths[0]).icc() if paths else None) or read.icc(),
     )
 
 
@@ -171,7 +171,7 @@ def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
-class _Reader:
+class _Attributes:
     """Typed access to a DICOM JSON data set; what does not have its type is ``None``."""
 
     def __init__(self, dataset: JsonDataset) -> None:

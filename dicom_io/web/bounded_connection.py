@@ -85,7 +85,7 @@ def bounded(bounds: Bounds) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-class _Reader(io.RawIOBase):
+class _BoundedReads(io.RawIOBase):
     """Reads a socket, each time for no longer than is left."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
@@ -113,7 +113,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         raw = self.fp.detach()
-        self._reader = _Reader(raw, sock, _CURRENT.get())
+        self._reader = _BoundedReads(raw, sock, _CURRENT.get())
         self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:

@@ -101,7 +101,7 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
         output = Output(options.out, _about(options, target, len(origins)))
         try:
             with _embedder(options, settings, context) as embedder:
-                chunks = _Run(target, IccTarget.named(options.icc), embedder, output).run(origins)
+                chunks = _ChunkWriter(target, IccTarget.named(options.icc), embedder, output).run(origins)
             rows, errors = output.complete(chunks)
         finally:
             output.leave()
@@ -169,8 +169,8 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
             yield embedder
 
 
-class _Run:
-    """Embeds a target's patches, chunk by chunk."""
+class _ChunkWriter:
+    """Embeds a target's patches and writes them, chunk by chunk."""
 
     def __init__(self, target: Target, icc: IccTarget, embedder: Embedder, output: Output) -> None:
         self._target = target
