@@ -34,16 +34,8 @@ def doors_of_the_service(
 ) -> tuple[Door, ...]:
     """Return all doors: a new one is a file and a line here."""
     return (
-        predict_door(
-            predictor,
-            telemetry,
-            keys,
-            route=settings.http.predict_route,
-            deployed_model_id=settings.http.deployed_model_id,
-            max_patches=settings.requests.max_patches,
-            timeout_s=settings.requests.timeout_s,
-        ),
-        status_door(predictor, telemetry, keys, health_route=settings.http.health_route),
+        predict_door(settings, predictor, telemetry, keys),
+        status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
     )
 
