@@ -73,7 +73,7 @@ class RgbSpace:
 
 
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-"""Parameters of the parametric curve (ICC.1:2010, 10.15), function type 3: IEC 61966-2-1."""
+"""The tone curve of IEC 61966-2-1, as parameters of function type 3."""
 
 ADOBE_RGB = RgbSpace("Adobe RGB (1998)", (0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, 0, (563 / 256,))
 """Adobe RGB (1998) Color Image Encoding, section 4.3."""
