@@ -26,14 +26,7 @@ def is_dicom_file(data: bytes) -> bool:
 
 
 def open_dicom(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the data set of a DICOM file that is a single image.
-
-    Raises
-    ------
-    ImageError
-        IMAGE_ERROR when it is not a single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
-        is too large.
-    """
+    """Read the data set of a DICOM file that is a single image."""
     try:
         syntax, dataset = _read(data)
         form = _checked_form(dataset)

@@ -79,13 +79,7 @@ class Directory:
 
 
 def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the first directory; its image is the one that is decoded.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it is damaged, or it or its tiles are too large.
-    """
+    """Read the first directory; its image is the one that is decoded."""
     directory = read_directory(data)
     width, height = directory.number(_WIDTH), directory.number(_LENGTH)
     samples = directory.number(_SAMPLES, 1)
