@@ -30,8 +30,8 @@ class LeastRecentlyUsed(Generic[K, V]):
     Parameters
     ----------
     max_cost:
-        Sum of the costs that are kept. The least recently used value goes first, the last one never: who put
-        in one that is larger than everything wants it kept.
+        Sum of the costs that are kept. The least recently used value is evicted first, but never the last
+        one: a single value larger than the limit is kept.
     life_s:
         Seconds after which a value is no longer returned. A life begins when a value is put in; using it does
         not prolong it, so that a token which was revoked reads nothing for longer than this.
@@ -102,7 +102,7 @@ class LeastRecentlyUsed(Generic[K, V]):
 
 
 class SharedCache(Generic[K, V]):
-    """Values that are made once, while others who want the same value wait for it.
+    """Values that are made once; other threads that need the same value wait for it meanwhile.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class SharedCache(Generic[K, V]):
 
     def _make(self, key: K, make: Callable[[], tuple[V, int]], future: Future[V]) -> V:
         try:
-            value, cost = make()  # not under the lock: it may take long, and others want other values
+            value, cost = make()  # not under the lock: it may take long, and other values are asked for
         except BaseException:
             with self._lock:
                 del self._making[key]

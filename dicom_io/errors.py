@@ -7,7 +7,7 @@
     └── LostConnection    the connection ended early; another try may succeed      (web/http.py)
 
 A description says what is wrong. What the caller could do about it often depends on how the image was asked
-for, which nobody knows here: a ``Remedy`` names the kind of change, and the caller's door has the words.
+for, which is not known here: a ``Remedy`` names the kind of change, and the caller puts it into words.
 """
 
 from __future__ import annotations

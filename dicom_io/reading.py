@@ -23,7 +23,7 @@ from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.stages import ReadStage
 
 PATCHES_AT_ONCE = 8
-"""Patches of one task, where nothing speaks for fewer."""
+"""Patches of one task, unless there is a reason for fewer."""
 
 Measure = Callable[[ReadStage], AbstractContextManager[None]]
 

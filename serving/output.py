@@ -1,8 +1,8 @@
-"""A table of vectors of one image: Parquet, in parts until it is complete, so that a run can go on.
+"""A table of one image's vectors: Parquet, in parts until it is complete, so that a run can be resumed.
 
-While a run lasts its rows are in ``OUT.parts/``, a file for each chunk of patches, each written whole or not
-at all. What the run is about is in ``run.json`` beside them; another run does not go on with these parts.
-A run that has written none keeps nobody from writing there.
+During a run its rows are in ``OUT.parts/``, one file for each chunk of patches, each written whole or not at
+all. ``run.json`` beside them identifies the run, so that only the same command resumes from these parts. A
+run that has written none does not block another.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Output:
     path:
         Where the table is written.
     about:
-        What the run is about, JSON; two runs that differ in it do not mix.
+        What identifies the run, as JSON; the parts of two runs that differ in it are not mixed.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class Output:
                     f"{self._folder} holds parts of another run; finish that one, or remove the folder."
                 )
             return
-        # A run that has written no part leaves nothing to go on with, whatever it was about.
+        # A run that has written no part leaves nothing to resume.
         (self._folder / _MODEL).unlink(missing_ok=True)
         _write(run, json.dumps(self._about, indent=1).encode())
 
@@ -201,7 +201,7 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that comes to its place when all has been written to it, else vanishes."""
+    """Yield a file that is moved into place once it is completely written, and is removed otherwise."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:

@@ -61,7 +61,7 @@ class SharedFrame:
         ------
         FrameError
         """
-        # Decoded under the lock: who comes second waits for the pixels instead of decoding them, too.
+        # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:
                 encoded = self.fetched.result(0)

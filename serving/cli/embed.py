@@ -35,7 +35,7 @@ CHUNK = 512
 """Patches that are sent, and written, at once."""
 
 OUTAGE = 20
-"""Patches in a row for which the store or the service failed, before a run stops."""
+"""A run stops when the store or the service has failed for this many patches in a row."""
 
 _OF_OUTAGES = {Code.HTTP_ERROR, Code.INTERNAL_ERROR}
 _OF_ONE_PATCH = {
@@ -46,7 +46,7 @@ _OF_ONE_PATCH = {
     Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
     Code.TOO_MANY_PATCHES_ERROR,
 }
-"""Codes that may be about some of the patches only."""
+"""Codes that may concern only some of the patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class EmbedOptions:
 
 
 class _Stopped(Exception):
-    """A fault that all further patches would meet, too."""
+    """A fault that every further patch would meet as well."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(
@@ -130,7 +130,7 @@ def _require_usable(options: EmbedOptions, settings: Settings) -> None:
         IccTarget.named(options.icc)
     except ValueError:
         names = ", ".join(IccTarget)
-        raise TargetError(f"--icc {options.icc} is no colour space; there are {names}.") from None
+        raise TargetError(f"--icc {options.icc} is not a colour space; use one of {names}.") from None
     if options.service is not None:
         try:
             PathserveClient(options.service, api_key=revealed(settings.command.api_key))

@@ -67,7 +67,7 @@ def refusal(error: ServiceError) -> Answer:
 
 
 def _in_table(error: Exception) -> ServiceError:
-    """Return an exception as an error of the table; one that nobody foresaw is logged."""
+    """Return an exception as an error of the table; an unforeseen one is logged."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, HTTPException) and (error.code or 0) < 500:  # an unknown path, a wrong method

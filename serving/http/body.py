@@ -45,7 +45,7 @@ def unwrapped(body: bytes | bytearray) -> bytes | bytearray | None:
             data.replace("-", "+").replace("_", "/") + "=" * (-len(data) % 4), validate=True
         )
     except (binascii.Error, ValueError) as error:
-        raise bad("`httpBody.data` is no base64.") from error
+        raise bad("`httpBody.data` is not base64.") from error
 
 
 def wrap(answer: bytes) -> bytes:

@@ -82,7 +82,7 @@ class _Predictions:
         return response
 
     def _parse(self, body: bytes | bytearray, record: RequestRecord) -> PredictRequest:
-        """Parse a body. It is as large as the images in it, so nobody keeps it beyond this call."""
+        """Parse a body. It is as large as the images in it, so nothing keeps it beyond this call."""
         with record.stages.measure(RequestStage.PARSE):
             asked = parse_request(body, self._limits.max_patches)
         record.instances, record.patches = len(asked.items), asked.patch_count

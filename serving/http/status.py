@@ -1,4 +1,4 @@
-"""The door of those who watch the service: health and metrics."""
+"""The door of monitoring: health and metrics."""
 
 from __future__ import annotations
 
