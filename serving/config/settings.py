@@ -28,8 +28,8 @@ from serving.config.groups import (
 
 _PREFIX = "PATHSERVE_"
 
-# Kubernetes puts the addresses of its namespace's services into the environment of each pod, as docker's links
-# do. With a service named ``pathserve`` or ``pathserve-…``, these variables exist though no user set them.
+# Kubernetes puts the addresses of its namespace's services into each pod's environment, as docker's links do.
+# With a service named ``pathserve`` or ``pathserve-…``, these variables exist though no user set them.
 _OF_CLUSTER = re.compile(r"_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 _CLUSTER_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 

@@ -43,7 +43,7 @@ def test_a_child_reads_its_settings_and_ends_with_its_status(
 def test_nothing_of_it_is_open_here_once_it_has_started(child: Supervised) -> None:
     before = set(os.listdir("/proc/self/fd"))
     child.launch()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # those of earlier tests may be closed meanwhile
 
 
 def test_a_child_whose_launcher_is_gone_ends_before_it_begins(
@@ -74,4 +74,4 @@ def test_a_start_that_the_system_refuses_is_put_off(tmp_path: Path) -> None:
         assert child.process is None
         assert child.history.attempt == attempt
         assert child.start_at >= earliest
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before  # those of earlier tests may be closed meanwhile
