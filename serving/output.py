@@ -115,25 +115,14 @@ class Output:
         """
         with _named(self._folder):
             self._require_model(model)
-        dimension = next((len(v) for v in rows.vectors if v is not None), 0)
-        flat = [np.zeros(dimension, np.float32) if v is None else v for v in rows.vectors]
-        values = pa.array(np.concatenate(flat) if flat else np.empty(0, np.float32))
-        missing = pa.array([v is None for v in rows.vectors])
-        vectors = (
-            pa.FixedSizeListArray.from_arrays(values, dimension, mask=missing)
-            if dimension
-            else pa.nulls(len(rows.vectors))
-        )
         count = len(rows.origins)
+        names = ("study", "series", "instance")
         columns = {
-            **{
-                name: pa.array([constants[name]] * count, pa.string())
-                for name in ("study", "series", "instance")
-            },
+            **{name: pa.array([constants[name]] * count, pa.string()) for name in names},
             "level": pa.array([constants["level"]] * count, pa.int32()),
             "x": pa.array([x for x, _ in rows.origins], pa.int64()),
             "y": pa.array([y for _, y in rows.origins], pa.int64()),
-            "vector": vectors,
+            "vector": _column(rows.vectors),
             "error": pa.array(rows.errors, pa.string()),
         }
         sink = pa.BufferOutputStream()
@@ -175,6 +164,16 @@ class Output:
 
     def _part(self, chunk: int) -> Path:
         return self._folder / f"{chunk:06}.parquet"
+
+
+def _column(vectors: Sequence[Vectors | None]) -> pa.Array:
+    """Return vectors as a column; without any, their length is unknown, and so is the column's type."""
+    dimension = next((len(v) for v in vectors if v is not None), 0)
+    if not dimension:
+        return pa.nulls(len(vectors))
+    flat = np.concatenate([np.zeros(dimension, np.float32) if v is None else v for v in vectors])
+    missing = pa.array([v is None for v in vectors])
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension, mask=missing)
 
 
 def _read_json(path: Path) -> object:
