@@ -16,14 +16,26 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.stages import ReadStage
 
 PATCHES_AT_ONCE = 8
 """Patches of one task, unless there is a reason for fewer."""
+
+
+class ReadStage(StrEnum):
+    """What time is spent on between naming an image and having its pixels.
+
+    A caller that times more than reading has stages of its own beside these.
+    """
+
+    FETCH = "fetch"
+    DECODE = "decode"
+    COLOUR = "colour"
+
 
 Measure = Callable[[ReadStage], AbstractContextManager[None]]
 

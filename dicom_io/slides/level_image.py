@@ -12,11 +12,18 @@ from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, Rect, UInt8Array, rounded
-from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.reading import (
+    PATCHES_AT_ONCE,
+    Measure,
+    OpenedImage,
+    PatchTask,
+    ReadOptions,
+    ReadStage,
+    in_chunks,
+)
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import Level
-from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""

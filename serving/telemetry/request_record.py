@@ -17,7 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.datastructures import Headers
 
-from dicom_io.stages import ReadStage
+from dicom_io.reading import ReadStage
 
 
 class RequestStage(StrEnum):

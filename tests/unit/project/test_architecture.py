@@ -14,7 +14,7 @@ ROOMS = ("serving", "model", "dicom_io")
 ALLOWED = {"serving": {"model", "dicom_io"}, "model": set[str](), "dicom_io": set[str]()}
 FLOORS = {
     "dicom_io": {
-        "errors": 1, "waiting": 1, "cache": 1, "io_threads": 1, "json_size": 1, "stages": 1,
+        "errors": 1, "waiting": 1, "cache": 1, "io_threads": 1, "json_size": 1,
         "geometry": 2, "once": 2,
         "colour": 3,
         "resampling": 4,
