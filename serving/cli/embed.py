@@ -130,7 +130,7 @@ def _require_usable(options: EmbedOptions, settings: Settings) -> None:
         IccTarget.named(options.icc)
     except ValueError:
         names = ", ".join(IccTarget)
-        raise TargetError(f"--icc {options.icc} is not a colour space; use one of {names}.") from None
+        raise TargetError(f"--icc {options.icc} is not a colour space; there are {names}.") from None
     if options.service is not None:
         try:
             PathserveClient(options.service, api_key=revealed(settings.command.api_key))
