@@ -14,8 +14,8 @@ from serving.errors import Fault
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
-from serving.http.body import unwrapped, wrap
 from serving.http.door import Door
+from serving.http.http_body import unwrapped, wrap
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
