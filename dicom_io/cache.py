@@ -56,7 +56,7 @@ class LeastRecentlyUsed(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """Return a value whose life is not over, which is now the most recently used; else ``None``."""
+        """Return a value, and mark it as most recently used; ``None`` where there is none or it expired."""
         self._sweep()
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.since > self._life_s:
@@ -82,7 +82,7 @@ class LeastRecentlyUsed(Generic[K, V]):
             self._evict()
 
     def drop(self, key: K, value: V | None = None) -> None:
-        """Let go of a key's value; with ``value``, only of that one and not of its successor."""
+        """Drop a key's value; with ``value``, only that one and not its successor."""
         entry = self._entries.get(key)
         if entry is not None and (value is None or entry.value is value):
             del self._entries[key]
@@ -93,7 +93,7 @@ class LeastRecentlyUsed(Generic[K, V]):
             self.drop(next(iter(self._entries)))
 
     def _sweep(self) -> None:
-        """Let go of values whose life is over; at most once a life, since it looks at all of them."""
+        """Drop expired values; at most once a life, since it looks at all of them."""
         now = self._clock()
         if now - self._swept > self._life_s:
             self._swept = now

@@ -1,4 +1,4 @@
-"""The seam of images: what every kind of image gives, however its bytes come here.
+"""The seam of images: the interface of every kind of image, wherever its bytes come from.
 
 >>> with closing(source.open(ReadOptions(), session)) as image:
 ...     for task in image.read(patches):
@@ -75,7 +75,7 @@ class PatchTask:
         Returns uint8 RGB ``[height, width, 3]`` for each of them; computes, and may be called in any thread
         once ``wait`` has returned. Raises ImageError.
     wait:
-        Waits until all that ``pixels`` needs is here, or the waits end that the image was opened with. Raises
+        Waits until everything that ``pixels`` needs has arrived, or the image's waits end. Raises
         ImageError, Cancelled, TimeoutError.
     ready:
         Returns whether ``wait`` is known to return at once.
@@ -110,7 +110,7 @@ class OpenedImage(Protocol):
         return 0
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
-        """Begin to fetch what patches need, and return tasks that cover them, in the best order to read them.
+        """Start fetching for these patches, and return tasks that cover them, in the best order to read them.
 
         Called once. Tasks are to be waited for in their order.
 
@@ -122,7 +122,7 @@ class OpenedImage(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop fetching and let go; called once, when no task is running."""
+        """Stop fetching and free everything; called once, when no task is running."""
         return
 
 

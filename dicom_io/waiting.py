@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class Stop:
-    """Ends what is being read for its owner, from any thread and at once."""
+    """Ends its owner's reads, from any thread and at once."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -66,7 +66,7 @@ class Cancellation:
     Attributes
     ----------
     stop:
-        Ends what is being read from stores in the request's name.
+        Ends the request's reads from stores.
     """
 
     def __init__(self, deadline: float) -> None:

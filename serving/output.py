@@ -177,7 +177,7 @@ def _column(vectors: Sequence[Vectors | None]) -> pa.Array:
 
 
 def _read_json(path: Path) -> object:
-    """Return what a file holds; ``None`` where it is missing or cut off."""
+    """Return the contents of a file; ``None`` where it is missing or cut off."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -214,7 +214,7 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write a file into one that names it, and what to do."""
+    """Turn an OSError into an OutputError that names the file and what to do."""
     try:
         yield
     except OSError as error:

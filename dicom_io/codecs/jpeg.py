@@ -121,7 +121,7 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
 
 
 def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
-    """Return the image without what libjpeg warned about, where that may be harmless; else ``None``.
+    """Return the image with the cause of a warning removed, where it may be harmless; else ``None``.
 
     Some scanners pad with zeros before restart markers, some writers before the end. If the zeros were data
     after all, the second attempt misses them and fails, so nothing but padding is ever dropped.

@@ -46,7 +46,7 @@ def jxl_syntax(data: bytes) -> str | None:
 
 
 def checked_jxl_header(data: bytes) -> JxlHeader:
-    """Read the header, and refuse what would decode to wrong colours.
+    """Read the header, and refuse images that would decode to wrong colours.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""TIFF to pixels, by libtiff through Pillow, once the directory shows what that would allocate (TIFF 6.0)."""
+"""TIFF to pixels, by libtiff through Pillow, after its directory has been held to the limits (TIFF 6.0)."""
 
 from __future__ import annotations
 

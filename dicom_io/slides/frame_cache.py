@@ -111,7 +111,7 @@ class FrameCache(Generic[K]):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that all frames count for; those on their way as what they will take once decoded."""
+        """Bytes that all frames count for; frames being fetched count with their decoded size."""
         return self._frames.cost
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a slide's metadata says about one SOP instance: DICOM JSON (PS3.18, annex F) to a frozen record."""
+"""The metadata of one SOP instance: DICOM JSON (PS3.18, annex F) to a frozen record."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _or(value: T | None, default: T) -> T:
 
 
 class _Attributes:
-    """Typed access to a DICOM JSON data set; what does not have its type is ``None``."""
+    """Typed access to a DICOM JSON data set; values of the wrong type are ``None``."""
 
     def __init__(self, dataset: JsonDataset) -> None:
         self._dataset = dataset

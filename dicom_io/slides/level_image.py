@@ -26,7 +26,7 @@ from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import Level
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
-"""Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
+"""Transfer syntaxes whose frames hardly ever need a decoding helper."""
 
 MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""

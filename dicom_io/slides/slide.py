@@ -28,7 +28,7 @@ class OverviewTooLarge(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A level at a scale: what a request names to read patches, and the frame that these are given in.
+    """A level at a scale: it gives the level that a request names, and the frame of the patches' coordinates.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class View:
 
     @property
     def spacing(self) -> Spacing | None:
-        """Size of a pixel at this scale: what rounding to whole pixels has made of the one asked for."""
+        """Size of a pixel at this scale, after the size of the whole was rounded to whole pixels."""
         stored = self.level.spacing
         if stored is None:
             return None
@@ -247,7 +247,7 @@ def _shrunk(pixels: int, times: float) -> int:
 
 
 def _within(start: int, length: int, whole: int, side: int) -> tuple[int, int]:
-    """Return (start, length) of what is inside of 0 to ``whole``, made long enough for one patch."""
+    """Return (start, length) of the part between 0 and ``whole``, made long enough for one patch."""
     first, last = max(start, 0), min(start + length, whole)
     if first >= last or last - first >= side:
         return first, max(0, last - first)

@@ -29,7 +29,7 @@ _BULK = 'multipart/related; type="application/octet-stream", application/octet-s
 
 
 class DicomWebStore:
-    """Opens series in stores, for all requests of a process: what they share is kept here.
+    """Opens series in stores, for all requests of a process, and holds the caches that they share.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class DicomWebSeries:
         self._profiles = profiles
 
     def instances(self, uids: Sequence[str] | None = None) -> Instances:
-        """Return what the store says about the SOP instances; see ``SeriesMetadata``."""
+        """Return the SOP instances; see ``SeriesMetadata``."""
         return self._metadata.all() if uids is None else self._metadata.named(uids)
 
     def frames(

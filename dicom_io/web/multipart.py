@@ -84,7 +84,7 @@ class _Buffer:
         self._buffer = bytearray()
 
     def until(self, mark: bytes, what: str) -> bytes:
-        """Return what comes before a mark, and skip the mark."""
+        """Return the bytes before a mark, and skip the mark."""
         searched = 0
         while (found := self._buffer.find(mark, searched)) < 0:
             # The mark may be split between two chunks: search again from where it could have begun.

@@ -1,4 +1,4 @@
-"""A folder of downloads that is trusted only while it is what we put there.
+"""A folder of downloads, whose entries are trusted only while they are as they were written.
 
 An entry is a folder with a digest beside its files. It is made in a folder of its own, ``partial-…``, and
 renamed into its place when it is whole. Whoever makes one holds a lock on it; without one it is a leftover.
@@ -176,7 +176,7 @@ class Cache:
         return None if name is None else self.find(name)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half-made."""
+        """Remove the unfinished entries of processes that were killed."""
         with contextlib.suppress(OSError, ModelError):
             if any(self.folder.glob(f"{_PARTIAL}*")):
                 with self._locked():

@@ -110,7 +110,7 @@ def _require_same_series(slide: JsonObject, path: SeriesPath) -> None:
 
 
 def _instances(level: JsonObject, path: SeriesPath) -> Iterator[SopInstance]:
-    """Yield the SOP instances of a level about which the state says enough."""
+    """Yield the SOP instances of a level that the state describes fully enough."""
     for value in _object(level.get("instances"), "instances").values():
         described = _object(_object(value, "an instance").get("dicom_object"), "dicom_object")
         tags = _object(described.get("dicom_tags"), "dicom_tags")
@@ -124,7 +124,7 @@ def _instances(level: JsonObject, path: SeriesPath) -> Iterator[SopInstance]:
 
 
 def _require_sizes(level: JsonObject, instance: SopInstance) -> None:
-    """Hold what a level says of itself to what its instances say."""
+    """Require that the sizes a level states are those of its instances."""
     whole = instance.is_whole_slide
     for name, said in (
         ("width", instance.total_columns if whole else instance.columns),

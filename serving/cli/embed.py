@@ -125,7 +125,7 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
 
 
 def _require_usable(options: EmbedOptions, settings: Settings) -> None:
-    """Raise TargetError for what is mistyped, before anything is read or written."""
+    """Raise TargetError for a mistyped option, before anything is read or written."""
     try:
         IccTarget.named(options.icc)
     except ValueError:
@@ -180,7 +180,7 @@ class _ChunkWriter:
         self._failed_in_a_row = 0
 
     def run(self, origins: Sequence[tuple[int, int]]) -> int:
-        """Embed what is not done yet; return the number of chunks."""
+        """Embed the chunks that have not been written yet; return the number of all chunks."""
         target = self._target
         constants = {
             "study": target.study,
@@ -201,7 +201,7 @@ class _ChunkWriter:
         return len(starts)
 
     def _isolating(self, origins: Sequence[tuple[int, int]]) -> Iterator[tuple[Vectors | None, str | None]]:
-        """Yield a vector or an error for each patch; what fails together is asked for in halves."""
+        """Yield a vector or an error for each patch; patches that fail together are retried in halves."""
         patches = tuple(Patch(x, y, PATCH_SIDE, PATCH_SIDE) for x, y in origins)
         (found,) = self._embedder.embed([Instance(self._target.source, patches, self._options)])
         if not isinstance(found, Fault):

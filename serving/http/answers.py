@@ -56,7 +56,7 @@ def answer_failure(error: ServiceError) -> Response:
 
 
 def refusal(error: ServiceError) -> Answer:
-    """Return the answer to what never became a request; nothing of it is quoted.
+    """Return the answer to bytes that are not a valid request; none of them are quoted.
 
     Called in the event loop, outside of Flask's contexts.
     """

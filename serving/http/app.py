@@ -41,7 +41,7 @@ def doors_of_the_service(
 
 
 def http_application(settings: Settings, predictor: Predictor, telemetry: Telemetry) -> HttpApplication:
-    """Return what the front serves: the service's doors, behind a gate that knows which take a body."""
+    """Return the application for the front: all doors, behind a gate that knows which take a body."""
     keys = ApiKeys(settings.http.api_keys)
     doors = doors_of_the_service(settings, predictor, telemetry, keys)
     app = create_app(doors)

@@ -108,7 +108,7 @@ class _Predictions:
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
-        """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
+        """Return the headers that Vertex AI adds to rawPredict's answers; its client library reads them."""
         return {
             "X-Vertex-AI-Deployed-Model-Id": self._deployed_model_id,
             "X-Vertex-AI-Model": facts.model,
@@ -131,5 +131,5 @@ def _body(received: Received, record: RequestRecord) -> bytearray:
 
 
 def _asks_for_json() -> bool:
-    """Return whether Google's REST transport asks: it expects what it sends, an answer in an HttpBody."""
+    """Return whether Google's REST transport sent the request: it expects its answer wrapped, too."""
     return request.args.get("$alt", "").startswith("json")
