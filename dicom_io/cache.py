@@ -30,8 +30,8 @@ class LeastRecentlyUsed(Generic[K, V]):
     Parameters
     ----------
     max_cost:
-        Sum of the costs that are kept. The least recently used value goes first, the last one never: who put
-        in one that is larger than everything wants it kept.
+        Sum of the costs that are kept. The least recently used value is evicted first, but never the last
+        one: a single value larger than the limit is kept.
     life_s:
         Seconds after which a value is no longer returned. A life begins when a value is put in; using it does
         not prolong it, so that a token which was revoked reads nothing for longer than this.
@@ -56,7 +56,7 @@ class LeastRecentlyUsed(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """Return a value whose life is not over, which is now the most recently used; else ``None``."""
+        """Return a value, and mark it as most recently used; ``None`` where there is none or it expired."""
         self._sweep()
         entry = self._entries.get(key)
         if entry is None or self._clock() - entry.since > self._life_s:
@@ -82,7 +82,7 @@ class LeastRecentlyUsed(Generic[K, V]):
             self._evict()
 
     def drop(self, key: K, value: V | None = None) -> None:
-        """Let go of a key's value; with ``value``, only of that one and not of its successor."""
+        """Drop a key's value; with ``value``, only that one and not its successor."""
         entry = self._entries.get(key)
         if entry is not None and (value is None or entry.value is value):
             del self._entries[key]
@@ -93,7 +93,7 @@ class LeastRecentlyUsed(Generic[K, V]):
             self.drop(next(iter(self._entries)))
 
     def _sweep(self) -> None:
-        """Let go of values whose life is over; at most once a life, since it looks at all of them."""
+        """Drop expired values; at most once a life, since it looks at all of them."""
         now = self._clock()
         if now - self._swept > self._life_s:
             self._swept = now
@@ -102,7 +102,7 @@ class LeastRecentlyUsed(Generic[K, V]):
 
 
 class SharedCache(Generic[K, V]):
-    """Values that are made once, while others who want the same value wait for it.
+    """Values that are made once; other threads that need the same value wait for it meanwhile.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class SharedCache(Generic[K, V]):
 
     def _make(self, key: K, make: Callable[[], tuple[V, int]], future: Future[V]) -> V:
         try:
-            value, cost = make()  # not under the lock: it may take long, and others want other values
+            value, cost = make()  # not under the lock: it may take long, and other values are asked for
         except BaseException:
             with self._lock:
                 del self._making[key]

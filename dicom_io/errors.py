@@ -7,7 +7,7 @@
     └── LostConnection    the connection ended early; another try may succeed      (web/http.py)
 
 A description says what is wrong. What the caller could do about it often depends on how the image was asked
-for, which nobody knows here: a ``Remedy`` names the kind of change, and the caller's door has the words.
+for, which is not known here: a ``Remedy`` names the kind of change, and the caller puts it into words.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class ImageError(Exception):
     """An image cannot be read; see ``ImageFault``."""
 
     def __init__(self, code: ImageCode, description: str, remedy: Remedy | None = None) -> None:
+        self.code, self.description = code, description
         self.fault = ImageFault(code, description, remedy)
         super().__init__(f"{code}: {description}")
 
@@ -92,13 +93,3 @@ class ImageError(Exception):
     def of(fault: ImageFault) -> ImageError:
         """Return an exception of a fault, without the frames of the one that it was first raised by."""
         return ImageError(fault.code, fault.description, fault.remedy)
-
-    @property
-    def code(self) -> ImageCode:
-        """The fault's code."""
-        return self.fault.code
-
-    @property
-    def description(self) -> str:
-        """The fault's description."""
-        return self.fault.description

@@ -6,6 +6,7 @@ pixel. Patches are given in pixels of the image after any resize that the reques
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +52,13 @@ class Rect:
         return self.x >= 0 and self.y >= 0 and self.right <= width and self.bottom <= height
 
     def intersection(self, other: Rect) -> Rect | None:
-        """Return what it has in common with another, ``None`` for nothing."""
+        """Return the part that it shares with another, ``None`` where there is none."""
         left, right = max(self.x, other.x), min(self.right, other.right)
         top, bottom = max(self.y, other.y), min(self.bottom, other.bottom)
         return Rect(left, top, right - left, bottom - top) if left < right and top < bottom else None
 
     def clip(self, width: int, height: int) -> Rect | None:
-        """Return what of it lies in an image of ``width`` x ``height`` pixels, ``None`` for nothing."""
+        """Return the part inside an image of ``width`` x ``height`` pixels, ``None`` where there is none."""
         return self.intersection(Rect(0, 0, width, height))
 
     def within(self, outer: Rect) -> tuple[slice, slice]:
@@ -68,6 +69,17 @@ class Rect:
 
 Patch = Rect
 """A rectangle that is to be embedded."""
+
+
+def nearest(value: float) -> int:
+    """Return the nearest whole number, halves up."""
+    return math.floor(value + 0.5)
+
+
+def rounded(left: float, top: float, right: float, bottom: float) -> Rect:
+    """Return the rectangle between edges, each moved to the nearest whole pixel."""
+    x, y = nearest(left), nearest(top)
+    return Rect(x, y, nearest(right) - x, nearest(bottom) - y)
 
 
 def require_inside(patch: Patch, width: int, height: int) -> None:

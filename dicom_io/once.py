@@ -61,6 +61,6 @@ class Once(Generic[V]):
         except ImageError as error:
             self._made.set_result(error.fault)
         except BaseException:
-            # Nobody may wait for ever for what is never made. The cause is raised, and logged, here alone.
+            # No thread may wait for ever for what is never made. The cause is raised, and logged, only here.
             self._made.set_exception(RuntimeError("another thread failed to make this"))
             raise

@@ -1,4 +1,4 @@
-"""The seam of images: what every kind of image gives, however its bytes come here.
+"""The seam of images: the interface of every kind of image, wherever its bytes come from.
 
 >>> with closing(source.open(ReadOptions(), session)) as image:
 ...     for task in image.read(patches):
@@ -16,14 +16,26 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.stages import ReadStage
 
 PATCHES_AT_ONCE = 8
-"""Patches of one task, where nothing speaks for fewer."""
+"""Patches of one task, unless there is a reason for fewer."""
+
+
+class ReadStage(StrEnum):
+    """What time is spent on between naming an image and having its pixels.
+
+    A caller that times more than reading has stages of its own beside these.
+    """
+
+    FETCH = "fetch"
+    DECODE = "decode"
+    COLOUR = "colour"
+
 
 Measure = Callable[[ReadStage], AbstractContextManager[None]]
 
@@ -63,7 +75,7 @@ class PatchTask:
         Returns uint8 RGB ``[height, width, 3]`` for each of them; computes, and may be called in any thread
         once ``wait`` has returned. Raises ImageError.
     wait:
-        Waits until all that ``pixels`` needs is here, or the waits end that the image was opened with. Raises
+        Waits until everything that ``pixels`` needs has arrived, or the image's waits end. Raises
         ImageError, Cancelled, TimeoutError.
     ready:
         Returns whether ``wait`` is known to return at once.
@@ -101,7 +113,7 @@ class OpenedImage(Protocol):
         return 0
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
-        """Begin to fetch what patches need, and return tasks that cover them, in the best order to read them.
+        """Start fetching for these patches, and return tasks that cover them, in the best order to read them.
 
         Called once. Tasks are to be waited for in their order.
 
@@ -113,7 +125,7 @@ class OpenedImage(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop fetching and let go; called once, when no task is running."""
+        """Stop fetching and free everything; called once, when no task is running."""
         return
 
 

@@ -1,4 +1,4 @@
-"""What ends the waits of a request: its deadline, or that nobody waits for its answer any more."""
+"""What ends the waits of a request: its deadline, or a client that no longer waits for the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 class Stop:
-    """Ends what is being read for its owner, from any thread and at once."""
+    """Ends its owner's reads, from any thread and at once."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -37,7 +37,7 @@ class Stop:
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Pause; return whether all has been ended meanwhile."""
+        """Pause; return whether all has been ended by then."""
         return self._event.wait(seconds)
 
     def watch(self, sock: socket.socket) -> None:
@@ -52,7 +52,7 @@ class Stop:
 
 
 class Cancelled(Exception):
-    """Nobody waits for the request any more."""
+    """The client no longer waits for the request."""
 
 
 class Cancellation:
@@ -66,7 +66,7 @@ class Cancellation:
     Attributes
     ----------
     stop:
-        Ends what is being read from stores in the request's name.
+        Ends the request's reads from stores.
     """
 
     def __init__(self, deadline: float) -> None:

@@ -25,7 +25,7 @@ Vectors = npt.NDArray[np.float32]
 class Mend(Enum):
     """What may be set differently so that a model can be loaded.
 
-    How it is set is not known here: whoever passes these values to the loader names their own settings.
+    How it is set is not known here: the caller of the loader names its own settings.
     """
 
     MODEL = auto()
@@ -55,7 +55,7 @@ _NO_REASON = (
     *("Graph execution error", "Detected at node", "<stack traces", "Traceback", "File ", "[["),
     *("Exception from", "Check '"),
 )
-"""How lines of TensorFlow's and OpenVINO's messages begin that tell where something failed, not what."""
+"""How lines of TensorFlow's and OpenVINO's messages begin that say where something failed, not why."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def _add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
     embed.add_argument("--level", type=int, default=0, help="level of a series, 0 is the largest (default)")
     embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
-    embed.add_argument("--all", action="store_true", help="patches without tissue, too")
+    embed.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
     embed.add_argument(
         "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
     )
@@ -99,19 +100,8 @@ def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
             raise
         print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
         return ExitStatus.FAULT
-    return embed(
-        EmbedOptions(
-            options.where,
-            options.out,
-            options.service,
-            options.level,
-            options.stride,
-            options.all,
-            options.min_tissue,
-            options.icc,
-        ),
-        settings,
-    )
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
+    return embed(EmbedOptions(**given), settings)
 
 
 if __name__ == "__main__":

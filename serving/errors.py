@@ -73,6 +73,11 @@ class Row:
     status: HTTPStatus | None = None
 
 
+def _whole(status: HTTPStatus, meaning: str) -> Row:
+    """Return the row of a code that always fails the whole request."""
+    return Row(meaning, in_instance=False, status=status)
+
+
 TABLE: Mapping[Code, Row] = {
     Code.INVALID_REQUEST_FIELD_ERROR: Row(
         "A field is missing, of the wrong type or out of range; "
@@ -107,46 +112,30 @@ TABLE: Mapping[Code, Row] = {
     Code.TOO_MANY_PATCHES_ERROR: Row(
         "More patches than one request may hold.", status=HTTPStatus.BAD_REQUEST
     ),
-    Code.API_KEY_ERROR: Row(
-        "This service wants one of its own keys, and got none of them.",
-        in_instance=False,
-        status=HTTPStatus.UNAUTHORIZED,
+    Code.API_KEY_ERROR: _whole(
+        HTTPStatus.UNAUTHORIZED, "This service wants one of its own keys, and got none of them."
     ),
-    Code.REQUEST_TIMEOUT_ERROR: Row(
-        "The request did not arrive in time, or came too slowly.",
-        in_instance=False,
-        status=HTTPStatus.REQUEST_TIMEOUT,
+    Code.REQUEST_TIMEOUT_ERROR: _whole(
+        HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time, or came too slowly."
     ),
-    Code.REQUEST_TOO_LARGE_ERROR: Row(
-        "The body is larger than this service accepts.",
-        in_instance=False,
-        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Code.REQUEST_TOO_LARGE_ERROR: _whole(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The body is larger than this service accepts."
     ),
-    Code.URI_TOO_LONG_ERROR: Row(
-        "The request line is too long.", in_instance=False, status=HTTPStatus.REQUEST_URI_TOO_LONG
-    ),
-    Code.CONTENT_ENCODING_ERROR: Row(
+    Code.URI_TOO_LONG_ERROR: _whole(HTTPStatus.REQUEST_URI_TOO_LONG, "The request line is too long."),
+    Code.CONTENT_ENCODING_ERROR: _whole(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body's Content-Encoding is not supported; send it plain or as gzip.",
-        in_instance=False,
-        status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     ),
-    Code.HEADERS_TOO_LARGE_ERROR: Row(
-        "The request's headers are too many or too long.",
-        in_instance=False,
-        status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    Code.HEADERS_TOO_LARGE_ERROR: _whole(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too many or too long."
     ),
-    Code.NOT_FOUND_ERROR: Row(
-        "No such path on this service.", in_instance=False, status=HTTPStatus.NOT_FOUND
+    Code.NOT_FOUND_ERROR: _whole(HTTPStatus.NOT_FOUND, "No such path on this service."),
+    Code.METHOD_NOT_ALLOWED_ERROR: _whole(
+        HTTPStatus.METHOD_NOT_ALLOWED, "The path exists, the HTTP method does not."
     ),
-    Code.METHOD_NOT_ALLOWED_ERROR: Row(
-        "The path exists, the HTTP method does not.",
-        in_instance=False,
-        status=HTTPStatus.METHOD_NOT_ALLOWED,
-    ),
-    Code.SERVICE_UNAVAILABLE_ERROR: Row(
+    Code.SERVICE_UNAVAILABLE_ERROR: _whole(
+        HTTPStatus.SERVICE_UNAVAILABLE,
         "Overloaded, draining, out of time, or the encoder is down: try again after `Retry-After` seconds.",
-        in_instance=False,
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
     ),
     Code.INTERNAL_ERROR: Row(
         "A fault of this service; its log has the request id.",

@@ -1,8 +1,8 @@
-"""A table of vectors of one image: Parquet, in parts until it is complete, so that a run can go on.
+"""A table of one image's vectors: Parquet, in parts until it is complete, so that a run can be resumed.
 
-While a run lasts its rows are in ``OUT.parts/``, a file for each chunk of patches, each written whole or not
-at all. What the run is about is in ``run.json`` beside them; another run does not go on with these parts.
-A run that has written none keeps nobody from writing there.
+During a run its rows are in ``OUT.parts/``, one file for each chunk of patches, each written whole or not at
+all. ``run.json`` beside them identifies the run, so that only the same command resumes from these parts. A
+run that has written none does not block another.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Output:
     path:
         Where the table is written.
     about:
-        What the run is about, JSON; two runs that differ in it do not mix.
+        What identifies the run, as JSON; the parts of two runs that differ in it are not mixed.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class Output:
                     f"{self._folder} holds parts of another run; finish that one, or remove the folder."
                 )
             return
-        # A run that has written no part leaves nothing to go on with, whatever it was about.
+        # A run that has written no part leaves nothing to resume.
         (self._folder / _MODEL).unlink(missing_ok=True)
         _write(run, json.dumps(self._about, indent=1).encode())
 
@@ -115,25 +115,14 @@ class Output:
         """
         with _named(self._folder):
             self._require_model(model)
-        dimension = next((len(v) for v in rows.vectors if v is not None), 0)
-        flat = [np.zeros(dimension, np.float32) if v is None else v for v in rows.vectors]
-        values = pa.array(np.concatenate(flat) if flat else np.empty(0, np.float32))
-        missing = pa.array([v is None for v in rows.vectors])
-        vectors = (
-            pa.FixedSizeListArray.from_arrays(values, dimension, mask=missing)
-            if dimension
-            else pa.nulls(len(rows.vectors))
-        )
         count = len(rows.origins)
+        names = ("study", "series", "instance")
         columns = {
-            **{
-                name: pa.array([constants[name]] * count, pa.string())
-                for name in ("study", "series", "instance")
-            },
+            **{name: pa.array([constants[name]] * count, pa.string()) for name in names},
             "level": pa.array([constants["level"]] * count, pa.int32()),
             "x": pa.array([x for x, _ in rows.origins], pa.int64()),
             "y": pa.array([y for _, y in rows.origins], pa.int64()),
-            "vector": vectors,
+            "vector": _column(rows.vectors),
             "error": pa.array(rows.errors, pa.string()),
         }
         sink = pa.BufferOutputStream()
@@ -177,8 +166,18 @@ class Output:
         return self._folder / f"{chunk:06}.parquet"
 
 
+def _column(vectors: Sequence[Vectors | None]) -> pa.Array:
+    """Return vectors as a column; without any, their length is unknown, and so is the column's type."""
+    dimension = next((len(v) for v in vectors if v is not None), 0)
+    if not dimension:
+        return pa.nulls(len(vectors))
+    flat = np.concatenate([np.zeros(dimension, np.float32) if v is None else v for v in vectors])
+    missing = pa.array([v is None for v in vectors])
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension, mask=missing)
+
+
 def _read_json(path: Path) -> object:
-    """Return what a file holds; ``None`` where it is missing or cut off."""
+    """Return the contents of a file; ``None`` where it is missing or cut off."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -201,7 +200,7 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that comes to its place when all has been written to it, else vanishes."""
+    """Yield a file that is moved into place once it is completely written, and is removed otherwise."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -215,7 +214,7 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write a file into one that names it, and what to do."""
+    """Turn an OSError into an OutputError that names the file and what to do."""
     try:
         yield
     except OSError as error:

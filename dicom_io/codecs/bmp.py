@@ -14,13 +14,7 @@ SIGNATURE = b"BM"
 
 
 def open_bmp(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of a BMP image. Pillow's reader of it is plain Python.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it is damaged or too large.
-    """
+    """Read the header of a BMP image. Pillow's reader of it is plain Python."""
     try:
         image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
     except Exception as error:  # Pillow raises anything at hostile bytes

@@ -26,14 +26,7 @@ def is_dicom_file(data: bytes) -> bool:
 
 
 def open_dicom(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the data set of a DICOM file that is a single image.
-
-    Raises
-    ------
-    ImageError
-        IMAGE_ERROR when it is not a single 8-bit image that can be decoded; IMAGE_DIMENSION_ERROR when it
-        is too large.
-    """
+    """Read the data set of a DICOM file that is a single image."""
     try:
         syntax, dataset = _read(data)
         form = _checked_form(dataset)
@@ -93,7 +86,7 @@ def _icc_profile(dataset: Dataset) -> bytes | None:
         return DAMAGED_PROFILE
 
 
-class _BoundedReads(io.BytesIO):
+class _CountedReads(io.BytesIO):
     """Bounds how many elements are read: millions of tiny ones would keep pydicom busy for very long."""
 
     reads = 0
@@ -112,7 +105,7 @@ def _read(data: bytes) -> tuple[str, Dataset]:
     Nothing is inflated: a deflated data set (PS3.5, A.5) is refused before it is read, since a few bytes of
     it could expand to any size.
     """
-    file = _BoundedReads(data)
+    file = _CountedReads(data)
     file.seek(_PREAMBLE_BYTES)
     meta = read_dataset(file, False, True, stop_when=_after_meta)
     syntax = str(meta.TransferSyntaxUID)

@@ -1,4 +1,4 @@
-"""What every reader of an image format returns, and the limits that apply to all of them."""
+"""The result of every reader of an image format, and the limits that apply to all of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EncodedImage:
 
 
 def check_size(width: int, height: int, max_pixels: int, samples: int = 1) -> None:
-    """Check what a decoder would allocate against the limit, before it does.
+    """Check an allocation against the limit before a decoder makes it.
 
     Parameters
     ----------

@@ -38,6 +38,11 @@ from dicom_io.codecs.rle import decode_rle_frame
 from dicom_io.geometry import UInt8Array
 
 Decoder = Callable[[bytes, FrameFormat], UInt8Array]
+"""Decodes a frame to uint8 ``[height, width, samples]``, where gray may lack the last axis.
+
+Raises DamagedImage when it is damaged or incomplete, of a kind that is not decoded, or not what the metadata
+says.
+"""
 
 DECODERS: dict[str, Decoder] = {
     **dict.fromkeys(NATIVE, decode_native_frame),

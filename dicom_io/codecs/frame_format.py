@@ -1,4 +1,4 @@
-"""What a data set's metadata says of its frames, and the checks that every frame decoder makes against it.
+"""How a data set's metadata describes its frames, and the checks that every frame decoder makes against it.
 
 Needs no decoder, so that code which only plans, fetches or caches frames loads none.
 """

@@ -66,13 +66,7 @@ class Jp2:
 
 
 def open_jpeg2000(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of a JP2 or JPH file, or of a bare codestream.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it cannot be decoded correctly, or is too large.
-    """
+    """Read the header of a JP2 or JPH file, or of a bare codestream."""
     file = Jp2(data, None, None, None, (), ()) if data.startswith(START) else read_jp2(data)
     stream = read_codestream(file.codestream)
     check_size(stream.width, stream.height, max_pixels, len(stream.components))
@@ -94,11 +88,6 @@ def decode_jpeg2000_frame(data: bytes, form: FrameFormat) -> UInt8Array:
     """Decode JPEG 2000 or HTJ2K, bare or in boxes, to uint8 ``[height, width, samples]``.
 
     What the codestream says of its colours outweighs the label.
-
-    Raises
-    ------
-    DamagedImage
-        When it is damaged or incomplete, or not what the metadata says.
     """
     codestream = data
     if data.startswith(SIGNATURE):

@@ -41,13 +41,7 @@ _ZEROS_BEFORE_MARKER = re.compile(rb"(?<!\xff)\x00+(?=\xff[\xd0-\xd7\xd9])")
 
 
 def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of an image file; its own markers decide its colours, as in libjpeg.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it cannot be decoded, or is too large.
-    """
+    """Read the header of an image file; its own markers decide its colours, as in libjpeg."""
     header = read_jpeg_header(data)
     check_size(header.width, header.height, max_pixels, header.components)
     check_depth(header.precision)
@@ -98,13 +92,7 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
 
 
 def decode_jpeg_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode a frame to uint8 ``[height, width, samples]``.
-
-    Raises
-    ------
-    DamagedImage
-        When it is damaged, of a process that is not decoded, or not what the metadata says.
-    """
+    """Decode a frame to uint8 ``[height, width, samples]``."""
     header = read_jpeg_header(data)
     form.require_size(header.width, header.height)
     header.require_decodable()
@@ -133,7 +121,7 @@ def is_transformed(header: JpegHeader, photometric: str) -> bool:
 
 
 def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
-    """Return the image without what libjpeg warned about, where that may be harmless; else ``None``.
+    """Return the image with the cause of a warning removed, where it may be harmless; else ``None``.
 
     Some scanners pad with zeros before restart markers, some writers before the end. If the zeros were data
     after all, the second attempt misses them and fails, so nothing but padding is ever dropped.

@@ -15,7 +15,7 @@ import numpy as np
 
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.codecs.samples import require_shape
-from dicom_io.geometry import UInt8Array
+from dicom_io.geometry import Rect, UInt8Array
 
 START = b"\xff\x4f\xff\x51"
 """SOC and SIZ, which every codestream starts with."""
@@ -25,26 +25,6 @@ _MAX_COMPONENTS = 4
 _MAX_SEGMENTS = 10_000
 _MAX_TILE_PARTS = 100_000
 _SAMPLINGS = ((1, 1), (2, 1), (2, 2))  # of chroma; the ones that the decoder expands
-
-
-@dataclass(frozen=True, slots=True)
-class Area:
-    """A rectangle of the reference grid (T.800, B.2)."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +44,15 @@ class Codestream:
     Attributes
     ----------
     area, tile:
-        The image and its first tile.
+        The image and its first tile, on the reference grid (T.800, B.2).
     style:
         The segment of the coding style, COD (T.800, A.6.1).
     header_bytes:
         Where the first tile-part begins.
     """
 
-    area: Area
-    tile: Area
+    area: Rect
+    tile: Rect
     components: tuple[Component, ...]
     style: bytes
     header_bytes: int
@@ -95,8 +75,8 @@ class Codestream:
     @property
     def tiles(self) -> int:
         """How many tiles there are."""
-        across = -(-(self.area.right - self.tile.left) // self.tile.width)
-        return across * -(-(self.area.bottom - self.tile.top) // self.tile.height)
+        across = -(-(self.area.right - self.tile.x) // self.tile.width)
+        return across * -(-(self.area.bottom - self.tile.y) // self.tile.height)
 
     @property
     def is_subsampled(self) -> bool:
@@ -198,7 +178,7 @@ def _segments(data: bytes, position: int, stop: set[int]) -> Iterator[tuple[int,
     raise DamagedImage("its JPEG 2000 header never ends")
 
 
-def _read_siz(segment: bytes) -> tuple[Area, Area, tuple[Component, ...]]:
+def _read_siz(segment: bytes) -> tuple[Rect, Rect, tuple[Component, ...]]:
     """Return the image area, the first tile and the components (T.800, A.5.1)."""
     try:
         right, bottom, left, top, across, down, tile_left, tile_top, count = struct.unpack_from(
@@ -209,11 +189,11 @@ def _read_siz(segment: bytes) -> tuple[Area, Area, tuple[Component, ...]]:
         raise DamagedImage("its JPEG 2000 header is cut off") from error
     if not 1 <= count <= _MAX_COMPONENTS:
         raise DamagedImage(f"it has {count} components")
-    area = Area(left, top, right, bottom)
-    tile = Area(tile_left, tile_top, tile_left + across, tile_top + down)
+    area = Rect(left, top, right - left, bottom - top)
+    tile = Rect(tile_left, tile_top, across, down)
     if area.width < 1 or area.height < 1 or not (across and down):
         raise DamagedImage("its image area or its tiles are empty")
-    if tile.left > area.left or tile.top > area.top or tile.right <= area.left or tile.bottom <= area.top:
+    if tile.x > left or tile.y > top or tile.right <= left or tile.bottom <= top:
         raise DamagedImage("its first tile does not overlap the image")
     components = tuple(Component((bits & 0x7F) + 1, bits > 0x7F, dx, dy) for bits, dx, dy in fields)
     return area, tile, components

@@ -62,13 +62,7 @@ def read_jpeg_ls_header(data: bytes) -> JpegLsHeader:
 
 
 def decode_jpeg_ls_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode a frame to uint8 ``[height, width]`` or ``[height, width, samples]``.
-
-    Raises
-    ------
-    DamagedImage
-        When it is damaged, or not what the metadata says.
-    """
+    """Decode a frame to uint8 ``[height, width]`` or ``[height, width, samples]``."""
     header = read_jpeg_ls_header(data)
     form.require_size(header.width, header.height)
     form.require_samples(header.components, header.precision)

@@ -1,6 +1,6 @@
 """The markers of a JPEG image, read before it is decoded (ITU-T T.81, annex B).
 
-Read here because the decoder does not tell what decides about colours and cost: which marker named the
+Read here because the decoder does not report what determines colours and cost: which marker named the
 colours, how many scans there are (each is a pass over the whole image), whether an ICC profile is complete.
 """
 
@@ -79,11 +79,6 @@ class JpegHeader:
     icc_parts: tuple[tuple[int, int, bytes], ...]
 
     @property
-    def is_lossless(self) -> bool:
-        """Whether it is of JPEG's lossless process 14 (not JPEG-LS)."""
-        return self.process == _LOSSLESS
-
-    @property
     def is_sequential(self) -> bool:
         """Whether it is Huffman-coded in one scan, so that it is decoded row by row in bounded memory."""
         return self.process in (_BASELINE, _EXTENDED) and self.scans == 1
@@ -94,7 +89,7 @@ class JpegHeader:
         return len(set(self.sampling)) > 1
 
     def require_decodable(self) -> None:
-        """Refuse by name what is not decoded here.
+        """Refuse codings that are not decoded here, by their names.
 
         Raises
         ------

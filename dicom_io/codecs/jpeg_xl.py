@@ -18,13 +18,7 @@ SYNTAXES = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", _ANY_JPEG_XL)
 
 
 def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of a file; of an animation, the first image is decoded.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it cannot be decoded, or is too large.
-    """
+    """Read the header of a file; of an animation, the first image is decoded."""
     header = checked_jxl_header(data)
     check_size(header.width, header.height, max_pixels, header.samples)
     check_depth(header.bits_per_sample, plain=not header.is_float)
@@ -38,13 +32,7 @@ def open_jxl(data: bytes, max_pixels: int) -> EncodedImage:
 
 
 def decode_jxl_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode a frame to uint8 ``[height, width, samples]``.
-
-    Raises
-    ------
-    DamagedImage
-        When it is damaged, or not what the metadata says.
-    """
+    """Decode a frame to uint8 ``[height, width, samples]``."""
     header = checked_jxl_header(data)
     form.require_size(header.width, header.height)
     kind = "floating-point" if header.is_float else ""
@@ -58,7 +46,7 @@ def jxl_syntax(data: bytes) -> str | None:
 
 
 def checked_jxl_header(data: bytes) -> JxlHeader:
-    """Read the header, and refuse what would decode to wrong colours.
+    """Read the header, and refuse images that would decode to wrong colours.
 
     Raises
     ------

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from dicom_io.codecs.encoded_image import DAMAGED_PROFILE
 from dicom_io.codecs.jpeg_xl_bits import Bits
-from dicom_io.colour.profiles import Chromaticity, IccTarget, RgbSpace, target_profile, write_matrix_profile
+from dicom_io.colour.profiles import (
+    SRGB_CURVE,
+    Chromaticity,
+    IccTarget,
+    RgbSpace,
+    target_profile,
+    write_matrix_profile,
+)
 
 _GRAY, _XYB = 1, 2
 _WHITES: dict[int, Chromaticity] = {1: (0.3127, 0.3290), 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
@@ -16,7 +23,6 @@ _PRIMARIES: dict[int, tuple[Chromaticity, Chromaticity, Chromaticity]] = {
     11: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
 }
 _CUSTOM = 2
-_SRGB_PARAMETERS = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,8 @@ class JxlColour:
         return write_matrix_profile(RgbSpace("JPEG XL", *self.primaries, self.white, *self.curve))
 
 
-SRGB = JxlColour(False, False, _WHITES[1], _PRIMARIES[1], (3, _SRGB_PARAMETERS))
-SRGB_GRAY = JxlColour(True, False, _WHITES[1], _PRIMARIES[1], (3, _SRGB_PARAMETERS))
+SRGB = JxlColour(False, False, _WHITES[1], _PRIMARIES[1], (3, SRGB_CURVE))
+SRGB_GRAY = JxlColour(True, False, _WHITES[1], _PRIMARIES[1], (3, SRGB_CURVE))
 
 
 def read_colour(bits: Bits) -> JxlColour:
@@ -93,7 +99,7 @@ def _curve(bits: Bits) -> tuple[int, tuple[float, ...]] | None:
         return (0, (1 / gamma,)) if gamma > 0.01 else None
     match bits.enum():
         case 13:  # sRGB
-            return 3, _SRGB_PARAMETERS
+            return 3, SRGB_CURVE
         case 8:  # linear
             return 0, (1.0,)
     return None

@@ -11,13 +11,7 @@ from dicom_io.geometry import UInt8Array
 
 
 def decode_native_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Return a view of the bytes as uint8 ``[height, width, samples]``; YCbCr is converted to RGB.
-
-    Raises
-    ------
-    DamagedImage
-        When there are not as many bytes as the metadata needs.
-    """
+    """Return a view of the bytes as uint8 ``[height, width, samples]``; YCbCr is converted to RGB."""
     if not is_native_size(data, form):
         raise DamagedImage(f"it has {len(data)} bytes, {form.native_bytes} are needed")
     flat = np.frombuffer(data, np.uint8, form.native_bytes)

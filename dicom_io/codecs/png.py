@@ -55,13 +55,7 @@ class Png:
 
 
 def open_png(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the chunks of a PNG image.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it is cut off, or too large.
-    """
+    """Read the chunks of a PNG image."""
     png = read_png(data)
     check_size(png.width, png.height, max_pixels)
     check_depth(png.depth)

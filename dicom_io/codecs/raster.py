@@ -31,6 +31,10 @@ from dicom_io.geometry import UInt8Array
 _NAMES = "PNG, JPEG, TIFF, WebP, BMP, JPEG 2000 or JPEG XL"
 
 _Opener = Callable[[bytes, int], EncodedImage]
+"""Reads the header of an image file, and holds it to a most number of pixels.
+
+Raises DamagedImage when it cannot be decoded correctly, ImageError when it is too large or not of 8 bits.
+"""
 
 
 def _starts(*signatures: bytes) -> Callable[[bytes], bool]:

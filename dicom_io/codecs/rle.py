@@ -17,12 +17,7 @@ _HEADER_BYTES = 64
 
 
 def decode_rle_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode a frame to uint8 ``[height, width, samples]``; YCbCr is converted to RGB.
-
-    Raises
-    ------
-    DamagedImage
-    """
+    """Decode a frame to uint8 ``[height, width, samples]``; YCbCr is converted to RGB."""
     pixels = decode_rle(data, form.width, form.height, form.samples)
     return ybr_full_to_rgb(pixels) if form.is_ybr else pixels
 

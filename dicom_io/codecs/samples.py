@@ -1,4 +1,4 @@
-"""Decoded samples: what several codecs do to them after their decoder has returned."""
+"""Decoded samples: steps that several codecs take after their decoder has returned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dicom_io.geometry import UInt8Array
 
 
 def require_shape(pixels: UInt8Array, *shape: int) -> UInt8Array:
-    """Return a decoder's pixels once they are what the header promised.
+    """Return a decoder's pixels if they have the shape that the header promised.
 
     Memory and patches were planned by the header, which a decoder reads for itself and may understand
     differently.

@@ -1,4 +1,4 @@
-"""TIFF to pixels, by libtiff through Pillow, once the directory shows what that would allocate (TIFF 6.0)."""
+"""TIFF to pixels, by libtiff through Pillow, after its directory has been held to the limits (TIFF 6.0)."""
 
 from __future__ import annotations
 
@@ -79,13 +79,7 @@ class Directory:
 
 
 def open_tiff(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the first directory; its image is the one that is decoded.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it is damaged, or it or its tiles are too large.
-    """
+    """Read the first directory; its image is the one that is decoded."""
     directory = read_directory(data)
     width, height = directory.number(_WIDTH), directory.number(_LENGTH)
     samples = directory.number(_SAMPLES, 1)

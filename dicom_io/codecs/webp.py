@@ -26,13 +26,7 @@ def is_webp(data: bytes) -> bool:
 
 
 def open_webp(data: bytes, max_pixels: int) -> EncodedImage:
-    """Read the header of a WebP image; of an animation, the first image is decoded.
-
-    Raises
-    ------
-    DamagedImage, ImageError
-        When it is cut off, or too large.
-    """
+    """Read the header of a WebP image; of an animation, the first image is decoded."""
     width, height, profile = _read_chunks(data)
     check_size(width, height, max_pixels)
 

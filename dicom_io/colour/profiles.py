@@ -72,10 +72,8 @@ class RgbSpace:
     curve: tuple[float, ...]
 
 
-_SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-
-SRGB = RgbSpace("sRGB", (0.64, 0.33), (0.30, 0.60), (0.15, 0.06), _D65, 3, _SRGB_CURVE)
-"""IEC 61966-2-1; used to check the writer below against lcms2's own sRGB."""
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+"""The tone curve of IEC 61966-2-1, as parameters of function type 3."""
 
 ADOBE_RGB = RgbSpace("Adobe RGB (1998)", (0.64, 0.33), (0.21, 0.71), (0.15, 0.06), _D65, 0, (563 / 256,))
 """Adobe RGB (1998) Color Image Encoding, section 4.3."""
@@ -91,7 +89,7 @@ ROMM_RGB = RgbSpace(
 )
 """ISO 22028-2, section 4."""
 
-DISPLAY_P3 = RgbSpace("Display P3", (0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65, 3, _SRGB_CURVE)
+DISPLAY_P3 = RgbSpace("Display P3", (0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65, 3, SRGB_CURVE)
 """SMPTE EG 432-1 primaries with D65 white and the sRGB tone curve."""
 
 _SPACES = {

@@ -24,7 +24,7 @@ HOT_PIXELS = 1000 * 224 * 224
 """Pixels after which a transform gets a table: about what building one costs."""
 
 _TRANSFORM_BYTES = 1 << 20
-"""What lcms2 keeps for a transform besides its profile's own tables: a grid of 33 or 49 points an axis."""
+"""Memory of a transform in lcms2 besides its profile's own tables: a grid of 33 or 49 points an axis."""
 
 _BUILD_S = 60.0
 
@@ -162,7 +162,7 @@ class ColourTransforms:
         self._transforms: SharedCache[tuple[bytes, IccTarget, int], ToRgb] = SharedCache(max_bytes, math.inf)
 
     def to_rgb(self, profile: bytes | None, target: IccTarget, channels: int) -> ToRgb:
-        """Return what maps the image's channels to RGB in the target's colour space.
+        """Return the function that maps the image's channels to RGB in the target's colour space.
 
         An image without a profile is not transformed: there is nothing to transform from.
 

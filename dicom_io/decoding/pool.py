@@ -65,7 +65,7 @@ def _no_helper() -> ImageError:
 
 
 class DecodePool:
-    """Decodes images and frames: what is safe in this process, all else in helpers. Safe for many threads.
+    """Decodes images and frames: safe ones in this process, all others in helpers. Safe for many threads.
 
     Parameters
     ----------

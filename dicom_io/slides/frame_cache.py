@@ -63,7 +63,7 @@ class SharedFrame:
         ------
         FrameError
         """
-        # Decoded under the lock: who comes second waits for the pixels instead of decoding them, too.
+        # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:
                 encoded = self.fetched.result(0)
@@ -122,7 +122,7 @@ class FrameCache(Generic[K]):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that all frames count for; those on their way as what they will take once decoded."""
+        """Bytes that all frames count for; frames being fetched count with their decoded size."""
         return self._frames.cost
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a slide's metadata says about one SOP instance: DICOM JSON (PS3.18, annex F) to a frozen record."""
+"""The metadata of one SOP instance: DICOM JSON (PS3.18, annex F) to a frozen record."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
-VL_SLIDE_COORDINATES_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.3"
-VL_WHOLE_SLIDE_MICROSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.6"
+from pydicom.uid import VLWholeSlideMicroscopyImageStorage
 
 MAX_ICC_BYTES = 16 << 20
 
@@ -83,7 +81,7 @@ class SopInstance:
     @property
     def is_whole_slide(self) -> bool:
         """Whether it is a tiled VL Whole Slide Microscopy image (PS3.3, A.32.8)."""
-        return self.sop_class == VL_WHOLE_SLIDE_MICROSCOPY
+        return self.sop_class == VLWholeSlideMicroscopyImageStorage
 
     @property
     def is_level(self) -> bool:
@@ -123,10 +121,10 @@ class SopInstance:
 
 def parse_instance(dataset: JsonDataset) -> SopInstance:
     """Read the attributes that matter from one instance's metadata."""
-    read = _Reader(dataset)
+    read = _Attributes(dataset)
     paths = read.items("00480105")
-    shared = [_Reader(item) for item in read.items("52009229")]
-    measures = [_Reader(m) for item in shared for m in item.items("00289110")]
+    shared = [_Attributes(item) for item in read.items("52009229")]
+    measures = [_Attributes(m) for item in shared for m in item.items("00289110")]
     return SopInstance(
         sop_class=read.text("00080016"),
         sop_uid=read.text("00080018"),
@@ -162,7 +160,7 @@ def parse_instance(dataset: JsonDataset) -> SopInstance:
         transfer_syntaxes=tuple(
             filter(None, dict.fromkeys((*read.texts("00020010")[:1], *sorted(read.texts("00083002")))))
         ),
-        icc=(_Reader(paths[0]).icc() if paths else None) or read.icc(),
+        icc=(_Attributes(paths[0]).icc() if paths else None) or read.icc(),
     )
 
 
@@ -173,8 +171,8 @@ def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
-class _Reader:
-    """Typed access to a DICOM JSON data set; what does not have its type is ``None``."""
+class _Attributes:
+    """Typed access to a DICOM JSON data set; values of the wrong type are ``None``."""
 
     def __init__(self, dataset: JsonDataset) -> None:
         self._dataset = dataset

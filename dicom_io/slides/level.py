@@ -50,7 +50,7 @@ class Level:
 
     @property
     def instance(self) -> SopInstance:
-        """The first part; what describes the pixels is the same in all."""
+        """The first part; the description of the pixels is the same in all of them."""
         return self.parts[0]
 
     @property

@@ -11,19 +11,25 @@ from pydicom.uid import JPEGBaseline8Bit
 from dicom_io.codecs.frame_format import NATIVE, FrameFormat
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, Rect, UInt8Array
-from dicom_io.reading import PATCHES_AT_ONCE, Measure, OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.geometry import Patch, Rect, UInt8Array, rounded
+from dicom_io.reading import (
+    PATCHES_AT_ONCE,
+    Measure,
+    OpenedImage,
+    PatchTask,
+    ReadOptions,
+    ReadStage,
+    in_chunks,
+)
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import Level
-from dicom_io.stages import ReadStage
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
-"""Transfer syntaxes whose frames no decoding helper is needed for, nearly always."""
+"""Transfer syntaxes whose frames hardly ever need a decoding helper."""
 
 MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
-
 
 _FRAMES_AT_ONCE = 512
 """Frames, about, that the patches of one task are put together from."""
@@ -125,9 +131,8 @@ class LevelImage(OpenedImage):
     def _region(self, patch: Patch) -> Rect:
         """Return the pixels of the level that a patch of the resized level is made of; empty for none."""
         if self._scale_x >= 1 and self._scale_y >= 1:
-            left, right = (_round(x * self._scale_x) for x in (patch.x, patch.right))
-            top, bottom = (_round(y * self._scale_y) for y in (patch.y, patch.bottom))
-            return Rect(left, top, right - left, bottom - top)
+            across, down = self._scale_x, self._scale_y
+            return rounded(patch.x * across, patch.y * down, patch.right * across, patch.bottom * down)
         inside = patch.clip(self.width, self.height)
         if inside is None:
             return Rect(0, 0, 0, 0)
@@ -159,7 +164,3 @@ class LevelImage(OpenedImage):
         self._fetcher.done_with(frame for frame, _ in frames)
         with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
-
-
-def _round(value: float) -> int:
-    return math.floor(value + 0.5)

@@ -29,7 +29,7 @@ class FoundLevel:
 
 @dataclass(frozen=True, slots=True)
 class LevelOpener:
-    """Opens levels of any series, with what all of them share in a process.
+    """Opens levels of any series, with the caches and limits that all share in a process.
 
     Attributes
     ----------

@@ -12,18 +12,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydicom.uid import (
+    VLMicroscopicImageStorage,
+    VLSlideCoordinatesMicroscopicImageStorage,
+    VLWholeSlideMicroscopyImageStorage,
+)
+
 from dicom_io.codecs.frame_format import PHOTOMETRIC
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.slides.instance import (
-    VL_MICROSCOPIC,
-    VL_SLIDE_COORDINATES_MICROSCOPIC,
-    VL_WHOLE_SLIDE_MICROSCOPY,
-    SopInstance,
-)
+from dicom_io.slides.instance import SopInstance
 
 log = logging.getLogger(__name__)
 
-SOP_CLASSES = (VL_WHOLE_SLIDE_MICROSCOPY, VL_MICROSCOPIC, VL_SLIDE_COORDINATES_MICROSCOPIC)
+SOP_CLASSES = (
+    VLWholeSlideMicroscopyImageStorage,
+    VLMicroscopicImageStorage,
+    VLSlideCoordinatesMicroscopicImageStorage,
+)
+"""Kinds of images that are read."""
 
 MIN_IMAGE_TYPES = 3
 """Values of Image Type that say which image of a slide it is (PS3.3, C.8.12.4.1.1)."""

@@ -1,4 +1,4 @@
-"""A series of a slide as it has been opened: the one seam between slides and whoever has their instances."""
+"""An opened series of a slide: the one seam between slides and the stores that have their instances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def most_encoded_bytes(form: FrameFormat) -> int:
 
 
 class Series(Protocol):
-    """Bound to whoever has the series, to the rights of one caller, and to the time of one request.
+    """Bound to the store that has the series, to the rights of one caller, and to the time of one request.
 
     ::
 
@@ -36,8 +36,8 @@ class Series(Protocol):
     Attributes
     ----------
     key:
-        Which series, and by whose rights it is read: what is kept under it is shared by those alone who may
-        read the same.
+        Which series, and with whose rights it is read: what is cached under it is shared only by callers with
+        the same rights.
     io:
         Runs functions that wait for the series; its own threads may use it.
     waits:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, Rect, UInt8Array
+from dicom_io.geometry import Patch, Rect, UInt8Array, nearest, rounded
 from dicom_io.reading import ReadOptions, read_here
 from dicom_io.slides.level import Level, Spacing
 from dicom_io.slides.level_image import MAX_DOWNSAMPLING
@@ -28,7 +28,7 @@ class OverviewTooLarge(ImageError):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A level at a scale: what a request names to read patches, and the frame that these are given in.
+    """A level at a scale: it gives the level that a request names, and the frame of the patches' coordinates.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class View:
 
     @property
     def spacing(self) -> Spacing | None:
-        """Size of a pixel at this scale: what rounding to whole pixels has made of the one asked for."""
+        """Size of a pixel at this scale, after the size of the whole was rounded to whole pixels."""
         stored = self.level.spacing
         if stored is None:
             return None
@@ -160,9 +160,11 @@ class Slide:
         spacing = self.spacing
         if spacing is None:
             raise ImageError(ImageCode.DICOM_ERROR, "The slide's metadata gives no pixel spacing.")
-        return _between(
-            (x * 1000 / spacing.x, (x + width) * 1000 / spacing.x),
-            (y * 1000 / spacing.y, (y + height) * 1000 / spacing.y),
+        return rounded(
+            x * 1000 / spacing.x,
+            y * 1000 / spacing.y,
+            (x + width) * 1000 / spacing.x,
+            (y + height) * 1000 / spacing.y,
         )
 
     def patches_in(self, region: Rect, view: View, side: int, stride: int) -> list[Patch]:
@@ -182,9 +184,8 @@ class Slide:
             See ``grid``.
         """
         scale_x, scale_y = view.width / self.width, view.height / self.height
-        scaled = _between(
-            (region.x * scale_x, (region.x + region.width) * scale_x),
-            (region.y * scale_y, (region.y + region.height) * scale_y),
+        scaled = rounded(
+            region.x * scale_x, region.y * scale_y, region.right * scale_x, region.bottom * scale_y
         )
         left, width = _within(scaled.x, scaled.width, view.width, side)
         top, height = _within(scaled.y, scaled.height, view.height, side)
@@ -236,29 +237,19 @@ def grid(region: Rect, side: int, stride: int) -> list[Patch]:
     """
     return [
         Patch(x, y, side, side)
-        for y in range(region.y, region.y + region.height - side + 1, stride)
-        for x in range(region.x, region.x + region.width - side + 1, stride)
+        for y in range(region.y, region.bottom - side + 1, stride)
+        for x in range(region.x, region.right - side + 1, stride)
     ]
 
 
 def _shrunk(pixels: int, times: float) -> int:
-    return max(_nearest(pixels / times), math.ceil(pixels / MAX_DOWNSAMPLING))
+    return max(nearest(pixels / times), math.ceil(pixels / MAX_DOWNSAMPLING))
 
 
 def _within(start: int, length: int, whole: int, side: int) -> tuple[int, int]:
-    """Return (start, length) of what is inside of 0 to ``whole``, made long enough for one patch."""
+    """Return (start, length) of the part between 0 and ``whole``, made long enough for one patch."""
     first, last = max(start, 0), min(start + length, whole)
     if first >= last or last - first >= side:
         return first, max(0, last - first)
     middle = (first + last - side) // 2
     return max(0, min(middle, whole - side)), min(side, whole)
-
-
-def _between(x: tuple[float, float], y: tuple[float, float]) -> Rect:
-    """Return the rectangle between edges, each at the nearest whole pixel."""
-    (left, right), (top, bottom) = map(_nearest, x), map(_nearest, y)
-    return Rect(left, top, right - left, bottom - top)
-
-
-def _nearest(value: float) -> int:
-    return math.floor(value + 0.5)

@@ -9,11 +9,10 @@ from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, UInt8Array, crop
 from dicom_io.once import Once
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.resampling import resize
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
-from dicom_io.stages import ReadStage
 
 MAX_RESIZED_SIDE = 10_000
 """Longest side, in pixels, that ``image_dimensions`` may ask for (Path Foundation API)."""

@@ -9,11 +9,10 @@ from functools import partial
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
+from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadSession
-from dicom_io.stages import ReadStage
 from dicom_io.web.gcs import GcsUri
 
 PLACEHOLDER = "gs:///placeholder.png"

@@ -11,7 +11,7 @@ class StoreAllowList:
     """DICOM stores that may be read.
 
     An entry admits addresses of the same scheme, host and port whose path begins with the entry's
-    whole segments. Everything is compared to the letter.
+    whole segments. Everything is compared exactly.
 
     Parameters
     ----------

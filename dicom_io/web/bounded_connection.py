@@ -1,7 +1,7 @@
 """Connections that end by their request's deadline, and lead only to addresses that the request may reach.
 
 A time-out for each read is not a deadline: a server that sends a byte now and then, in the head of an answer
-or in its body, would be read from for ever. So every wait of a connection (the name, connecting, TLS, each
+or in its body, would be read from forever. So every wait of a connection (the name, connecting, TLS, each
 read) is given what is left of the request's own time, and another thread can end it before that.
 """
 
@@ -29,7 +29,7 @@ from dicom_io.waiting import Stop
 from dicom_io.web.public_connection import PrivateAddress, is_public
 
 _LOOKUPS = threading.BoundedSemaphore(64)
-"""Name lookups at a time: one that is given up on goes on in its thread, as libc's call cannot be ended."""
+"""Name lookups at a time: one that timed out continues in its thread, since libc's call cannot be ended."""
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ def bounded(bounds: Bounds) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
-class _Reader(io.RawIOBase):
+class _BoundedReads(io.RawIOBase):
     """Reads a socket, each time for no longer than is left."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
@@ -113,7 +113,7 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         raw = self.fp.detach()
-        self._reader = _Reader(raw, sock, _CURRENT.get())
+        self._reader = _BoundedReads(raw, sock, _CURRENT.get())
         self.fp = io.BufferedReader(self._reader)
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""DICOM JSON from a store (PS3.18, annex F), bounded, and read though a value that nobody asks for is not."""
+"""DICOM JSON from a store (PS3.18, annex F): bounded, and tolerant of bad values that are not needed."""
 
 from __future__ import annotations
 

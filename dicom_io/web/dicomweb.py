@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from urllib3.response import BaseHTTPResponse
@@ -30,7 +29,7 @@ _BULK = 'multipart/related; type="application/octet-stream", application/octet-s
 
 
 class DicomWebStore:
-    """Opens series in stores, for all requests of a process: what they share is kept here.
+    """Opens series in stores, for all requests of a process, and holds the caches that they share.
 
     Parameters
     ----------
@@ -63,27 +62,13 @@ class DicomWebSeries:
     def __init__(
         self, access: SeriesAccess, metadata: UrlCache[Instances], profiles: UrlCache[bytes]
     ) -> None:
+        self.key, self.io, self.waits = access.key(access.path.url), access.io, access.waits
         self._access = access
         self._metadata = SeriesMetadata(access, metadata)
         self._profiles = profiles
 
-    @property
-    def key(self) -> Hashable:
-        """The series' address and the token's fingerprint."""
-        return self._access.key(self._access.path.url)
-
-    @property
-    def io(self) -> Executor:
-        """Threads that wait for the store, as many as its origin may have."""
-        return self._access.io
-
-    @property
-    def waits(self) -> Cancellation:
-        """What ends the request's waits."""
-        return self._access.waits
-
     def instances(self, uids: Sequence[str] | None = None) -> Instances:
-        """Return what the store says about the SOP instances; see ``SeriesMetadata``."""
+        """Return the SOP instances; see ``SeriesMetadata``."""
         return self._metadata.all() if uids is None else self._metadata.named(uids)
 
     def frames(

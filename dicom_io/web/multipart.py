@@ -50,7 +50,7 @@ def iter_parts(chunks: Iterable[bytes], boundary: str, max_part: int) -> Iterato
     ------
     MultipartError
     """
-    reader = _Reader(chunks, max_part)
+    reader = _Buffer(chunks, max_part)
     delimiter = b"--" + boundary.encode("ascii", "replace")
     reader.until(delimiter, "preamble")
     while True:
@@ -75,7 +75,7 @@ def _fields(header: bytes) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in lines}
 
 
-class _Reader:
+class _Buffer:
     """A buffer over the pieces of a body."""
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
@@ -84,7 +84,7 @@ class _Reader:
         self._buffer = bytearray()
 
     def until(self, mark: bytes, what: str) -> bytes:
-        """Return what comes before a mark, and skip the mark."""
+        """Return the bytes before a mark, and skip the mark."""
         searched = 0
         while (found := self._buffer.find(mark, searched)) < 0:
             # The mark may be split between two chunks: search again from where it could have begun.

@@ -46,16 +46,16 @@ class SeriesAccess:
     io: Executor
 
     def key(self, url: StoreUrl) -> Hashable:
-        """Return what names an address in caches: callers with other tokens have other keys."""
+        """Return an address' key in caches; callers with different tokens have different keys."""
         return url, fingerprint(self.token)
 
     def read(self, url: StoreUrl, accept: str, consume: Callable[[BaseHTTPResponse], T]) -> T:
-        """Return what is made of a successful answer; see ``HttpStore.read``."""
+        """Read an answer; see ``HttpStore.read``."""
         patience = Patience(self.waits.deadline, self.waits.stop)
         return self.http.read(url, accept, self.token, patience, consume)
 
     def kept(self, cache: UrlCache[T], url: StoreUrl, make: Callable[[], tuple[T, int]]) -> T:
-        """Return what a cache has of an address, made now by ``make`` (value, cost) unless it is there.
+        """Return the cached value of an address, made now by ``make`` (value, cost) unless it is there.
 
         Raises
         ------

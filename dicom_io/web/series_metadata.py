@@ -1,4 +1,4 @@
-"""What a store says about the SOP instances of a series, in the ways in which stores can say it.
+"""A store's metadata of the SOP instances of a series, in the different ways in which stores give it.
 
 Most answer for the whole series at once (PS3.18, 10.4.1.1.2). Some have no such resource, or answer it with a
 summary of each instance: then the instances that a request names are asked for one by one, and those that
@@ -102,7 +102,7 @@ class SeriesMetadata:
         return [uid for i in perhaps if (uid := i.sop_uid) and uid not in but]
 
     def _at_once(self) -> Instances | None:
-        """Return what the store says about the whole series, ``None`` where it cannot."""
+        """Return the metadata of the whole series, ``None`` where the store has no such resource."""
         try:
             found = self._get(self._access.path.url.child("metadata"))
         except StoreStatusError as error:
@@ -114,7 +114,7 @@ class SeriesMetadata:
         return found
 
     def _one_by_one(self, uids: Sequence[str]) -> Instances:
-        """Return what the store says about single instances; those that it does not have are left out."""
+        """Return the metadata of single instances, without those that the store does not have."""
 
         def ask(uid: str) -> Instances:
             try:
@@ -128,7 +128,7 @@ class SeriesMetadata:
         return tuple(i for found in run_together(self._access.io, ask, asked) for i in found)
 
     def _search(self) -> Instances:
-        """Return what a search lists, page by page (PS3.18, 8.3.4.4).
+        """Return the instances that a search lists, page by page (PS3.18, 8.3.4.4).
 
         A page may be shorter than asked for, and a store may not know of pages: the end is where nothing new
         comes.

@@ -1,4 +1,4 @@
-"""HTTP sessions that take no credentials from where nobody looks for them.
+"""HTTP sessions that take no credentials from unexpected places.
 
 ``requests`` reads ``~/.netrc`` when it may trust the environment, and replaces a caller's token by what it
 finds there. All of the product's requests are sent with these sessions, the client library's too.

@@ -4,7 +4,7 @@ Stricter than ``urllib.parse`` and than any client, because an allow-list stands
 
 - an address that two parsers could read differently is refused, not normalised;
 - a path may not lead upwards in any decoding, so that whole segments can be compared;
-- a host is compared to the letter.
+- a host is compared exactly.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StoreUrl:
     Attributes
     ----------
     host:
-        As given; compared to the letter with an allow-list.
+        As given; compared exactly with an allow-list.
     segments:
         Path segments, without dots; without percent-encoding or empty ones either, unless a store gave it.
     query:

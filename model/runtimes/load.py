@@ -101,7 +101,7 @@ def _has_gpu() -> bool:
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep what TensorFlow prints at import out of the JSON log; show it if the import fails."""
-    # Its libraries write to descriptor 2 itself, so it is no use to replace sys.stderr.
+    # Its libraries write to descriptor 2 itself, so replacing sys.stderr would not help.
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
         os.dup2(chatter.fileno(), 2)

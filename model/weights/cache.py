@@ -1,4 +1,4 @@
-"""A folder of downloads that is trusted only while it is what we put there.
+"""A folder of downloads, whose entries are trusted only while they are as they were written.
 
 An entry is a folder with a digest beside its files. It is made in a folder of its own, ``partial-…``, and
 renamed into its place when it is whole. Whoever makes one holds a lock on it; without one it is a leftover.
@@ -161,7 +161,7 @@ class Cache:
         return self.folder / name / _FILES
 
     def remember(self, what: str, name: str) -> None:
-        """Record which entry something was, for when its source cannot be reached."""
+        """Record which entry a source led to, for when the source cannot be reached."""
         if self._remembered(what) == name:
             return
         pointer = self._pointer(what)
@@ -176,7 +176,7 @@ class Cache:
         return None if name is None else self.find(name)
 
     def sweep(self) -> None:
-        """Remove what killed processes left half-made."""
+        """Remove the unfinished entries of processes that were killed."""
         with contextlib.suppress(OSError, ModelError):
             if any(self.folder.glob(f"{_PARTIAL}*")):
                 with self._locked():
@@ -228,8 +228,8 @@ def hash_of(text: str) -> str:
 def _require_ours(path: Path, *, inside: bool) -> None:
     """Raise unless only root, this process' user and its groups can have written a file or folder.
 
-    A group is let in where this process is in it: so volumes are shared with a container. Folders around
-    the entries may be links, and writable by all where nobody can remove what is another's (as in /tmp).
+    Groups of this process are trusted, because volumes are shared with a container that way. Folders around
+    the entries may be links, and writable by all where only an owner can remove files (as in /tmp).
     """
     status = path.lstat() if inside else path.stat()
     fault = ""
@@ -273,7 +273,7 @@ def _try_lock(fd: int, *, without_locks: bool) -> bool:
 
 
 def _is_left(partial: Path) -> bool:
-    """Return whether nobody is making this entry any more."""
+    """Return whether the process that was making this entry has ended."""
     try:
         with _opened(partial) as lock:
             return _try_lock(lock, without_locks=False)

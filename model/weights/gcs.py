@@ -1,7 +1,7 @@
 """Models in Cloud Storage. google-cloud-storage's exceptions are translated here.
 
-The client is made by whoever loads the model: whose rights it has, and what it takes from the environment, is
-decided once for the whole product.
+The caller makes the client, so that the product decides in one place with whose rights it reads, and what it
+takes from the environment.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def _schema_html(name: str, schema: Schema) -> str:
         inner += _schema_html(key, value)
     kind = schema.get("type", "")
     enum = schema.get("enum")
-    told = f" one of {', '.join(map(str, enum))}" if isinstance(enum, list) else ""
-    about = html.escape(f"{schema.get('description', '')}{told}")
+    choices = f" one of {', '.join(map(str, enum))}" if isinstance(enum, list) else ""
+    about = html.escape(f"{schema.get('description', '')}{choices}")
     line = f"<code>{html.escape(name)}</code> <i>{kind}</i> {about}"
     return f"<ul><li>{line}{inner}</li></ul>"
 

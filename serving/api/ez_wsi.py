@@ -6,8 +6,7 @@ here is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeGuard
+from collections.abc import Iterator, Sequence
 
 from dicom_io.codecs.frame_format import NATIVE
 from dicom_io.colour.profiles import IccTarget
@@ -15,6 +14,7 @@ from dicom_io.geometry import Patch
 from dicom_io.slides.instance import JsonDataset, SopInstance, parse_instance
 from dicom_io.sources.client_state import ImageState, SlideState, decode_base64
 from dicom_io.web.series_path import SeriesPath
+from serving.api.fields import JsonObject, is_object
 from serving.errors import Code, ServiceError
 
 _ICC_IS_KNOWN = 1
@@ -86,12 +86,8 @@ def _bad(what: str) -> ServiceError:
     )
 
 
-def _is_object(value: object) -> TypeGuard[Mapping[str, object]]:
-    return isinstance(value, dict)
-
-
-def _object(value: object, name: str) -> Mapping[str, object]:
-    if not _is_object(value):
+def _object(value: object, name: str) -> JsonObject:
+    if not is_object(value):
         raise _bad(f"{name} must be a JSON object")
     return value
 
@@ -108,13 +104,13 @@ def _whole(value: object, name: str) -> int:
 # Slides
 
 
-def _require_same_series(slide: Mapping[str, object], path: SeriesPath) -> None:
+def _require_same_series(slide: JsonObject, path: SeriesPath) -> None:
     if (slide.get("study_uid"), slide.get("series_uid")) != (path.study_uid, path.series_uid):
         raise _bad("its slide_path is not the series of dicom_path.series_path")
 
 
-def _instances(level: Mapping[str, object], path: SeriesPath) -> Iterator[SopInstance]:
-    """Yield the SOP instances of a level about which the state says enough."""
+def _instances(level: JsonObject, path: SeriesPath) -> Iterator[SopInstance]:
+    """Yield the SOP instances of a level that the state describes fully enough."""
     for value in _object(level.get("instances"), "instances").values():
         described = _object(_object(value, "an instance").get("dicom_object"), "dicom_object")
         tags = _object(described.get("dicom_tags"), "dicom_tags")
@@ -127,8 +123,8 @@ def _instances(level: Mapping[str, object], path: SeriesPath) -> Iterator[SopIns
             yield instance
 
 
-def _require_sizes(level: Mapping[str, object], instance: SopInstance) -> None:
-    """Hold what a level says of itself to what its instances say."""
+def _require_sizes(level: JsonObject, instance: SopInstance) -> None:
+    """Require that the sizes a level states are those of its instances."""
     whole = instance.is_whole_slide
     for name, said in (
         ("width", instance.total_columns if whole else instance.columns),
@@ -148,7 +144,7 @@ def _says_enough(instance: SopInstance, tags: JsonDataset) -> bool:
     return encoded or instance.samples == 1 or _PLANAR_CONFIGURATION in tags
 
 
-def _icc(icc: Mapping[str, object]) -> tuple[bool, bytes | None]:
+def _icc(icc: JsonObject) -> tuple[bool, bytes | None]:
     text = icc.get("icc_profile_bytes_as_b64_encoded_str", "")
     if not isinstance(text, str):
         raise _bad("the ICC profile must be a base64 string")
@@ -158,7 +154,7 @@ def _icc(icc: Mapping[str, object]) -> tuple[bool, bytes | None]:
 # Other images
 
 
-def _source_size(state: Mapping[str, object]) -> tuple[int, int] | None:
+def _source_size(state: JsonObject) -> tuple[int, int] | None:
     names = ("source_image_width_px", "source_image_height_px")
     given = [name for name in names if state.get(name) is not None]
     if not given:
@@ -182,7 +178,7 @@ def _by_patch(images: object, patches: Sequence[Patch]) -> dict[Patch, str]:
     return found
 
 
-def _normalisation(state: Mapping[str, object]) -> IccTarget:
+def _normalisation(state: JsonObject) -> IccTarget:
     try:
         return IccTarget.named(state.get("icc_profile_metadata_normalization"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Typed access to the fields of a JSON request; what does not have its type is refused by name."""
+"""Typed access to the fields of a JSON request; a field of the wrong type is refused by name."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """A request whose outline is sound: every item stands for itself."""
+    """A request that could be parsed as a whole; each item is an instance, or the fault in it."""
 
     items: tuple[Item, ...]
     encoding: Encoding = Encoding.JSON
@@ -112,7 +112,7 @@ def _parse_encoding(parameters: object) -> Encoding:
 
 
 def _unwrapped(value: object) -> object:
-    """Return the instance in what batch prediction makes of a line (Vertex AI, batch prediction input).
+    """Take an instance out of the wrapping that batch prediction adds (Vertex AI, batch prediction input).
 
     Lines with keys come as ``{"instance": …, "key": …}``; records and files as ``{"b64": …}``.
     """

@@ -55,7 +55,7 @@ def model_version(facts: EncoderFacts) -> str:
 
 
 def metadata(facts: EncoderFacts) -> dict[str, object]:
-    """Return what clients are told about the encoder that made the vectors."""
+    """Return the facts about the encoder that clients see."""
     return {
         "untrained": facts.untrained,
         "dimension": facts.dimension,

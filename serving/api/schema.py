@@ -103,7 +103,7 @@ def error() -> Schema:
 
 
 def prediction() -> Schema:
-    """Return the schema of one prediction: what an instance gave."""
+    """Return the schema of one prediction, the outcome of an instance."""
     vector: Schema = {
         "oneOf": [
             a_list({"type": "number"}, "The vector's numbers, exact as float32."),

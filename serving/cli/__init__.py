@@ -1,4 +1,4 @@
-"""The commands that embed, check and print; the only room that writes to a terminal.
+"""The commands for people: ``pathserve embed`` and ``pathserve check``; results go to standard output.
 
-They call the same core as the service. Nothing imports this room but ``serving.__main__``.
+They call the same core as the service. Only ``serving.__main__`` imports them.
 """

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from model.encoder import PATCH_SIDE, ModelError, PixelBatch, reason_of
+from model.encoder import PATCH_SIDE, EncoderFacts, ModelError, PixelBatch, reason_of
 from serving.config.exit_status import ExitStatus
 from serving.config.group import variable_of
 from serving.config.settings import Settings, variables
@@ -35,11 +35,7 @@ def check(settings: Settings) -> ExitStatus:
         When a setting cannot be used.
     """
     log_as_json("WARNING", process="check")
-    print("settings")
-    for group, name, field in variables():
-        print(f"  {variable_of(field)} = {getattr(getattr(settings, group), name)}")
-    for name in SECRETS:
-        print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
+    _print_settings(settings)
     require_usable(settings)
     try:
         encoder = load_configured_encoder(settings.encoder)
@@ -52,13 +48,7 @@ def check(settings: Settings) -> ExitStatus:
     except Exception as error:  # TensorFlow raises many kinds
         print(f"pathserve: the model does not embed the golden patch: {reason_of(error)}.", file=sys.stderr)
         return ExitStatus.MISCONFIGURED
-    print("model")
-    print(f"  name      {facts.model}{' (UNTRAINED: its vectors mean nothing)' if facts.untrained else ''}")
-    print(f"  signature float32 [None, {PATCH_SIDE}, {PATCH_SIDE}, 3] in 0..1 -> [None, {facts.dimension}]")
-    print(f"  digest    {facts.digest}")
-    print(f"  runtime   {facts.runtime}")
-    print(f"  device    {facts.device}, batches of up to {facts.max_batch}")
-    print(f"  precision {facts.precision}{': ' + facts.parity if facts.parity else ''}")
+    _print_model(facts)
     print("golden patch")
     print(f"  vector    {' '.join(f'{number:.6g}' for number in vector[:6])} …")
     print(f"  norm      {np.linalg.norm(vector):.6g}")
@@ -72,3 +62,21 @@ def check(settings: Settings) -> ExitStatus:
         )
         return ExitStatus.FAULT
     return ExitStatus.OK
+
+
+def _print_settings(settings: Settings) -> None:
+    print("settings")
+    for group, name, field in variables():
+        print(f"  {variable_of(field)} = {getattr(getattr(settings, group), name)}")
+    for name in SECRETS:
+        print(f"  {name} is {'set (not shown)' if os.environ.get(name) else 'not set'}")
+
+
+def _print_model(facts: EncoderFacts) -> None:
+    print("model")
+    print(f"  name      {facts.model}{' (UNTRAINED: its vectors mean nothing)' if facts.untrained else ''}")
+    print(f"  signature float32 [None, {PATCH_SIDE}, {PATCH_SIDE}, 3] in 0..1 -> [None, {facts.dimension}]")
+    print(f"  digest    {facts.digest}")
+    print(f"  runtime   {facts.runtime}")
+    print(f"  device    {facts.device}, batches of up to {facts.max_batch}")
+    print(f"  precision {facts.precision}{': ' + facts.parity if facts.parity else ''}")

@@ -35,7 +35,7 @@ CHUNK = 512
 """Patches that are sent, and written, at once."""
 
 OUTAGE = 20
-"""Patches in a row for which the store or the service failed, before a run stops."""
+"""A run stops when the store or the service has failed for this many patches in a row."""
 
 _OF_OUTAGES = {Code.HTTP_ERROR, Code.INTERNAL_ERROR}
 _OF_ONE_PATCH = {
@@ -46,7 +46,7 @@ _OF_ONE_PATCH = {
     Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
     Code.TOO_MANY_PATCHES_ERROR,
 }
-"""Codes that may be about some of the patches only."""
+"""Codes that may concern only some of the patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class EmbedOptions:
 
 
 class _Stopped(Exception):
-    """A fault that all further patches would meet, too."""
+    """A fault that every further patch would meet as well."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(
@@ -101,7 +101,7 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
         output = Output(options.out, _about(options, target, len(origins)))
         try:
             with _embedder(options, settings, context) as embedder:
-                chunks = _Run(target, IccTarget.named(options.icc), embedder, output).run(origins)
+                chunks = _ChunkWriter(target, IccTarget.named(options.icc), embedder, output).run(origins)
             rows, errors = output.complete(chunks)
         finally:
             output.leave()
@@ -125,12 +125,12 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
 
 
 def _require_usable(options: EmbedOptions, settings: Settings) -> None:
-    """Raise TargetError for what is mistyped, before anything is read or written."""
+    """Raise TargetError for a mistyped option, before anything is read or written."""
     try:
         IccTarget.named(options.icc)
     except ValueError:
         names = ", ".join(IccTarget)
-        raise TargetError(f"--icc {options.icc} is no colour space; there are {names}.") from None
+        raise TargetError(f"--icc {options.icc} is not a colour space; there are {names}.") from None
     if options.service is not None:
         try:
             PathserveClient(options.service, api_key=revealed(settings.command.api_key))
@@ -169,8 +169,8 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
             yield embedder
 
 
-class _Run:
-    """Embeds a target's patches, chunk by chunk."""
+class _ChunkWriter:
+    """Embeds a target's patches and writes them, chunk by chunk."""
 
     def __init__(self, target: Target, icc: IccTarget, embedder: Embedder, output: Output) -> None:
         self._target = target
@@ -180,7 +180,7 @@ class _Run:
         self._failed_in_a_row = 0
 
     def run(self, origins: Sequence[tuple[int, int]]) -> int:
-        """Embed what is not done yet; return the number of chunks."""
+        """Embed the chunks that have not been written yet; return the number of all chunks."""
         target = self._target
         constants = {
             "study": target.study,
@@ -201,7 +201,7 @@ class _Run:
         return len(starts)
 
     def _isolating(self, origins: Sequence[tuple[int, int]]) -> Iterator[tuple[Vectors | None, str | None]]:
-        """Yield a vector or an error for each patch; what fails together is asked for in halves."""
+        """Yield a vector or an error for each patch; patches that fail together are retried in halves."""
         patches = tuple(Patch(x, y, PATCH_SIDE, PATCH_SIDE) for x, y in origins)
         (found,) = self._embedder.embed([Instance(self._target.source, patches, self._options)])
         if not isinstance(found, Fault):

@@ -33,7 +33,7 @@ A = TypeVar("A")
 
 
 class TargetError(Exception):
-    """What was named cannot be embedded; the text says why and what to do."""
+    """The target cannot be embedded; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Target:
 def find_target(
     where: str, level: int, token: str | None, context: ReadContext, *, look_for_tissue: bool
 ) -> Target:
-    """Open what a command line names.
+    """Open the target that a command line names.
 
     Parameters
     ----------

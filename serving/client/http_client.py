@@ -26,7 +26,7 @@ MAX_PATCHES = 1000
 
 _LONGEST_WAIT_S = 30.0
 _LOST = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-"""What becomes of a request whose connection is lost before, or in the middle of, its answer."""
+"""What requests raises when a connection is lost before the answer, or in the middle of it."""
 
 
 class ServiceFault(Exception):
@@ -46,19 +46,19 @@ class PathserveClient:
     url:
         The service's address, or the whole address of a predict route.
     api_key:
-        Bearer key of the service itself, where it wants one.
+        Bearer key of the service itself, where it requires one.
     max_request_bytes, max_patches:
         What one request may hold. Shared Vertex AI endpoints take about 1,500,000 bytes, both ways.
     retry_for_s:
-        How long to go on when the service is overloaded, draining or not reachable, or when a connection
-        is lost, as with a worker that was killed: asking again gives the same vectors.
+        How long to keep trying when the service is overloaded, draining or unreachable, or a connection is
+        lost, as when a worker was killed: asking again gives the same vectors.
     use_proxy:
         Whether to go through HTTPS_PROXY or HTTP_PROXY, but for the hosts in NO_PROXY.
 
     Raises
     ------
     ValueError
-        When the address or the key is none.
+        When the address or the key is malformed.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class PathserveClient:
         self._session = plain_session(follows_proxies=use_proxy)
         if api_key is not None:
             if not api_key.isascii() or not api_key.isprintable():
-                raise ValueError("the key has characters that no key has; it must be printable ASCII")
+                raise ValueError("the key must be printable ASCII")
             self._session.headers["Authorization"] = f"Bearer {api_key}"
         self.metadata: dict[str, Any] = {}
 
@@ -173,7 +173,9 @@ def _require_address(url: str) -> None:
     except ValueError:  # what requests raises for an address is a ValueError, too
         known = False
     if not known:
-        raise ValueError(f"{url} is no address of a service; it must be http://HOST:PORT or https://HOST")
+        raise ValueError(
+            f"{url} is not the address of a service; it must be http://HOST:PORT or https://HOST"
+        )
 
 
 def _png(patch: npt.NDArray[np.uint8]) -> bytes:
@@ -200,7 +202,7 @@ def _answer(response: requests.Response) -> dict[str, Any]:
         pass
     raise ServiceFault(
         response.status_code,
-        Fault("HTTP_ERROR", "the answer is no JSON of this API; is the service's address right?"),
+        Fault("HTTP_ERROR", "the answer is not JSON of this API; is the service's address right?"),
     )
 
 
@@ -209,7 +211,7 @@ def _fault(response: requests.Response) -> Fault:
         error = response.json()["error"]
         return Fault(str(error["code"]), str(error["description"]))
     except (ValueError, KeyError, TypeError):
-        return Fault("HTTP_ERROR", f"the answer is no JSON of this API: {response.reason}")
+        return Fault("HTTP_ERROR", f"the answer is not JSON of this API: {response.reason}")
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -1,5 +1,5 @@
-"""The settings: one frozen object of groups, read once from the environment by whoever starts the command.
+"""The settings: one frozen object of groups, read once from the environment when the command starts.
 
 What is not a setting (a credential that a library reads, TF_…) is not here, and nothing here opens anything.
-Nothing below and beside reads the environment for a setting: children of the launcher are handed theirs.
+Nothing else reads the environment for a setting: the launcher's children are handed theirs.
 """

@@ -70,12 +70,12 @@ class HttpSettings(Group):
         "PATHSERVE_API_KEYS",
         None,
         "Bearer keys of the service itself, as a JSON list or separated by commas; predictions "
-        "and metrics then want one of them. Unset lets everyone in.",
+        "and metrics then require one of them. Unset lets everyone in.",
     )
     tls_certificate: FilePath | None = setting(
         "PATHSERVE_TLS_CERTIFICATE",
         None,
-        "PEM file of the certificate chain; the service then speaks https. Wants PATHSERVE_TLS_KEY.",
+        "PEM file of the certificate chain; the service then speaks https. Requires PATHSERVE_TLS_KEY.",
     )
     tls_key: FilePath | None = setting(
         "PATHSERVE_TLS_KEY", None, "PEM file of the certificate's private key."
@@ -113,7 +113,7 @@ class RequestSettings(Group):
 
 
 class EncoderSettings(Group):
-    """The model and how it runs: all that the encoder process is told."""
+    """The model and how it runs: all the settings that the encoder process gets."""
 
     storage_uri: str | None = setting("AIP_STORAGE_URI", None, "Model artifacts, as Vertex AI sets it.")
     model: str | None = setting(
@@ -254,7 +254,7 @@ class CommandSettings(Group):
 
 @dataclass(frozen=True, slots=True)
 class SharedFolders:
-    """Folders that the launcher makes for its children; nobody sets them.
+    """Folders that the launcher makes for its children; no variable sets them.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The settings: one frozen object of groups, read from the environment once, by whoever starts the command.
+"""The settings: one frozen object of groups, read from the environment once, when the command starts.
 
 A bad value stops the start with a sentence that names the variable; so does a misspelt variable.
 """
@@ -28,8 +28,8 @@ from serving.config.groups import (
 
 _PREFIX = "PATHSERVE_"
 
-# Kubernetes tells every pod where the services of its namespace are (docker's links do it, too). Beside a
-# service named ``pathserve`` or ``pathserve-…`` these variables are there, set by nobody.
+# Kubernetes puts the addresses of its namespace's services into each pod's environment, as docker's links do.
+# With a service named ``pathserve`` or ``pathserve-…``, these variables exist though no user set them.
 _OF_CLUSTER = re.compile(r"_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$")
 _CLUSTER_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
@@ -77,7 +77,7 @@ def load_settings(
     overrides:
         Values by variable name that win over the environment.
     environment:
-        Text by variable name, in any case. Empty text is as good as none.
+        Text by variable name, in any case. Empty text counts as unset.
 
     Raises
     ------

@@ -56,7 +56,7 @@ def answer_failure(error: ServiceError) -> Response:
 
 
 def refusal(error: ServiceError) -> Answer:
-    """Return the answer to what never became a request; nothing of it is quoted.
+    """Return the answer to bytes that are not a valid request; none of them are quoted.
 
     Called in the event loop, outside of Flask's contexts.
     """
@@ -67,7 +67,7 @@ def refusal(error: ServiceError) -> Answer:
 
 
 def _in_table(error: Exception) -> ServiceError:
-    """Return an exception as an error of the table; one that nobody foresaw is logged."""
+    """Return an exception as an error of the table; an unforeseen one is logged."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, HTTPException) and (error.code or 0) < 500:  # an unknown path, a wrong method

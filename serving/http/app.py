@@ -34,22 +34,14 @@ def doors_of_the_service(
 ) -> tuple[Door, ...]:
     """Return all doors: a new one is a file and a line here."""
     return (
-        predict_door(
-            predictor,
-            telemetry,
-            keys,
-            route=settings.http.predict_route,
-            deployed_model_id=settings.http.deployed_model_id,
-            max_patches=settings.requests.max_patches,
-            timeout_s=settings.requests.timeout_s,
-        ),
-        status_door(predictor, telemetry, keys, health_route=settings.http.health_route),
+        predict_door(settings, predictor, telemetry, keys),
+        status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
     )
 
 
 def http_application(settings: Settings, predictor: Predictor, telemetry: Telemetry) -> HttpApplication:
-    """Return what the front serves: the service's doors, behind a gate that knows which take a body."""
+    """Return the application for the front: all doors, behind a gate that knows which take a body."""
     keys = ApiKeys(settings.http.api_keys)
     doors = doors_of_the_service(settings, predictor, telemetry, keys)
     app = create_app(doors)

@@ -1,4 +1,4 @@
-"""The door of those who read about the service: its OpenAPI document, and a page made of it."""
+"""The door of the documentation: the OpenAPI document, and a page made from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serving.http.answers import JSON
 from serving.http.door import Door
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-"""The page brings its style with it, and loads nothing."""
+"""The page contains its style and loads nothing."""
 
 
 def docs_door(settings: Settings) -> Door:

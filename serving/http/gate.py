@@ -1,4 +1,4 @@
-"""Which requests are read to the end of their body: decided by the head, before any of the body is read."""
+"""Which requests are read to the end of their body: decided from the head, before any of the body is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Gate:
     """
 
     def __init__(self, routes: Map, with_body: Collection[str], keys: ApiKeys, limit: int) -> None:
-        self._routes = routes.bind("pathserve")  # the host is of no account: no route depends on it
+        self._routes = routes.bind("pathserve")  # any host will do: no route depends on it
         self._with_body = frozenset(with_body)
         self._keys = keys
         self.limit = limit

@@ -9,12 +9,13 @@ from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from serving.api.request import PredictRequest, parse_request
 from serving.api.response import model_version, prediction_body
+from serving.config.settings import Settings
 from serving.errors import Fault
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
-from serving.http.body import unwrapped, wrap
 from serving.http.door import Door
+from serving.http.http_body import unwrapped, wrap
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
@@ -22,32 +23,11 @@ VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>
 """Where Google's client library finds an endpoint when it is pointed at this service."""
 
 
-def predict_door(
-    predictor: Predictor,
-    telemetry: Telemetry,
-    keys: ApiKeys,
-    *,
-    route: str,
-    deployed_model_id: str,
-    max_patches: int,
-    timeout_s: float,
-) -> Door:
-    """Return the door.
-
-    Parameters
-    ----------
-    route:
-        Path of predictions beside Vertex AI's.
-    deployed_model_id:
-        As Vertex AI knows it.
-    max_patches:
-        Most patches of one request.
-    timeout_s:
-        From a request's last byte to its answer.
-    """
+def predict_door(settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys) -> Door:
+    """Return the door."""
     routes = Blueprint("predict", __name__)
-    views = _Predictions(predictor, telemetry, keys, deployed_model_id, max_patches, timeout_s)
-    routes.add_url_rule(route, "predict", views.predict, methods=["POST"])
+    views = _Predictions(settings, predictor, telemetry, keys)
+    routes.add_url_rule(settings.http.predict_route, "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
     routes.add_url_rule(VERTEX_ROUTE, "endpoint", views.endpoint)
@@ -61,21 +41,12 @@ class _Predictions:
     The front has admitted the request, has all of its body, and has given it its turn.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        telemetry: Telemetry,
-        keys: ApiKeys,
-        deployed_model_id: str,
-        max_patches: int,
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys) -> None:
+        self._limits = settings.requests
+        self._deployed_model_id = settings.http.deployed_model_id
         self._predictor = predictor
         self._telemetry = telemetry
         self._keys = keys
-        self._deployed_model_id = deployed_model_id
-        self._max_patches = max_patches
-        self._timeout_s = timeout_s
 
     def predict(self, **_: str) -> Response:
         """Answer a prediction."""
@@ -111,9 +82,9 @@ class _Predictions:
         return response
 
     def _parse(self, body: bytes | bytearray, record: RequestRecord) -> PredictRequest:
-        """Parse a body. It is as large as the images in it, so nobody keeps it beyond this call."""
+        """Parse a body. It is as large as the images in it, so nothing keeps it beyond this call."""
         with record.stages.measure(RequestStage.PARSE):
-            asked = parse_request(body, self._max_patches)
+            asked = parse_request(body, self._limits.max_patches)
         record.instances, record.patches = len(asked.items), asked.patch_count
         return asked
 
@@ -123,7 +94,7 @@ class _Predictions:
         return self._parse(body if inner is None else inner, record), inner is not None
 
     def _answer(self, asked: PredictRequest, received: Received, record: RequestRecord) -> Response:
-        deadline = received.arrived + self._timeout_s
+        deadline = received.arrived + self._limits.timeout_s
         waits = Cancellation(deadline)
         with received.hang_up.during(waits.cancel):
             predictions = self._predictor.predict(asked.items, waits, record.stages)
@@ -137,7 +108,7 @@ class _Predictions:
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
-        """Return what Vertex AI adds to the answers of rawPredict, and its client library reads."""
+        """Return the headers that Vertex AI adds to rawPredict's answers; its client library reads them."""
         return {
             "X-Vertex-AI-Deployed-Model-Id": self._deployed_model_id,
             "X-Vertex-AI-Model": facts.model,
@@ -160,5 +131,5 @@ def _body(received: Received, record: RequestRecord) -> bytearray:
 
 
 def _asks_for_json() -> bool:
-    """Return whether Google's REST transport asks: it expects what it sends, an answer in an HttpBody."""
+    """Return whether Google's REST transport sent the request: it expects its answer wrapped, too."""
     return request.args.get("$alt", "").startswith("json")

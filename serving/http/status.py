@@ -1,4 +1,4 @@
-"""The door of those who watch the service: health and metrics."""
+"""The door of monitoring: health and metrics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from serving.api.response import metadata
+from serving.config.settings import Settings
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
 from serving.http.door import Door
@@ -13,7 +14,7 @@ from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import Telemetry
 
 
-def status_door(predictor: Predictor, telemetry: Telemetry, keys: ApiKeys, *, health_route: str) -> Door:
+def status_door(settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys) -> Door:
     """Return the door."""
     routes = Blueprint("status", __name__)
 
@@ -26,6 +27,6 @@ def status_door(predictor: Predictor, telemetry: Telemetry, keys: ApiKeys, *, he
         keys.require(request.headers.get("Authorization"))
         return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
-    routes.add_url_rule(health_route, "health", health)
+    routes.add_url_rule(settings.http.health_route, "health", health)
     routes.add_url_rule("/metrics", "metrics", metrics)
     return Door(routes)

@@ -11,10 +11,9 @@ from functools import partial
 
 from dicom_io.errors import ImageError
 from dicom_io.geometry import require_inside
-from dicom_io.reading import OpenedImage
+from dicom_io.reading import OpenedImage, ReadStage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
-from dicom_io.stages import ReadStage
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.executors import InlineExecutor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -14,31 +14,28 @@ class EncoderMetrics:
     ----------
     restarted:
         Whether this process replaces one that died.
-    registry:
-        Where to register; by default nowhere: values are written to files, which HTTP workers read.
     """
 
-    def __init__(self, *, restarted: bool, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, *, restarted: bool) -> None:
+        # Registered nowhere: values are written to files, which HTTP workers read.
         self._sizes = Histogram(
             "pathserve_batch_size",
             "Patches in a batch given to the model.",
             buckets=BATCH_SIZES,
-            registry=registry,
+            registry=None,
         )
         self._failed = Counter(
-            "pathserve_failed_patches", "Patches that the model could not embed.", registry=registry
+            "pathserve_failed_patches", "Patches that the model could not embed.", registry=None
         )
-        self._busy = Counter(
-            "pathserve_encoder_busy_seconds", "Time spent inside batches.", registry=registry
-        )
+        self._busy = Counter("pathserve_encoder_busy_seconds", "Time spent inside batches.", registry=None)
         self._depth = Gauge(
             "pathserve_queue_depth",
             "Patches waiting for a batch.",
             multiprocess_mode="livesum",
-            registry=registry,
+            registry=None,
         )
         self._restarts = Counter(
-            "pathserve_encoder_restarts", "Encoder processes that replaced a dead one.", registry=registry
+            "pathserve_encoder_restarts", "Encoder processes that replaced a dead one.", registry=None
         )
         self._restarts.inc(1 if restarted else 0)
 

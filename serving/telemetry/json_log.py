@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
     Parameters
     ----------
     process:
-        Which kind of process speaks: launcher, http or encoder.
+        The kind of process that logs: launcher, http or encoder.
     """
 
     def __init__(self, process: str) -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from werkzeug.datastructures import Headers
 
-from dicom_io.stages import ReadStage
+from dicom_io.reading import ReadStage
 
 
 class RequestStage(StrEnum):
-    """Stages of a request beside those of reading its images; queue is the longest wait."""
+    """Stages of a request other than those of reading its images; queue is the longest wait."""
 
     PARSE = "parse"
     QUEUE = "queue"
@@ -96,7 +96,7 @@ class Telemetry:
     ----------
     multiprocess_folder:
         Where prometheus_client keeps the numbers of all processes (PROMETHEUS_MULTIPROC_DIR);
-        without it this process speaks for itself alone.
+        without it only this process' own numbers are shown.
     """
 
     def __init__(self, multiprocess_folder: Path | None = None) -> None:

@@ -187,7 +187,7 @@ def test_a_proxy_is_gone_through_only_when_asked_for(monkeypatch: pytest.MonkeyP
     "url", ["localhost:8080", "", "ftp://host", "http://", "http://h:x", "http://h:70000"]
 )
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="no address of a service"):
+    with pytest.raises(ValueError, match="not the address of a service"):
         PathserveClient(url)
 
 

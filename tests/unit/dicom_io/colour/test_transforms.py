@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from dicom_io.colour.profiles import SRGB, IccTarget, target_profile, write_matrix_profile
+from dicom_io.colour.profiles import SRGB_CURVE, IccTarget, RgbSpace, target_profile, write_matrix_profile
 from dicom_io.colour.transforms import ColourTransforms, IccTransform, to_rgb
 from dicom_io.errors import ImageCode, ImageError
 from tests.support.tissue import UInt8Array, tissue
+
+SRGB = RgbSpace("sRGB", (0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290), 3, SRGB_CURVE)
+"""IEC 61966-2-1."""
 
 SRGB_PROFILE = target_profile(IccTarget.SRGB)
 COLOURS = np.array([[[255, 255, 255], [0, 0, 0], [128, 128, 128], [255, 0, 0], [0, 255, 0]]], np.uint8)

@@ -5,7 +5,7 @@ import re
 import pytest
 from werkzeug.datastructures import Headers
 
-from dicom_io.stages import ReadStage
+from dicom_io.reading import ReadStage
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
 

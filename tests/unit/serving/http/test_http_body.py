@@ -8,7 +8,7 @@ import pytest
 
 from serving.errors import Code, ServiceError
 from serving.front.body import Body
-from serving.http.body import unwrapped
+from serving.http.http_body import unwrapped
 
 LIMIT = 4 << 20
 INNER = json.dumps({"instances": [{"raw_image_bytes": "fb/+"}]}).encode()

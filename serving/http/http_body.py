@@ -17,11 +17,11 @@ from serving.api.fields import bad, is_object
 
 _NAMES = ("httpBody", "http_body")
 _MAX_CONTAINERS = 100
-"""The wrapping has two; what lies in it is text to this file."""
+"""The wrapping itself has two; its contents are a string, which is not parsed here."""
 
 
 def unwrapped(body: bytes | bytearray) -> bytes | bytearray | None:
-    """Return what a body wraps; ``None`` when it wraps nothing.
+    """Return the data that a body wraps; ``None`` when it wraps none.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def unwrapped(body: bytes | bytearray) -> bytes | bytearray | None:
             data.replace("-", "+").replace("_", "/") + "=" * (-len(data) % 4), validate=True
         )
     except (binascii.Error, ValueError) as error:
-        raise bad("`httpBody.data` is no base64.") from error
+        raise bad("`httpBody.data` is not base64.") from error
 
 
 def wrap(answer: bytes) -> bytes:
