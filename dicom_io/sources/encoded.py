@@ -25,7 +25,6 @@ class EncodedSource:
     """
 
     data: Callable[[], bytes] = field(repr=False)
-    remote = False
     origin = None
     shared_key = None
 
@@ -42,7 +41,6 @@ class GcsSource:
 
     uri: GcsUri
     token: BearerToken | None = field(repr=False)
-    remote = True
     origin = "gs"
     """Cloud Storage as a whole is waited for."""
 

@@ -34,7 +34,6 @@ class ClientImageSource:
 
     state: ImageState
     uri: GcsUri | None
-    remote = False
     origin = None
     shared_key = None
 

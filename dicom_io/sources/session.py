@@ -10,7 +10,7 @@ from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
 from dicom_io.reading import Measure, OpenedImage, ReadOptions
-from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.slides.opening import LevelOpener
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
 from dicom_io.web.dicomweb import DicomWebStore
@@ -27,24 +27,21 @@ class ReadContext:
         Stores of DICOMweb series.
     gcs:
         Google Cloud Storage.
-    frames:
-        Decoded frames of DICOM levels.
+    levels:
+        Opens levels of slides.
     decoders:
         Decodes images, in helper processes where that could end this one.
     io:
         Threads that wait for stores.
-    strict_dicom:
-        Whether requirements that are only documented refuse an image.
     """
 
     max_image_pixels: int
     transforms: ColourTransforms
     dicomweb: DicomWebStore
     gcs: GcsStore
-    frames: FrameCache[Hashable]
+    levels: LevelOpener
     decoders: DecodePool
     io: IoThreads
-    strict_dicom: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +71,15 @@ class Source(Protocol):
 
     Attributes
     ----------
-    remote:
-        Whether opening it waits for a store.
     origin:
-        Who is waited for: sources of the same origin have only a share of the threads that wait.
+        The store that opening it waits for, if any: sources of the same origin have only a share of the
+        threads that wait.
     shared_key:
         The same for sources that share one fetched image; ``None`` where nothing is shared.
     """
 
     @property
-    def remote(self) -> bool: ...
-    @property
-    def origin(self) -> Hashable: ...
+    def origin(self) -> Hashable | None: ...
     @property
     def shared_key(self) -> Hashable | None: ...
 

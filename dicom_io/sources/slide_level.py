@@ -9,10 +9,10 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.reading import ReadOptions
 from dicom_io.slides.level_image import LevelImage
-from dicom_io.slides.opening import FoundLevel, LevelOpener
+from dicom_io.slides.opening import FoundLevel
 from dicom_io.slides.pyramid import select_level
 from dicom_io.sources.client_state import SlideState
-from dicom_io.sources.session import ReadContext, ReadSession
+from dicom_io.sources.session import ReadSession
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.series_path import SeriesPath
 
@@ -25,11 +25,6 @@ class DicomWebSource:
     instance_uids: tuple[str, ...]
     token: BearerToken | None = field(repr=False)
     state: SlideState | None = None
-
-    @property
-    def remote(self) -> bool:
-        """Opening it asks the store for metadata."""
-        return True
 
     @property
     def shared_key(self) -> None:
@@ -45,7 +40,7 @@ class DicomWebSource:
         """Read the series' metadata, select the level and check it against the API's requirements."""
         context = session.context
         series = context.dicomweb.series(self.path, self.token, session.waits)
-        opener = level_opener(context)
+        opener = context.levels
         found = self._known(options.icc_target, strict=opener.strict) or opener.find(
             series, self.instance_uids, options.icc_target
         )
@@ -61,8 +56,3 @@ class DicomWebSource:
         except ImageError:
             return None  # the store's own metadata tells what is wrong, if anything is
         return FoundLevel(level, state.icc_profile)
-
-
-def level_opener(context: ReadContext) -> LevelOpener:
-    """Return what opens levels with what a process shares."""
-    return LevelOpener(context.frames, context.transforms, context.max_image_pixels, context.strict_dicom)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from model.encoder import EncoderFacts
 from model.transport import wire
-from model.transport.liveness import READY, Limits
+from model.transport.liveness import READY
 from model.transport.stream import EncoderUnavailable, Link, Stream
 
 _SEND_TIMEOUT_S = 5.0
@@ -29,15 +29,12 @@ class EncoderClient:
         Path of the encoder's Unix socket.
     streams, quota:
         Requests that run at once, and slots that each may own.
-    limits:
-        Beyond which the encoder is not healthy.
     """
 
-    def __init__(self, address: str, *, streams: int, quota: int, limits: Limits = READY) -> None:
+    def __init__(self, address: str, *, streams: int, quota: int) -> None:
         self._address = address
         self._slots = streams * quota
         self._quota = quota
-        self._limits = limits
         # Written by the link's thread alone. Others read each once into a variable of their own, without a
         # lock: a link that has just ended refuses by itself what is asked of it.
         self._link: Link | None = None
@@ -69,7 +66,7 @@ class EncoderClient:
     def healthy(self) -> bool:
         """Whether a warm encoder is linked and has answered just now."""
         link = self._link
-        return link is not None and link.alive and link.liveness.within(self._limits, time.monotonic())
+        return link is not None and link.alive and link.liveness.within(READY, time.monotonic())
 
     def open_stream(self, patches: int) -> Stream:
         """Open a stream for a request of so many patches.

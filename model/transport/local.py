@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 from model.encoder import Encoder
 from model.transport.client import EncoderClient
-from model.transport.engine import BatchObserver
 from model.transport.server import EncoderServer, listen
 
 
@@ -19,7 +18,6 @@ def encoder_in_process(
     *,
     streams: int = 8,
     quota: int = 64,
-    observer: BatchObserver | None = None,
 ) -> Iterator[EncoderClient]:
     """Run an encoder server in a thread and yield a client that is linking to it.
 
@@ -32,7 +30,7 @@ def encoder_in_process(
     """
     with tempfile.TemporaryDirectory(prefix="pathserve-") as folder:
         address = f"{folder}/encoder.sock"
-        server = EncoderServer(load, listen(address), observer=observer)
+        server = EncoderServer(load, listen(address))
         thread = threading.Thread(target=server.run, name="encoder-server", daemon=True)
         thread.start()
         client = EncoderClient(address, streams=streams, quota=quota)

@@ -19,7 +19,7 @@ from dicom_io.slides.tissue import TissueMap, find_tissue
 from dicom_io.sources.encoded import EncodedSource, GcsSource
 from dicom_io.sources.session import ReadContext, Source
 from dicom_io.sources.shared_raster import SharedRaster
-from dicom_io.sources.slide_level import DicomWebSource, level_opener
+from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
@@ -150,7 +150,7 @@ def _series(
     def series() -> Series:
         return context.dicomweb.series(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
 
-    levels = pyramid_levels(series().instances(), strict=context.strict_dicom)
+    levels = pyramid_levels(series().instances(), strict=context.levels.strict)
     if not 0 <= level < len(levels):
         sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
         raise TargetError(f"The series has no level {level}; it has {sizes or 'no image'}.")
@@ -172,6 +172,6 @@ def _series(
 
 def _tissue(slide: Slide, series: Series, context: ReadContext) -> TissueMap:
     try:
-        return slide.tissue(series, level_opener(context))
+        return slide.tissue(series, context.levels)
     except OverviewTooLarge as error:
         raise TargetError(f"{error.description} Embed all of it with --all.") from error

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 
 from serving.errors import unavailable
 
@@ -80,12 +78,3 @@ class ByteBudget:
         with self._changed:
             self._left += self.cost(amount)
             self._changed.notify_all()
-
-    @contextlib.contextmanager
-    def holding(self, amount: int, deadline: float) -> Iterator[None]:
-        """Hold bytes inside a ``with`` block."""
-        self.take(amount, deadline)
-        try:
-            yield
-        finally:
-            self.give_back(amount)

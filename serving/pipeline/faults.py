@@ -30,13 +30,8 @@ def or_fault(function: Callable[[], R]) -> R | Fault:
     """
     try:
         return function()
-    except ServiceError as error:
-        return error.fault
-    except ImageError as error:
-        return fault_of(error.fault)
-    except Exception:
-        log.exception("an instance failed unexpectedly")
-        return UNEXPECTED
+    except Exception as error:
+        return _fault_for(error)
 
 
 class Faults(dict[int, Fault]):
@@ -55,10 +50,14 @@ class Faults(dict[int, Fault]):
             yield
         except (EncoderUnavailable, DeadlineExceeded, Abandoned):
             raise
-        except ServiceError as error:
-            self.update(dict.fromkeys(positions, error.fault))
-        except ImageError as error:
-            self.update(dict.fromkeys(positions, fault_of(error.fault)))
-        except Exception:
-            log.exception("an instance failed unexpectedly")
-            self.update(dict.fromkeys(positions, UNEXPECTED))
+        except Exception as error:
+            self.update(dict.fromkeys(positions, _fault_for(error)))
+
+
+def _fault_for(error: Exception) -> Fault:
+    if isinstance(error, ServiceError):
+        return error.fault
+    if isinstance(error, ImageError):
+        return fault_of(error.fault)
+    log.error("an instance failed unexpectedly", exc_info=error)
+    return UNEXPECTED

@@ -122,8 +122,8 @@ class OpenedImages:
                 self._opening.append(_Opening(position, item, self._open(item)))
 
     def _open(self, instance: Instance) -> Future[OpenedImage | Fault]:
-        io = self._session.context.io
-        executor: Executor = io.at(instance.source.origin) if instance.source.remote else InlineExecutor()
+        origin = instance.source.origin
+        executor: Executor = InlineExecutor() if origin is None else self._session.context.io.at(origin)
         return executor.submit(or_fault, partial(_open, instance, self._session))
 
     def _counted(self, opening: _Opening, image: OpenedImage | Fault) -> Opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from pathlib import Path
 
 from dicom_io.colour.profiles import IccTarget, is_rgb_profile, target_profile
@@ -10,6 +11,7 @@ from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
 from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.slides.opening import LevelOpener
 from dicom_io.sources.session import ReadContext
 from dicom_io.web.allowlist import StoreAllowList
 from dicom_io.web.dicomweb import DicomWebStore
@@ -60,16 +62,17 @@ def read_context(settings: Settings) -> ReadContext:
     profiles = _profiles(images.icc_folder)
     dicom_policy, gcs_policy = _dicom_policy(stores), _gcs_policy(stores)
     decoders = DecodePool()
+    transforms = ColourTransforms(profiles, folder=settings.shared.tables)
+    frames: FrameCache[Hashable] = FrameCache(images.frame_cache_bytes, decoders.frame)
     io = IoThreads(IO_THREADS)
     return ReadContext(
         max_image_pixels=images.max_pixels,
-        transforms=ColourTransforms(profiles, folder=settings.shared.tables),
+        transforms=transforms,
         dicomweb=DicomWebStore(HttpStore(dicom_policy, connections=IO_THREADS), io),
         gcs=GcsStore(gcs_policy),
-        frames=FrameCache(images.frame_cache_bytes, decoders.frame),
+        levels=LevelOpener(frames, transforms, images.max_pixels, strict=images.dicom_validation == "strict"),
         decoders=decoders,
         io=io,
-        strict_dicom=images.dicom_validation == "strict",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -39,7 +40,12 @@ def frame(side: int = 64) -> tuple[bytes, FrameFormat, UInt8Array]:
 
 
 def helpers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "dicom_io.decoding.child" in p.cmdline()]
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # one of another test may end meanwhile
+            if "dicom_io.decoding.child" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_a_frame_and_an_image_come_back_as_they_are(pool: DecodePool) -> None:

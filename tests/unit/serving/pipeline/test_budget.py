@@ -35,8 +35,9 @@ def test_nobody_overtakes_who_waits() -> None:
     order: list[str] = []
 
     def large() -> None:
-        with budget.holding(80, time.monotonic() + 30):
-            order.append("large")
+        budget.take(80, time.monotonic() + 30)
+        order.append("large")
+        budget.give_back(80)
 
     thread = threading.Thread(target=large)
     thread.start()

@@ -62,15 +62,11 @@ def read_outside() -> bytes:
 class _Fetched:
     """A source that gets its bytes from elsewhere when it is opened."""
 
-    shared_key = origin = None
+    shared_key = None
 
     def __init__(self, fetch: Callable[[], bytes], *, remote: bool = False) -> None:
         self._fetch = fetch
-        self._remote = remote
-
-    @property
-    def remote(self) -> bool:
-        return self._remote
+        self.origin = "a store" if remote else None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
         context = session.context

@@ -43,6 +43,6 @@ def test_the_settings_reach_what_reads_images(tmp_path: Path) -> None:
     context = read_context(settings)
     try:
         assert context.max_image_pixels == 60000
-        assert context.strict_dicom
+        assert context.levels.strict
     finally:
         context.decoders.close()
