@@ -56,9 +56,9 @@ class Picture(OpenedImage):
     threads: list[str] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
     opening: Callable[[], None] = lambda: None
-    remote: bool = False
+    origin: str | None = None
     width = height = 1 << 20
-    origin = shared_key = None
+    shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
         self.opening()
@@ -261,7 +261,7 @@ def test_an_image_that_is_open_is_read_while_the_next_ones_are_being_opened(
     pictures = [
         Picture(before=reading.set),
         Picture(opening=damaged),
-        Picture(opening=opening, remote=True),
+        Picture(opening=opening, origin="a store"),
         *(Picture() for _ in range(4 * LOOKAHEAD)),
     ]
     first, second, third, *_ = run(instances(pictures))
@@ -283,7 +283,7 @@ def test_an_image_that_is_being_opened_is_closed_though_its_request_has_been_aba
         assert asked.wait(30)
         waits.cancel()
 
-    pictures = [Picture(opening=opening, remote=True), Picture()]
+    pictures = [Picture(opening=opening, origin="a store"), Picture()]
     client = threading.Thread(target=hang_up)
     client.start()
     try:
