@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -454,11 +455,12 @@ def test_the_log_is_json_and_says_untrained() -> None:
 
 
 def test_the_demo_shows_vectors_and_the_fault_and_leaves_nothing_running() -> None:
-    root = Path(__file__).parents[2]
-    before = {p.pid for p in psutil.process_iter()}
+    # What all its processes inherit, decoding helpers included: other tests may run services meanwhile.
+    mark = f"/mark-of-{uuid.uuid4().hex}"
     run = subprocess.run(
         [sys.executable, "-m", "scripts.demo"],
-        cwd=root,
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"VIRTUAL_ENV": mark},
         capture_output=True,
         text=True,
         timeout=150,
@@ -467,5 +469,11 @@ def test_the_demo_shows_vectors_and_the_fault_and_leaves_nothing_running() -> No
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("norm") == 5
     assert "IMAGE_ERROR" in run.stdout
-    left = [p for p in psutil.process_iter() if p.pid not in before and "serving" in " ".join(p.cmdline())]
-    assert left == []
+    assert [p for p in psutil.process_iter() if _environment(p).get("VIRTUAL_ENV") == mark] == []
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:  # it has ended, or is another user's
+        return {}
