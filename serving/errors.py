@@ -84,7 +84,7 @@ TABLE: Mapping[Code, Row] = {
         "for the whole request when `instances` itself cannot be read.",
         status=HTTPStatus.BAD_REQUEST,
     ),
-    Code.INVALID_CREDENTIALS_ERROR: Row("The store refused the bearer token, or wants one."),
+    Code.INVALID_CREDENTIALS_ERROR: Row("The store refused the bearer token, or requires one."),
     Code.HTTP_ERROR: Row("The store could not be reached or answered with a fault."),
     Code.IMAGE_ERROR: Row("The image cannot be decoded, or is of a kind that is not supported."),
     Code.IMAGE_DIMENSION_ERROR: Row("The image, or the size asked for, is too large or empty."),
@@ -113,7 +113,7 @@ TABLE: Mapping[Code, Row] = {
         "More patches than one request may hold.", status=HTTPStatus.BAD_REQUEST
     ),
     Code.API_KEY_ERROR: _whole(
-        HTTPStatus.UNAUTHORIZED, "This service wants one of its own keys, and got none of them."
+        HTTPStatus.UNAUTHORIZED, "This service requires one of its own keys, and the request had none."
     ),
     Code.REQUEST_TIMEOUT_ERROR: _whole(
         HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time, or came too slowly."

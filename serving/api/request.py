@@ -61,7 +61,7 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
     Raises
     ------
     ServiceError
-        INVALID_REQUEST_FIELD_ERROR when the body is not JSON, ``instances`` is no list of at least one
+        INVALID_REQUEST_FIELD_ERROR when the body is not JSON, ``instances`` is not a list of at least one
         item, or ``parameters`` cannot be followed; TOO_MANY_PATCHES_ERROR when the instances list too many
         patches.
     """

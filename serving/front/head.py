@@ -94,7 +94,9 @@ class RequestReader:
             self._take_plain(data)
             return
         if not self._head_bytes and data[0] not in _METHOD_BEGINS:
-            raise _refused("This is no HTTP/1.1 request. Where the service speaks http, do not ask by https.")
+            raise _refused(
+                "This is not an HTTP/1.1 request. Where the service speaks http, do not ask by https."
+            )
         self._head_bytes += len(data)
         try:
             self._parser.feed(data)
@@ -105,7 +107,7 @@ class RequestReader:
         except LimitRequestHeaders as error:
             raise _head_too_large() from error
         except (ParseError, ValueError) as error:
-            raise _refused("This is no HTTP/1.1 request that RFC 9112 allows.") from error
+            raise _refused("This is not a valid HTTP/1.1 request (RFC 9112).") from error
         if self.head is None and self._head_bytes > MAX_HEAD_BYTES:
             raise _head_too_large()
         if self.head is not None and not self.head.is_chunked:
