@@ -39,9 +39,19 @@ def frame(side: int = 64) -> tuple[bytes, FrameFormat, UInt8Array]:
     return data, FrameFormat(side, side, 3, "YBR_RCT", 0), pixels
 
 
+_OF_OTHERS = set[psutil.Process]()
+
+
+@pytest.fixture(autouse=True)
+def of_others() -> None:
+    """Helpers of pools that earlier tests of this process have not closed are none of ours."""
+    _OF_OTHERS.clear()
+    _OF_OTHERS.update(helpers())
+
+
 def helpers() -> list[psutil.Process]:
     found = []
-    for child in psutil.Process().children():
+    for child in set(psutil.Process().children()) - _OF_OTHERS:
         with contextlib.suppress(psutil.NoSuchProcess):  # one of another test may end meanwhile
             if "dicom_io.decoding.child" in child.cmdline():
                 found.append(child)
