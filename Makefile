@@ -32,7 +32,7 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	$(BIN)/python -m serving serve
 
 test: $(INSTALLED) orthanc ## Run every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 orthanc: # a real DICOMweb store for the tests, where it can be installed
 	@command -v Orthanc >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

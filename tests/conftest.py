@@ -53,3 +53,10 @@ def served_app(probe_app: App) -> Iterator[ServedApp]:
     """That application behind the front, for what needs sockets but no processes."""
     with ServedApp(probe_app) as served:
         yield served
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make two groups for ``make test``, each of which runs in a process of its own, in its usual order."""
+    for item in items:
+        folder = "integration" if "integration" in item.path.parts else "others"
+        item.add_marker(pytest.mark.xdist_group(folder))
