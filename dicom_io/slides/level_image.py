@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from pydicom.uid import JPEGBaseline8Bit
 
-from dicom_io.codecs.frame_format import NATIVE, FrameFormat
+from dicom_io.codecs.frame_format import NATIVE
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, Rect, UInt8Array, rounded
@@ -50,14 +50,13 @@ class LevelImage(OpenedImage):
         options: ReadOptions,
         to_rgb: ToRgb,
         fetcher: FrameFetcher,
-        form: FrameFormat,
         measure: Measure,
     ) -> None:
         self._measure = measure
         self._level = level
         self._to_rgb = to_rgb
         self._fetcher = fetcher
-        self._form = form
+        self._form = level.form
         self.width, self.height = options.image_dimensions or (level.width, level.height)
         self._scale_x, self._scale_y = level.width / self.width, level.height / self.height
         if max(self._scale_x, self._scale_y) > MAX_DOWNSAMPLING:

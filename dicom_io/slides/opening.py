@@ -83,7 +83,7 @@ class LevelOpener:
             )
         to_rgb = self.transforms.to_rgb(found.icc_profile, options.icc_target, form.samples)
         fetcher = FrameFetcher(series, self.frames, level)
-        return LevelImage(level, options, to_rgb, fetcher, form, measure)
+        return LevelImage(level, options, to_rgb, fetcher, measure)
 
 
 def _common_profile(series: Series, instances: Sequence[SopInstance], level: Level) -> bytes | None:

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from serving.output import Output, OutputError, Rows
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import embedder_in_process
 from serving.pipeline.types import Instance
-from serving.processes.assembly import read_context
+from serving.processes.assembly import predictor, read_context
 from serving.telemetry.json_log import log_as_json
 
 CHUNK = 512
@@ -165,7 +166,7 @@ def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -
         ) as client:
             yield ServiceEmbedder(client)
     else:
-        with embedder_in_process(settings, context) as embedder:
+        with embedder_in_process(settings, partial(predictor, settings, context)) as embedder:
             yield embedder
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from dicom_io.sources.session import ReadContext
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts, ModelError
+from model.transport.client import EncoderClient
 from model.transport.local import encoder_in_process
 from serving.config.settings import Settings, SettingsError
 from serving.pipeline.encoder_loading import load_configured_encoder
@@ -37,8 +36,10 @@ class InProcessEmbedder:
 
 
 @contextlib.contextmanager
-def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[InProcessEmbedder]:
-    """Load the encoder and yield an embedder that reads images through a context.
+def embedder_in_process(
+    settings: Settings, make: Callable[[EncoderClient], Predictor]
+) -> Iterator[InProcessEmbedder]:
+    """Load the encoder and yield an embedder, whose predictor is made once the encoder is linked.
 
     Raises
     ------
@@ -55,10 +56,4 @@ def embedder_in_process(settings: Settings, context: ReadContext) -> Iterator[In
             if time.monotonic() > deadline:
                 raise SettingsError("the encoder does not answer; its errors are above.")
             time.sleep(0.01)
-        predictor = Predictor(
-            client,
-            context,
-            threads=os.cpu_count() or 1,
-            max_reads=settings.requests.max_patches,
-        )
-        yield InProcessEmbedder(predictor, settings.requests.timeout_s, client.facts)
+        yield InProcessEmbedder(make(client), settings.requests.timeout_s, client.facts)

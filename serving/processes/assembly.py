@@ -34,17 +34,11 @@ def encoder_client(settings: Settings, address: str) -> EncoderClient:
     return EncoderClient(address, streams=settings.http.predict_slots, quota=SLOTS_PER_REQUEST)
 
 
-def predictor(settings: Settings, encoder: EncoderClient) -> Predictor:
-    """Return what answers the requests of one process, by a thread for each core that decodes.
-
-    Raises
-    ------
-    SettingsError
-        As ``read_context``.
-    """
+def predictor(settings: Settings, context: ReadContext, encoder: EncoderClient) -> Predictor:
+    """Return what answers the requests of one process, by a thread for each core that decodes."""
     return Predictor(
         encoder,
-        read_context(settings),
+        context,
         threads=os.cpu_count() or 1,
         max_reads=settings.requests.max_patches,
     )

@@ -16,7 +16,7 @@ from serving.config.settings import SettingsError
 from serving.front.application import HttpApplication
 from serving.front.workers import GunicornApplication
 from serving.http.app import http_application
-from serving.processes.assembly import encoder_client, predictor, require_usable
+from serving.processes.assembly import encoder_client, predictor, read_context, require_usable
 from serving.processes.child import begin
 from serving.processes.handover import HttpStart
 from serving.telemetry.json_log import log_as_json
@@ -38,7 +38,8 @@ def main() -> None:
         cv2.setNumThreads(1)  # images are resized in a pool that has a thread for each core already
         encoder = encoder_client(settings, start.encoder_address)
         encoder.start()
-        return http_application(settings, predictor(settings, encoder), Telemetry(settings.shared.metrics))
+        predicts = predictor(settings, read_context(settings), encoder)
+        return http_application(settings, predicts, Telemetry(settings.shared.metrics))
 
     GunicornApplication(settings, start.listener, make).run()
 
