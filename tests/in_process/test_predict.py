@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,23 +14,9 @@ from dicom_io.colour.transforms import IccTransform
 from dicom_io.resampling import resize
 from tests.support.app import App, Predicts, ServedApp
 from tests.support.models import TOLERANCE, probe
+from tests.support.predicting import embed, patch, vectors
 from tests.support.tissue import UInt8Array, base64_text, encode, instance, tissue
 from tests.unit.dicom_io.codecs.test_raster import bomb
-
-
-def patch(pixels: UInt8Array, x: int, y: int) -> UInt8Array:
-    return pixels[y : y + 224, x : x + 224]
-
-
-def vectors(prediction: dict[str, Any]) -> np.ndarray:
-    embeddings = prediction["result"]["patch_embeddings"]
-    return np.array([e["embedding_vector"] for e in embeddings], np.float32)
-
-
-def embed(service: Predicts, *instances: dict[str, object]) -> list[np.ndarray]:
-    response = service.predict(*instances)
-    assert response.status_code == 200, response.text
-    return [vectors(prediction) for prediction in response.json()["predictions"]]
 
 
 def assert_pixels(service: Predicts, sent: dict[str, object], *expected: UInt8Array) -> None:

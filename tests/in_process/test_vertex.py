@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -14,23 +13,11 @@ import yaml
 
 from scripts.schemata import FOLDER, SCHEMATA, plain
 from serving.api import schema as api_schema
-from serving.api.json_schema import Schema
 from serving.errors import TABLE
 from tests.support.app import App
 from tests.support.models import TOLERANCE, probe
 from tests.support.tissue import base64_text, encode, instance, tissue
-
-TRUTH = probe(np.stack([tissue()[9:233, 7:231], tissue()[:224, :224]]))
-GOOD = instance(encode(tissue()), (7, 9), (0, 0))
-CUT_OFF = instance(encode(tissue())[:9999])
-
-
-def vectors(prediction: dict[str, Any]) -> np.ndarray:
-    return np.array([e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]])
-
-
-def validate(value: object, schema: Schema) -> None:
-    jsonschema.validate(value, plain(schema), cls=jsonschema.Draft202012Validator)
+from tests.support.vertex import CUT_OFF, GOOD, TRUTH, validate, vectors
 
 
 def test_vectors_as_base64_are_the_same_float32(probe_app: App) -> None:

@@ -8,27 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 
-from scripts.schemata import plain
-from serving.api.json_schema import Schema
-from tests.support.models import DIMENSION, TOLERANCE, probe
+from tests.support.models import DIMENSION, TOLERANCE
 from tests.support.service import Service
-from tests.support.tissue import encode, instance, tissue
-
-TRUTH = probe(np.stack([tissue()[9:233, 7:231], tissue()[:224, :224]]))
-GOOD = instance(encode(tissue()), (7, 9), (0, 0))
-CUT_OFF = instance(encode(tissue())[:9999])
-
-
-def vectors(prediction: dict[str, Any]) -> np.ndarray:
-    return np.array([e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]])
-
-
-def validate(value: object, schema: Schema) -> None:
-    jsonschema.validate(value, plain(schema), cls=jsonschema.Draft202012Validator)
+from tests.support.vertex import CUT_OFF, GOOD, TRUTH, vectors
 
 
 @pytest.fixture(scope="module")

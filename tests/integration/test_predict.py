@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
 
 from tests.support.models import DIMENSION, POISON, TOLERANCE, probe
+from tests.support.predicting import embed, patch, vectors
 from tests.support.service import Service
-from tests.support.tissue import UInt8Array, base64_text, encode, instance, tissue
-
-
-def patch(pixels: UInt8Array, x: int, y: int) -> UInt8Array:
-    return pixels[y : y + 224, x : x + 224]
-
-
-def vectors(prediction: dict[str, Any]) -> np.ndarray:
-    embeddings = prediction["result"]["patch_embeddings"]
-    return np.array([e["embedding_vector"] for e in embeddings], np.float32)
-
-
-def embed(service: Service, *instances: dict[str, object]) -> list[np.ndarray]:
-    response = service.predict(*instances)
-    assert response.status_code == 200, response.text
-    return [vectors(prediction) for prediction in response.json()["predictions"]]
+from tests.support.tissue import base64_text, encode, instance, tissue
 
 
 def good() -> dict[str, object]:
