@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 import orjson
 import pybase64
@@ -199,11 +200,13 @@ def _plain_patch(value: object) -> Patch | None:
     if isinstance(value, dict):
         x, y = value.get("x_origin"), value.get("y_origin")
         sizes = value.get("width", PATCH_SIDE), value.get("height", PATCH_SIDE)
-        # By their types, as a boolean is an int, too.
-        if type(x) is int and type(y) is int and sizes == (PATCH_SIDE, PATCH_SIDE):
-            if -_FAR < x < _FAR and -_FAR < y < _FAR:
-                return Patch(x, y, PATCH_SIDE, PATCH_SIDE)
+        if sizes == (PATCH_SIDE, PATCH_SIDE) and _is_near(x) and _is_near(y):
+            return Patch(x, y, PATCH_SIDE, PATCH_SIDE)
     return None
+
+
+def _is_near(origin: object) -> TypeGuard[int]:
+    return type(origin) is int and -_FAR < origin < _FAR  # by its type, as a boolean is an int, too
 
 
 def _parse_options(extensions: JsonObject) -> ReadOptions:
