@@ -10,7 +10,7 @@ IDLE_S = 2.0
 
 
 def give_back_free_memory() -> None:
-    """Return free memory to the system, from the middle of the heaps, too; where the C library can (glibc)."""
+    """Return free memory to the system, that between used pieces, too, where the C library can (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
