@@ -44,10 +44,10 @@ _DESCRIPTORS = 1 << 16
 _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
-# What a request needs is what the one before it has freed, so glibc keeps that instead of giving back all above
-# 128 kB at the end of its heap and mapping each piece of more than 1 MB anew; an idle worker gives it back
-# (``serving.front.idle_memory``). One heap for all threads: nothing gives back the end of any but the first,
-# and what one thread has let go of would not serve another.
+# What a request needs is what the one before it has freed, so glibc keeps that instead of giving back all
+# above 128 kB at the end of its heap and mapping each piece of more than 1 MB anew; an idle worker gives it
+# back (``serving.front.idle_memory``). One heap for all threads: nothing gives back the end of any but the
+# first, and what one thread has let go of would not serve another.
 _ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
