@@ -20,8 +20,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import multiprocess
-
 from model.transport.watch import EncoderWatch
 from serving.config.exit_status import ExitStatus
 from serving.config.groups import SharedFolders
@@ -178,6 +176,8 @@ class Launcher:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
         if child is self._encoder:
+            from prometheus_client import multiprocess  # at the top it would delay the encoder's start
+
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
             self._watch.listen()  # what it sent before it died is still in the socket
             ran = self._watch.has_loaded
