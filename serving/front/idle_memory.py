@@ -28,7 +28,7 @@ class IdleMemory:
         Called when the worker has been idle for ``IDLE_S``.
     """
 
-    def __init__(self, give_back: Callable[[], None]) -> None:
+    def __init__(self, give_back: Callable[[], object]) -> None:
         self._give_back = give_back
         self._busy: float | None = None
 

@@ -103,7 +103,9 @@ class _Predictions:
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
             answer = prediction_body(asked, predictions, self._deployed_model_id)
-        return Response(answer, headers={"Content-Type": JSON} | self._vertex_headers(predictions.facts))
+        response = Response(answer, content_type=JSON)
+        response.headers.extend(self._vertex_headers(predictions.facts))
+        return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return the headers that Vertex AI adds to rawPredict's answers; its client library reads them."""

@@ -55,7 +55,7 @@ def test_integers_may_come_as_doubles() -> None:
     assert all(isinstance(n, int) for n in (item.patches[0].x, item.patches[0].width))
 
 
-NUMBERS = st.one_of(
+NUMBERS: st.SearchStrategy[object] = st.one_of(
     st.sampled_from(
         [None, True, False, 0, 1, -1, 223, 224, 225, 224.0, -0.0, 1.5, 2**31, -(2**31), "224", [], {}]
     ),
