@@ -54,9 +54,8 @@ def _digest(key: str) -> bytes:
 
 def secured(response: Response) -> Response:
     """Return an answer with the headers that every answer has; those that it already has stay."""
-    given = {
-        name.lower() for name, _ in response.headers
-    }  # a header that is not there costs an exception each
+    # One look for all: asking Headers for one that is not there takes an exception.
+    given = {name.lower() for name, _ in response.headers}
     for name, value in _HEADERS.items():
         if name.lower() not in given:
             response.headers.add(name, value)
