@@ -6,7 +6,6 @@ import contextlib
 import socket
 import time
 
-from model.transport import wire
 from model.transport.liveness import WORKING, Limits, Liveness
 
 
@@ -68,6 +67,9 @@ class EncoderWatch:
         self._socket = self._liveness = None
 
     def _read(self, sock: socket.socket) -> None:
+        # Not at the top: it takes NumPy with it, and the launcher starts the encoder before it needs this.
+        from model.transport import wire
+
         try:
             packet = sock.recv(wire.MAX_PACKET)
         except ConnectionError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 import orjson
 import pybase64
@@ -26,6 +27,11 @@ from serving.pipeline.types import Instance, Item, patch_count
 
 MAX_CONTAINERS = 500_000
 """Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
+
+
+_AS_STORED = ReadOptions()
+_FAR = 1 << 31
+"""Pixels: farther out lies no patch of an image, and an origin is looked at closely."""
 
 
 class Encoding(StrEnum):
@@ -118,7 +124,7 @@ def _unwrapped(value: object) -> object:
     """
     if not is_object(value):
         return value
-    if set(value) == {"b64"} and isinstance(text := value["b64"], str):
+    if len(value) == 1 and isinstance(text := value.get("b64"), str):
         try:
             value = orjson.loads(_small(pybase64.b64decode(text, validate=True)))
         except ValueError:
@@ -171,6 +177,8 @@ def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
 
 
 def _parse_patch(index: int, value: object) -> Patch:
+    if (patch := _plain_patch(value)) is not None:
+        return patch
     name = f"patch_coordinates[{index}]"
     if not is_object(value):
         raise bad(f"{name} must be a JSON object, not {kind(value)}.")
@@ -184,7 +192,26 @@ def _parse_patch(index: int, value: object) -> Patch:
     return Patch(x_origin, y_origin, width, height)
 
 
+def _plain_patch(value: object) -> Patch | None:
+    """Return a patch as nearly all clients write it; ``None`` for whatever must be looked at closely.
+
+    A request has 4,000 of them: this takes a fifth of the time.
+    """
+    if isinstance(value, dict):
+        x, y = value.get("x_origin"), value.get("y_origin")
+        sizes = value.get("width", PATCH_SIDE), value.get("height", PATCH_SIDE)
+        if sizes == (PATCH_SIDE, PATCH_SIDE) and _is_near(x) and _is_near(y):
+            return Patch(x, y, PATCH_SIDE, PATCH_SIDE)
+    return None
+
+
+def _is_near(origin: object) -> TypeGuard[int]:
+    return type(origin) is int and -_FAR < origin < _FAR  # by its type, as a boolean is an int, too
+
+
 def _parse_options(extensions: JsonObject) -> ReadOptions:
+    if not extensions:
+        return _AS_STORED
     return ReadOptions(
         image_dimensions=_parse_dimensions(extensions.get("image_dimensions")),
         icc_target=_parse_icc_target(extensions.get("transform_imaging_to_icc_profile")),

@@ -51,7 +51,7 @@ class Body:
         """Bytes that it holds."""
         return len(self._bytes)
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """Take in what arrived.
 
         Raises
@@ -80,7 +80,7 @@ class Body:
             raise _no_gzip()
         return self._bytes
 
-    def _unfold(self, piece: bytes) -> None:
+    def _unfold(self, piece: bytes | memoryview) -> None:
         # One byte more than is allowed shows that there is more, and is all that gets unfolded.
         room = min(self._limit, max(_FREE_BYTES, _RATIO * self._folded)) + 1
         while piece:

@@ -20,6 +20,7 @@ from serving.front import client_limits as limits
 from serving.front.application import HttpApplication
 from serving.front.connection import Connection
 from serving.front.head import Head
+from serving.front.idle_memory import IdleMemory, give_back_free_memory
 from serving.front.outgoing import PIECE, Outgoing
 from serving.front.phase import Phase
 from serving.front.turns import BodyBudget, Turns
@@ -63,6 +64,7 @@ class HttpFront:
         self._turns = Turns(http.predict_slots, http.waiting_slots, http.admission_timeout_s)
         self._predictions = ThreadPoolExecutor(http.predict_slots, thread_name_prefix="predict")
         self._controls = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
+        self._memory = IdleMemory(lambda: self._controls.submit(give_back_free_memory))
         self._grace_s = http.grace_s
         self.gate = application.gate
         self.refusal: Callable[[ServiceError], Answer] = application.refusal
@@ -81,6 +83,9 @@ class HttpFront:
         """End what has lasted too long; call it every ``LOOK_S``."""
         now = time.monotonic()
         self._turns.expire(now)
+        if self.bodies.used:
+            self._memory.note_work(now)
+        self._memory.look(now)
         for connection in list(self._connections):
             try:
                 connection.look(now)
@@ -164,6 +169,7 @@ class HttpFront:
         if future.cancelled():  # at the end of all
             return
         done()
+        self._memory.note_work(time.monotonic())
         if (error := future.exception()) is not None:
             log.error("unexpected fault", exc_info=error)
             self.bodies.release(connection)

@@ -73,7 +73,7 @@ class RequestReader:
         self.tail = b""
         self._head_bytes = 0
         self._left = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._parser = PythonProtocol(
             on_headers_complete=self._take_head,
             on_body=self._pieces.append,
@@ -98,8 +98,13 @@ class RequestReader:
                 "This is not an HTTP/1.1 request. Where the service speaks http, do not ask by https."
             )
         self._head_bytes += len(data)
+        # What comes with a head, as a rule a piece of the body, would be copied by the parser twice.
+        end = data.find(b"\r\n\r\n") + 4
+        head, rest = (data[:end], memoryview(data)[end:]) if end >= 4 else (data, memoryview(b""))
         try:
-            self._parser.feed(data)
+            self._parser.feed(head)
+            if rest and (self.head is None or self.head.is_chunked):
+                self._parser.feed(rest)
         except LimitRequestLine as error:
             raise ServiceError(
                 Code.URI_TOO_LONG_ERROR, f"The request line is longer than {MAX_LINE_BYTES:,} bytes."
@@ -111,18 +116,20 @@ class RequestReader:
         if self.head is None and self._head_bytes > MAX_HEAD_BYTES:
             raise _head_too_large()
         if self.head is not None and not self.head.is_chunked:
-            self._take_plain(self._parser.remaining())
+            # The head may have ended with a line of which this piece has but the last byte.
+            early = self._parser.remaining()
+            self._take_plain(early + bytes(rest) if early else rest)
         elif self._parser.is_complete:
             self.is_complete, self.tail = True, self._parser.remaining()
 
-    def body(self) -> list[bytes]:
+    def body(self) -> list[bytes | memoryview]:
         """Return the pieces of the body that have arrived since this was asked last."""
         pieces = self._pieces[:]
         self._pieces.clear()
         return pieces
 
-    def _take_plain(self, data: bytes) -> None:
-        piece, self.tail = data[: self._left], data[self._left :]
+    def _take_plain(self, data: bytes | memoryview) -> None:
+        piece, self.tail = data[: self._left], bytes(data[self._left :])
         self._left -= len(piece)
         self.is_complete = self._left == 0
         if piece:

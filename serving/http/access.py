@@ -54,8 +54,11 @@ def _digest(key: str) -> bytes:
 
 def secured(response: Response) -> Response:
     """Return an answer with the headers that every answer has; those that it already has stay."""
+    # One look for all: asking Headers for one that is not there takes an exception.
+    given = {name.lower() for name, _ in response.headers}
     for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
+        if name.lower() not in given:
+            response.headers.add(name, value)
     if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 
 from serving.config.settings import Settings
 from serving.front.application import HttpApplication
@@ -19,9 +21,30 @@ from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import Telemetry
 
 
+class _NoSessions(SessionInterface):
+    """No cookie is ever read: whoever asks is known by a key, or not at all."""
+
+    def __init__(self) -> None:
+        self._none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """Return the same empty session, which refuses to be changed."""
+        return self._none
+
+
+class _App(Flask):
+    """Flask without what no door has: sessions, and views that are coroutines."""
+
+    session_interface = _NoSessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a view or hook, which is not looked at anew at each request."""
+        return func
+
+
 def create_app(doors: Iterable[Door]) -> Flask:
     """Return an application with these doors. Nothing is started or connected to."""
-    app = Flask("pathserve", static_folder=None)
+    app = _App("pathserve", static_folder=None)
     for door in doors:
         app.register_blueprint(door.routes)
     app.after_request(secured)

@@ -104,7 +104,7 @@ class _Predictions:
         with record.stages.measure(RequestStage.SERIALISE):
             answer = prediction_body(asked, predictions, self._deployed_model_id)
         response = Response(answer, content_type=JSON)
-        response.headers.update(self._vertex_headers(predictions.facts))
+        response.headers.extend(self._vertex_headers(predictions.facts))
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:

@@ -20,8 +20,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import multiprocess
-
 from model.transport.watch import EncoderWatch
 from serving.config.exit_status import ExitStatus
 from serving.config.groups import SharedFolders
@@ -44,8 +42,15 @@ _DESCRIPTORS = 1 << 16
 _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
-# Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
-_ALLOCATION = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+# What a request needs is what the one before it has freed, so glibc keeps that instead of giving back all
+# above 128 kB at the end of its heap and mapping each piece of more than 1 MB anew; an idle worker gives it
+# back (``serving.front.idle_memory``). One heap for all threads: nothing gives back the end of any but the
+# first, and what one thread has let go of would not serve another.
+_ALLOCATION = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+}
 
 _PROVED_S = 10.0
 """gunicorn that lives so long had workers that could start."""
@@ -171,6 +176,8 @@ class Launcher:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
         if child is self._encoder:
+            from prometheus_client import multiprocess  # at the top it would delay the encoder's start
+
             multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
             self._watch.listen()  # what it sent before it died is still in the socket
             ran = self._watch.has_loaded

@@ -24,6 +24,7 @@ FIELDS = frozenset(
 )  # fmt: skip
 """Fields that ``extra`` may add to a line."""
 
+_ENCODER = json.JSONEncoder(default=lambda value: type(value).__name__)
 _MAX_TEXT = 500
 _FRAMES = 6
 
@@ -56,7 +57,7 @@ class JsonLines(logging.Formatter):
                 f"{frame.filename}:{frame.lineno} {frame.name}"
                 for frame in traceback.extract_tb(record.exc_info[2])[-_FRAMES:]
             ]
-        return json.dumps(line, default=lambda value: type(value).__name__)
+        return _ENCODER.encode(line)
 
 
 def log_as_json(level: str, *, process: str) -> None:

@@ -140,3 +140,10 @@ def test_http_processes_do_not_import_tensorflow(module: str) -> None:
     code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in ('tensorflow', 'keras')))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_launcher_starts_the_encoder_before_it_loads_anything_large() -> None:
+    large = "{'numpy', 'prometheus_client', 'flask'}"
+    code = f"import sys, serving.processes.launcher; print({large} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

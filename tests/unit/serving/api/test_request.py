@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch
+from serving.api.fields import integer, size
 from serving.api.request import parse_request
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.types import Instance
@@ -52,6 +53,32 @@ def test_integers_may_come_as_doubles() -> None:
     item = parse_good(patch_coordinates=[{"x_origin": -3.0, "y_origin": 2e3, "width": 224.0, "height": 224}])
     assert item.patches == (Patch(-3, 2000, 224, 224),)
     assert all(isinstance(n, int) for n in (item.patches[0].x, item.patches[0].width))
+
+
+NUMBERS: st.SearchStrategy[object] = st.one_of(
+    st.sampled_from(
+        [None, True, False, 0, 1, -1, 223, 224, 225, 224.0, -0.0, 1.5, 2**31, -(2**31), "224", [], {}]
+    ),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+)
+
+
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("x_origin", "y_origin", "width", "height"), NUMBERS))
+)
+def test_a_patch_is_the_same_whether_it_is_looked_at_closely_or_not(sent: dict[str, object]) -> None:
+    def closely() -> Patch | Code:
+        try:
+            x, y = (integer(sent, key, "a patch") for key in ("x_origin", "y_origin"))
+            width, height = (size(sent, key, "a patch", 224) for key in ("width", "height"))
+        except ServiceError as error:
+            return error.code
+        fits = (width, height) == (224, 224)
+        return Patch(x, y, width, height) if fits else Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR
+
+    (item,) = parse(GOOD | {"patch_coordinates": [sent]})
+    assert (Code(item.code) if isinstance(item, Fault) else item.patches[0]) == closely()
 
 
 @pytest.mark.parametrize(
