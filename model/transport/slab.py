@@ -95,10 +95,10 @@ def map_slab(fd: int, slots: int, dimension: int) -> Slab:
 
 
 class SlotPool:
-    """Free slots of a slab: the lowest first, so that few pages are ever touched, in runs where there are any.
+    """Free slots of a slab: the lowest first, so that few pages are ever touched, and in runs.
 
-    Patches that lie side by side are a batch as they are; others the encoder has to gather first. Not safe for
-    threads: its owner has a lock.
+    Patches that lie side by side are a batch as they are; others the encoder has to gather first. Not safe
+    for threads: its owner has a lock.
     """
 
     def __init__(self, slots: int) -> None:

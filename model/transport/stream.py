@@ -7,8 +7,8 @@ no request ever waits for another one's slots, and a request of 4,000 patches ne
 Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
 its successor fills.
 
-Threads: the client's calls ``Link.receive`` and ``fail``; a request's own takes slots and waits on its stream;
-those that decode for it write patches and submit them; and any may ``abandon`` it. They share the link's one
+Threads: the client's calls ``Link.receive`` and ``fail``; a request's own takes slots and waits on its stream,
+those that decode for it write patches and submit them, and any may ``abandon`` it. They share the link's one
 lock, which is never held while a message is sent: a full socket blocks until the encoder reads, and its
 answers need the lock. Who waits is woken when what it waits for is there, not at every message.
 """

@@ -54,7 +54,7 @@ class _Opening:
 class OpenedImages:
     """The images of a request in the order in which they are read, those that share one after the other.
 
-    What a request has brought with it is opened at its turn: only what waits for a store is worth beginning early.
+    What a request has brought with it is opened at its turn; only waits for a store are worth an early start.
 
     Parameters
     ----------
