@@ -31,8 +31,8 @@ class Once(Generic[V]):
     def __init__(self, make: Callable[[], V]) -> None:
         self._lock = threading.Lock()
         self._make: Callable[[], V] | None = make
-        # In a tuple of one, as ``None`` may be the value. A fault is a value here, not an exception: that would
-        # hold the frames it went through, and by them an image's bytes, for as long as this object lives.
+        # In a tuple of one, as ``None`` may be the value. A fault is a value here, not an exception: that
+        # would hold the frames it went through, and by them an image's bytes, as long as this object lives.
         self._made: tuple[V | ImageFault | _Failed] | None = None
         # Only where somebody waits: most values are made by the thread that needs them, and there are several
         # to an image.

@@ -85,8 +85,8 @@ class PatchTask:
     ready:
         Returns whether ``wait`` is known to return at once.
     into:
-        Does as ``pixels``, but writes them where they are wanted: to a contiguous uint8 ``[height, width, 3]``
-        for each. ``None`` where nothing is saved by it.
+        Does as ``pixels``, but writes them where they are wanted, a contiguous uint8 ``[height, width, 3]``
+        for each; ``None`` where nothing is saved by it.
     """
 
     indexes: Sequence[int]

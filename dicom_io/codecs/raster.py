@@ -119,8 +119,8 @@ class RasterFile:
         Parameters
         ----------
         place:
-            A contiguous uint8 ``[height, width, 3]`` that becomes the raster's pixels where the format and its
-            channels allow that; after an error it holds anything.
+            A contiguous uint8 ``[height, width, 3]`` that becomes the raster's pixels where the format and
+            its channels allow that; after an error it holds anything.
 
         Raises
         ------

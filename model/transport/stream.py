@@ -4,13 +4,12 @@ A slot has exactly one owner at any time: the free pool, the stream that took it
 A stream may own a fixed number of slots at once and the slab holds enough for all streams, so that
 no request ever waits for another one's slots, and a request of 4,000 patches never holds them all.
 
-Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
-its successor fills.
+Each connection gets a slab of its own: an encoder that was cut off never writes to its successor's slots.
 
-Threads: the client's calls ``Link.receive`` and ``fail``; a request's own takes slots and waits on its stream,
-those that decode for it write patches and submit them, and any may ``abandon`` it. They share the link's one
-lock, which is never held while a message is sent: a full socket blocks until the encoder reads, and its
-answers need the lock. Who waits is woken when what it waits for is there, not at every message.
+Threads: the client's calls ``Link.receive`` and ``fail``; a request's own takes slots and waits on its
+stream, those that decode for it write patches and submit them, and any may ``abandon`` it. They share the
+link's one lock, which is never held while a message is sent: a full socket blocks until the encoder reads,
+and its answers need the lock. Who waits is woken when what it waits for is there, not at every message.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class Stream:
     def acquire(self, count: int, deadline: float) -> list[int]:
         """Wait until the stream's quota has room and take slots; to be submitted or released by any thread.
 
-        Whoever holds slots and waits for more must know that the ones it holds come back without it.
+        What a thread waits for must come back without it: by the encoder, or by other threads.
 
         Parameters
         ----------
@@ -180,7 +179,7 @@ class Stream:
             self._link.end(self._request)
 
     def wake(self, *, anyway: bool = False) -> None:
-        """Wake the stream's thread, if what it waits for is there."""
+        """Wake the stream's thread if what it waits for is there."""
         if self._awaited is not None and (anyway or self._awaited()):
             self._changed.notify()
 

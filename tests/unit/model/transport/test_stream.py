@@ -29,9 +29,10 @@ from tests.support.encoders import DIMENSION, CornerEncoder
 from tests.support.service import wait_until
 
 
-@pytest.fixture
-def encoder() -> CornerEncoder:
-    return CornerEncoder()
+@pytest.fixture(params=["CPU", "GPU: none"])
+def encoder(request: pytest.FixtureRequest) -> CornerEncoder:
+    """Return an encoder in whose turn batches are gathered, and one beside which they are."""
+    return CornerEncoder(device=request.param)
 
 
 @pytest.fixture
@@ -444,12 +445,13 @@ class _Dies(BaseException):
 
 
 @pytest.mark.parametrize("fatal_batch", range(6))
+@pytest.mark.parametrize("device", ["CPU", "GPU: none"])
 def test_whenever_the_encoder_dies_nobody_hangs_and_no_vector_is_wrong(
-    tmp_path: Path, fatal_batch: int
+    tmp_path: Path, fatal_batch: int, device: str
 ) -> None:
     """The encoder dies at its n-th batch under several requests; its successor serves the next ones."""
     address = str(tmp_path / "socket")
-    encoder = CornerEncoder(max_batch=4)
+    encoder = CornerEncoder(max_batch=4, device=device)
     embed, batches = encoder.embed, iter(range(1000))
 
     def dying(patches: np.ndarray) -> np.ndarray:
