@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import psutil
 import requests
 
 from tests.benchmarks.device_encoder import DEVICES, Device, environment
@@ -144,8 +145,8 @@ def _send(
             return
 
 
-def _cpu(process: object) -> float:
-    times = process.cpu_times()  # type: ignore[attr-defined]
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
     return float(times.user + times.system)
 
 

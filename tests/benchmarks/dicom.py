@@ -52,8 +52,8 @@ def bench_dicom(service: Service, bare: Bare) -> None:
                 request = dicom_request(store, slide, level, icc)
                 _row(service, store, request, f"ICC {icc}, {name}", names, parts_ms)
     print(
-        f"\nBare parts: decoding a frame, {decode_ms:.2f} ms of CPU a patch, where it is cold, and the probe, "
-        f"{embed_ms:.2f}. The store's CPU is in neither figure. With ICC the transform's table is hot."
+        f"\nBare parts: decoding a frame, {decode_ms:.2f} ms of CPU a patch, where it is cold, and the "
+        f"probe, {embed_ms:.2f}. The store's CPU is in neither figure. With ICC the transform's table is hot."
     )
 
 
