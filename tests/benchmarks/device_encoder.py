@@ -50,9 +50,9 @@ class Device:
 
 DEVICES = {device.name: device for device in (Device("L4", 2e-3, 0.2e-3), Device("H100", 1.5e-3, 0.03e-3))}
 """What stands for two cards. ViT-S/16 is 9.2 GFLOP a patch. Where vision transformers of this size were
-measured by others, in half precision, they reach 22 to 50 % of a card's peak (dense FP16: L4 121 TFLOP/s, H100
-SXM 989): L4 3,900 to 5,900 patches/s, H100 24,000 to 37,500. These do 4,600 and 24,000 in batches of 128; the
-time of a batch beside its patches', for copies and launches, is assumed. Nothing here was measured on a card."""
+measured by others, in half precision, they reach 22 to 50 % of a card's peak (dense FP16: L4 121 TFLOP/s,
+H100 SXM 989): L4 3,900 to 5,900 patches/s, H100 24,000 to 37,500. These do 4,600 and 24,000 in batches of
+128; the time of a batch beside its patches', for copies and launches, is assumed. None was measured here."""
 
 
 class DeviceEncoder:
