@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from model.batching import BatchPolicy, Embedded, FairQueue
 from model.encoder import EncoderFacts
 from model.transport import wire
@@ -186,17 +188,19 @@ class Exchange:
         rows: dict[StreamKey, list[int]] = {}
         for row, queued in enumerate(batch.queued):
             rows.setdefault(queued.stream, []).append(row)
+        failed = set(np.flatnonzero(embedded.failed).tolist())
         for (number, request), members in rows.items():
-            good = [row for row in members if not embedded.failed[row]]
-            bad = [row for row in members if embedded.failed[row]]
+            good = [row for row in members if row not in failed]
+            slots = [batch.queued[row].item for row in good]
             # Before DONE, after which the slots are the client's, and outside of the lock: the batch keeps
             # the memory mapped, and in a slab whose client has gone nobody looks.
-            batch.slabs[number].vectors[[batch.queued[row].item for row in good]] = embedded.vectors[good]
+            whole = len(good) == len(batch)
+            batch.slabs[number].vectors[slots] = embedded.vectors if whole else embedded.vectors[good]
             done = wire.Done(
                 request,
-                tuple(batch.queued[row].item for row in good),
-                tuple(batch.queued[row].item for row in bad),
-                batch.started - min(batch.queued[row].since for row in members),
+                tuple(slots),
+                tuple([batch.queued[row].item for row in members if row in failed]),
+                batch.started - min([batch.queued[row].since for row in members]),
                 seconds,
             )
             with self.changed:

@@ -259,7 +259,7 @@ class Run:
     def _by_instance(self) -> list[Outcome]:
         outcomes, first = list[Outcome](), 0
         # The encoder gives no NaN: such a row was never written.
-        missing: npt.NDArray[np.bool_] = np.isnan(self._stream.vectors).any(axis=1)
+        missing = np.asarray(np.isnan(self._stream.vectors).any(axis=1))
         for position, item in enumerate(self._items):
             count = patch_count([item])
             fault = self._faults.get(position)
