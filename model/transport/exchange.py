@@ -50,13 +50,16 @@ class Exchange:
 
     Attributes
     ----------
-    changed:
-        The lock; notified when patches were queued or the exchange is closed.
+    lock, changed:
+        The lock, and its condition; notified when the exchange is closed.
+    listener:
+        Notified when patches are queued: ``changed``, unless another thread listens.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()
+        self.changed = self.listener = threading.Condition(self.lock)
         self._numbers = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         self._queue: FairQueue[StreamKey, int] = FairQueue()
@@ -126,7 +129,7 @@ class Exchange:
             if connection.slab is None or any(slot >= connection.slab.slots for slot in slots):
                 raise wire.WireError("slot outside of the slab")
             self._queue.push((connection.number, request), slots, time.monotonic())
-            self.changed.notify_all()
+            self.listener.notify()
 
     def cancel(self, connection: Connection, request: int) -> None:
         """Drop a request's slots that are still queued, and give them back to the client."""
@@ -213,6 +216,11 @@ class Exchange:
     def waiting(self) -> int:
         """Patches in the queue."""
         return len(self._queue)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the patch was queued that has been in the queue for longest."""
+        return self._queue.oldest()
 
     def begin(self, now: float) -> None:
         """Note that a batch runs from now on, until it is answered or ``end`` is called."""

@@ -89,7 +89,8 @@ def test_what_ends_the_second_thread_ends_the_first_one_too(exchange: Exchange) 
         raise ZeroDivisionError
 
     embedded = Embedded(np.zeros((1, DIMENSION), np.float32), np.zeros(1, np.bool_))
-    with Staging(exchange, BatchPolicy((1,)), (buffer(), buffer()), answer) as staging:
+    exchange._queue.push((1, 1), [0], time.monotonic())  # so there is more to run, and the second one answers
+    with Staging(exchange, BatchPolicy((1, 2), 60.0), (buffer(), buffer()), answer) as staging:
         staging.finish(batch((1, 0)), embedded, 0.0)
         with pytest.raises(ZeroDivisionError):
             staging.take()
