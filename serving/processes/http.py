@@ -42,7 +42,7 @@ def main() -> None:
         predicts = predictor(settings, read_context(settings), encoder)
         return http_application(settings, predicts, Telemetry(settings.shared.metrics))
 
-    # All that is here lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.
+    # All this lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.
     gc.freeze()
     GunicornApplication(settings, start.listener, make).run()
 
