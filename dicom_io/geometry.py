@@ -108,10 +108,10 @@ def crop(pixels: UInt8Array, patch: Patch) -> UInt8Array:
     uint8 ``[patch.height, patch.width, channels]``: a view where the patch lies inside.
     """
     height, width, channels = pixels.shape
+    if patch.is_inside(width, height):
+        return pixels[patch.y : patch.bottom, patch.x : patch.right]
     image = Rect(0, 0, width, height)
     inside = patch.intersection(image)
-    if inside == patch:
-        return pixels[patch.within(image)]
     out = np.zeros((patch.height, patch.width, channels), np.uint8)
     if channels == 4:
         out[:] = CMYK_BLACK
