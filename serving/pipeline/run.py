@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,8 @@ from model.transport.stream import Stream
 from serving.errors import Code, Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
-from serving.pipeline.faults import UNEXPECTED, Faults, or_fault
+from serving.pipeline.faults import UNEXPECTED, Faults
+from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
 from serving.pipeline.opening import Opened, OpenedImages
 from serving.pipeline.types import Item, Outcome, patch_count
 from serving.pipeline.waits import Waits
@@ -39,10 +40,6 @@ ALONE = 8
 """Patches, at most, of one image that are read in the request's own thread, without trips to another."""
 
 log = logging.getLogger(__name__)
-
-_Part = tuple[Opened, PatchTask]
-_Found = list[tuple[int, Fault]]
-"""Positions of instances, and what was found wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +64,6 @@ class Workshop:
     lookahead: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Tasks that take one turn in a pool, the slots for their patches, and what is found wrong by its end."""
-
-    slots: list[int]
-    found: Future[_Found]
-
-
 @dataclass(slots=True)
 class _Batch:
     """Images that memory is held for: one, or several small ones whose tasks share a job.
@@ -90,9 +79,9 @@ class _Batch:
     """
 
     images: list[Opened]
-    turns: Iterator[Sequence[_Part]] = field(default_factory=lambda: iter(()))
-    running: deque[_Job] = field(default_factory=deque)
-    dropped: list[Future[_Found]] = field(default_factory=list)
+    turns: Iterator[Sequence[Part]] = field(default_factory=lambda: iter(()))
+    running: deque[Job] = field(default_factory=deque)
+    dropped: list[Future[Found]] = field(default_factory=list)
 
 
 class Run:
@@ -165,7 +154,7 @@ class Run:
         for opened in batch.images:
             with self._faults.of([opened.position]):
                 reading.append((opened, opened.image.read(opened.instance.patches)))
-        turns = _turns(reading)
+        turns = turns_of(reading)
         first = next(turns)
         if first and all(task.ready() for _, task in first):
             # All images that are held decode at the same time, if their bytes are here.
@@ -212,7 +201,7 @@ class Run:
 
     def _release(self, batch: _Batch) -> None:
         """Let go of a batch's images, once no thread reads them any more."""
-        _when_done(batch.dropped, partial(self._close, batch.images))
+        when_done(batch.dropped, partial(self._close, batch.images))
 
     def _close(self, images: Sequence[Opened]) -> None:
         for opened in images:
@@ -241,14 +230,14 @@ class Run:
                 self._waits.until_ready(task)
         return opened.position not in self._faults
 
-    def _submit(self, parts: Sequence[_Part]) -> _Job:
+    def _submit(self, parts: Sequence[Part]) -> Job:
         """Begin a job as soon as there are slots for it; those of earlier ones come back by themselves."""
         slots = self._stream.acquire(sum(len(task.indexes) for _, task in parts), self._waits.deadline)
         elsewhere = any(opened.image.decodes_elsewhere for opened, _ in parts)
         pool = self._workshop.waiting if elsewhere else self._computing
-        return _Job(slots, pool.submit(_read, parts, slots, self._stream))
+        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream))
 
-    def _await_first(self, running: deque[_Job]) -> None:
+    def _await_first(self, running: deque[Job]) -> None:
         found = self._waits.result(running[0].found)
         running.popleft()  # not before: what is still running must be known when a wait is given up
         for position, fault in found:
@@ -279,45 +268,3 @@ class Run:
             log.error("a patch was not embedded")
             return UNEXPECTED
         return self._stream.vectors[first : first + count]
-
-
-def _turns(reading: Sequence[tuple[Opened, Iterator[PatchTask]]]) -> Iterator[Sequence[_Part]]:
-    """Yield tasks that share a job: first the first ones of all images, then the others one by one."""
-    yield [(opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1)]
-    for opened, tasks in reading:
-        yield from ([(opened, task)] for task in tasks)
-
-
-def _read(parts: Sequence[_Part], slots: Sequence[int], stream: Stream) -> _Found:
-    """Read tasks into slots, in a pool, and hand those over; the fault of one leaves the others alone.
-
-    Raises
-    ------
-    EncoderUnavailable
-    """
-    found: _Found = []
-    ready: dict[int, int] = {}
-    left = iter(slots)
-    try:
-        for opened, task in parts:
-            own = list(itertools.islice(left, len(task.indexes)))
-            fault = or_fault(partial(task.write, [stream.pixels(slot) for slot in own]))
-            if fault is None:
-                ready.update(zip(own, (opened.first + index for index in task.indexes), strict=True))
-            else:
-                found.append((opened.position, fault))
-    except BaseException:
-        stream.release(slots)
-        raise
-    if found:
-        stream.release([slot for slot in slots if slot not in ready])
-    stream.submit(ready)
-    return found
-
-
-def _when_done(futures: Sequence[Future[_Found]], function: Callable[[], None]) -> None:
-    """Call a function when all futures are done: now, or in the thread that finishes the last one."""
-    if not futures:
-        function()
-    else:
-        futures[0].add_done_callback(lambda _: _when_done(futures[1:], function))

@@ -28,6 +28,7 @@ from serving.pipeline.run import SMALL_BYTES, Run, Workshop
 from serving.pipeline.types import Instance, Item, Outcome
 from serving.processes.assembly import read_context
 from tests.support.encoders import CornerEncoder
+from tests.support.service import wait_until
 
 MEMORY = 10 * SMALL_BYTES
 LOOKAHEAD = 3
@@ -118,7 +119,11 @@ def workshop() -> Iterator[Workshop]:
 
 
 @pytest.fixture
-def run(context: ReadContext, encoder: EncoderClient, workshop: Workshop) -> Callable[..., list[Outcome]]:
+def run(
+    context: ReadContext, encoder: EncoderClient, workshop: Workshop
+) -> Iterator[Callable[..., list[Outcome]]]:
+    """Yield what runs requests; whatever became of them, all slots must have come back in the end."""
+
     def run(items: Sequence[Item], waits: Cancellation | None = None) -> list[Outcome]:
         waits = waits or Cancellation(time.monotonic() + 30)
         session = ReadSession(context, waits, RasterRegistry({}), lambda _: contextlib.nullcontext())
@@ -127,7 +132,10 @@ def run(context: ReadContext, encoder: EncoderClient, workshop: Workshop) -> Cal
             waits.when_cancelled(stream.abandon)
             return Run(items, stream, session, workshop, extra_frames=0).outcomes()
 
-    return run
+    yield run
+    link = encoder._link
+    assert link is not None
+    wait_until(lambda: link.pool.free == link.slab.slots, "all slots to come back")
 
 
 def instances(pictures: Sequence[Picture], patches: int = 1) -> list[Instance]:
