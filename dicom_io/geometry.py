@@ -53,8 +53,8 @@ class Rect:
 
     def intersection(self, other: Rect) -> Rect | None:
         """Return the part that it shares with another, ``None`` where there is none."""
-        left, right = max(self.x, other.x), min(self.right, other.right)
-        top, bottom = max(self.y, other.y), min(self.bottom, other.bottom)
+        left, right = max(self.x, other.x), min(self.x + self.width, other.x + other.width)
+        top, bottom = max(self.y, other.y), min(self.y + self.height, other.y + other.height)
         return Rect(left, top, right - left, bottom - top) if left < right and top < bottom else None
 
     def clip(self, width: int, height: int) -> Rect | None:
@@ -108,10 +108,10 @@ def crop(pixels: UInt8Array, patch: Patch) -> UInt8Array:
     uint8 ``[patch.height, patch.width, channels]``: a view where the patch lies inside.
     """
     height, width, channels = pixels.shape
+    if patch.is_inside(width, height):
+        return pixels[patch.y : patch.bottom, patch.x : patch.right]
     image = Rect(0, 0, width, height)
     inside = patch.intersection(image)
-    if inside == patch:
-        return pixels[patch.within(image)]
     out = np.zeros((patch.height, patch.width, channels), np.uint8)
     if channels == 4:
         out[:] = CMYK_BLACK

@@ -6,7 +6,9 @@
 ...         for index, pixels in zip(task.indexes, task.pixels(), strict=True):
 ...             use(patches[index], pixels)
 
-``wait`` belongs in the thread that serves a request, ``pixels`` in a pool of threads: stores and files differ
+or ``task.write(places)`` where there is memory for them already.
+
+``wait`` belongs in the thread that serves a request, the pixels in a pool of threads: stores and files differ
 in the first alone, and several small tasks may share one turn of a pool.
 """
 
@@ -22,8 +24,11 @@ from typing import Protocol
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
 
-PATCHES_AT_ONCE = 8
-"""Patches of one task, unless there is a reason for fewer."""
+PATCHES_AT_ONCE = 16
+"""Patches of one task, unless there is a reason for fewer: a batch of the encoder on a CPU."""
+
+SLOW_PATCHES_AT_ONCE = 8
+"""Patches of one task where each may take long, as in a decoding helper."""
 
 
 class ReadStage(StrEnum):
@@ -79,12 +84,31 @@ class PatchTask:
         ImageError, Cancelled, TimeoutError.
     ready:
         Returns whether ``wait`` is known to return at once.
+    into:
+        Does as ``pixels``, but writes them where they are wanted, a contiguous uint8 ``[height, width, 3]``
+        for each; ``None`` where nothing is saved by it.
     """
 
     indexes: Sequence[int]
     pixels: Callable[[], list[UInt8Array]]
     wait: Callable[[], None] = _nothing_to_wait_for
     ready: Callable[[], bool] = lambda: True
+    into: Callable[[Sequence[UInt8Array]], None] | None = None
+
+    def write(self, places: Sequence[UInt8Array]) -> None:
+        """Write the pixels of each patch to its place, a contiguous uint8 ``[height, width, 3]``.
+
+        After an error the places hold anything.
+
+        Raises
+        ------
+        ImageError
+        """
+        if self.into is not None:
+            self.into(places)
+            return
+        for place, pixels in zip(places, self.pixels(), strict=True):
+            place[...] = pixels
 
 
 class OpenedImage(Protocol):

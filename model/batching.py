@@ -54,7 +54,9 @@ class FairQueue(Generic[S, T]):
         taken: list[Queued[S, T]] = []
         while self._streams and len(taken) < count:
             stream, waiting = self._streams.popitem(last=False)
-            taken.append(waiting.popleft())
+            alone = not self._streams  # as it often is: there is nobody to take turns with
+            turns = min(count - len(taken), len(waiting)) if alone else 1
+            taken += [waiting.popleft() for _ in range(turns)]
             if waiting:
                 self._streams[stream] = waiting
         self._length -= len(taken)

@@ -37,12 +37,16 @@ class EncodedImage:
         Whether decoding is safe and bounded enough for a process that also serves other requests.
     decode:
         Returns uint8 ``[height, width, 1 | 3 | 4]`` and the ICC profile, ``DAMAGED_PROFILE`` or ``None``.
+    decode_to:
+        Does the same, and writes the pixels to a contiguous uint8 ``[height, width, 3]``, which is returned;
+        ``None`` where the decoder cannot, or the image is not RGB.
     """
 
     width: int
     height: int
     in_process: bool
     decode: Callable[[], tuple[UInt8Array, bytes | None]]
+    decode_to: Callable[[UInt8Array], tuple[UInt8Array, bytes | None]] | None = None
 
 
 def check_size(width: int, height: int, max_pixels: int, samples: int = 1) -> None:

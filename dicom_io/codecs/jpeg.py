@@ -47,23 +47,28 @@ def open_jpeg(data: bytes, max_pixels: int) -> EncodedImage:
     check_depth(header.precision)
     header.require_decodable()
 
-    def decode() -> tuple[UInt8Array, bytes | None]:
-        return decode_jpeg(data, header), read_jpeg_icc_profile(header)
+    def decode(place: UInt8Array | None = None) -> tuple[UInt8Array, bytes | None]:
+        return decode_jpeg(data, header, place=place), read_jpeg_icc_profile(header)
 
-    return EncodedImage(header.width, header.height, header.is_sequential, decode)
+    decode_to = decode if header.components == 3 else None
+    return EncodedImage(header.width, header.height, header.is_sequential, decode, decode_to)
 
 
-def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = None) -> UInt8Array:
+def decode_jpeg(
+    data: bytes, header: JpegHeader, *, transformed: bool | None = None, place: UInt8Array | None = None
+) -> UInt8Array:
     """Decode a JPEG image that has passed ``require_decodable``.
 
     Parameters
     ----------
     transformed:
         Whether three components are YCbCr; ``None`` to follow the markers.
+    place:
+        Where to decode three components to: contiguous uint8 ``[height, width, 3]``.
 
     Returns
     -------
-    uint8 ``[height, width, 1 | 3 | 4]``: gray, RGB, or CMYK with 255 as full ink.
+    uint8 ``[height, width, 1 | 3 | 4]``: gray, RGB, or CMYK with 255 as full ink; ``place`` if that is given.
 
     Raises
     ------
@@ -79,13 +84,13 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, transformed: bool | None = N
     if as_rgb or without_profile:
         data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
     try:
-        pixels = _strict(data, space)
+        pixels = _strict(data, space, place)
     except ValueError as error:
         mended = _mended(data, header, str(error))
         if mended is None:
             raise DamagedImage(_reason(error)) from error
         try:
-            pixels = _strict(mended, space)
+            pixels = _strict(mended, space, place)
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
     return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
@@ -133,10 +138,12 @@ def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
     return None
 
 
-def _strict(data: bytes, space: str) -> UInt8Array:
-    return np.asarray(
-        simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False, strict=True), np.uint8
+def _strict(data: bytes, space: str, place: UInt8Array | None) -> UInt8Array:
+    pixels = np.asarray(
+        simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False, strict=True, buffer=place),
+        np.uint8,
     )
+    return pixels if place is None else place
 
 
 def _reason(error: ValueError) -> str:

@@ -17,7 +17,6 @@ SIGNATURE = b"\xff\xd8"
 """How every JPEG and JPEG-LS image begins (SOI)."""
 
 _SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
-_NOT_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS, _JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
 _CODINGS = {
     _LOSSLESS: "lossless",
@@ -32,6 +31,12 @@ _CODINGS = {
     0xCF: "hierarchical",
     _JPEG_LS: "JPEG-LS",
 }
+_FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), _JPEG_LS}) - {0xC4, 0xC8, 0xCC}
+_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE})
+"""Most segments, which say nothing here: Huffman and quantisation tables, restart interval, comment."""
+
+_SEGMENT = struct.Struct(">BBH")
+_FRAME = struct.Struct(">BHHB")
 _MAX_SEGMENTS = 10_000
 _MAX_SCANS = 100
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -118,9 +123,16 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     """
     if not data.startswith(SIGNATURE):
         raise DamagedImage("it is not a JPEG image")
-    position, colour, frame = 2, JpegColour.UNSAID, None
+    position, last = 2, len(data) - _SEGMENT.size
+    colour, frame = JpegColour.UNSAID, None
     parts: list[tuple[int, int, bytes]] = []
     for _ in range(_MAX_SEGMENTS):
+        if position <= last:
+            escape, marker, length = _SEGMENT.unpack_from(data, position)
+            end = position + 2 + length
+            if escape == 0xFF and marker in _TABLES and length >= 2 and end <= len(data):
+                position = end
+                continue
         marker, segment, position = _next_segment(data, position)
         if marker == _APP14 and segment[:5] == b"Adobe" and len(segment) >= 12:
             colour = JpegColour.YCBCR if segment[11] else JpegColour.RGB
@@ -128,7 +140,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             colour = JpegColour.YCBCR
         elif marker == _APP2 and segment.startswith(_ICC) and len(segment) >= 14:
             parts.append((segment[12], segment[13], segment[14:]))
-        elif _is_frame_header(marker):
+        elif marker in _FRAME_HEADERS:
             if frame is not None:
                 raise DamagedImage("it has two frame headers")
             frame = marker, segment
@@ -205,10 +217,6 @@ def with_usual_headers(data: bytes, header: JpegHeader) -> bytes:
             return bytes(found)
 
 
-def _is_frame_header(marker: int) -> bool:
-    return (0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES) or marker == _JPEG_LS
-
-
 def _header(
     process: int,
     segment: bytes,
@@ -217,11 +225,12 @@ def _header(
     icc_parts: tuple[tuple[int, int, bytes], ...],
 ) -> JpegHeader:
     try:
-        precision, height, width, components = struct.unpack_from(">BHHB", segment)
-        names = bytes(segment[6 + 3 * i] for i in range(components))
-        factors = [segment[7 + 3 * i] for i in range(components)]
-    except (struct.error, IndexError) as error:
+        precision, height, width, components = _FRAME.unpack_from(segment)
+    except struct.error as error:
         raise DamagedImage("its frame header is cut off") from error
+    names, factors = segment[6 : 6 + 3 * components : 3], segment[7 : 7 + 3 * components : 3]
+    if len(factors) < components:
+        raise DamagedImage("its frame header is cut off")
     if names == b"RGB" and colour is JpegColour.UNSAID:
         colour = JpegColour.RGB
     sampling = tuple((factor >> 4, factor & 15) for factor in factors)
@@ -249,7 +258,7 @@ def _next_segment(data: bytes, position: int) -> tuple[int, bytes, int]:
     while data[position : position + 2] == b"\xff\xff":
         position += 1
     try:
-        escape, marker, length = struct.unpack_from(">BBH", data, position)
+        escape, marker, length = _SEGMENT.unpack_from(data, position)
     except struct.error as error:
         raise DamagedImage("its header is cut off") from error
     if escape != 0xFF or marker in (_SOI, _EOI) or length < 2:

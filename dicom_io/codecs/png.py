@@ -60,10 +60,11 @@ def open_png(data: bytes, max_pixels: int) -> EncodedImage:
     check_size(png.width, png.height, max_pixels)
     check_depth(png.depth)
 
-    def decode() -> tuple[UInt8Array, bytes | None]:
-        return _decode(png), _read_profile(png.icc_profile)
+    def decode(place: UInt8Array | None = None) -> tuple[UInt8Array, bytes | None]:
+        return _decode(png, place), _read_profile(png.icc_profile)
 
-    return EncodedImage(png.width, png.height, True, decode)
+    decode_to = decode if _decodes_at_once(png) and png.colour == _RGB else None
+    return EncodedImage(png.width, png.height, True, decode, decode_to)
 
 
 def read_png(data: bytes) -> Png:
@@ -103,13 +104,20 @@ def read_png(data: bytes) -> Png:
     return Png(width, height, depth, colour, b"".join(kept) if skipped else data, profile, plain)
 
 
-def _decode(png: Png) -> UInt8Array:
-    if png.depth == 8 and png.plain and png.colour in (_GRAY, _RGB, _RGBA):
+def _decodes_at_once(png: Png) -> bool:
+    """Return whether samples are pixels as they are, and libspng is enough."""
+    return png.depth == 8 and png.plain and png.colour in (_GRAY, _RGB, _RGBA)
+
+
+def _decode(png: Png, place: UInt8Array | None) -> UInt8Array:
+    if _decodes_at_once(png):
         try:
-            pixels = np.atleast_3d(imagecodecs.spng_decode(png.picture))
+            pixels = np.atleast_3d(imagecodecs.spng_decode(png.picture, out=place))
         except Exception:  # the decoder raises anything at hostile bytes; Pillow judges them below
             pixels = np.empty((0, 0, 0), np.uint8)
         if pixels.shape[:2] == (png.height, png.width):
+            if place is not None:
+                return place
             return np.asarray(pixels[:, :, : 1 if png.colour == _GRAY else 3])
     return pillow_pixels(PngImagePlugin.PngImageFile, png.picture, png.width, png.height)
 

@@ -113,8 +113,14 @@ class RasterFile:
         self.width, self.height = self._image.width, self._image.height
         self.in_process = self._image.in_process
 
-    def decode(self) -> Raster:
+    def decode(self, place: UInt8Array | None = None) -> Raster:
         """Decode the pixels; of an animation or a multi-page TIFF the first image.
+
+        Parameters
+        ----------
+        place:
+            A contiguous uint8 ``[height, width, 3]`` that becomes the raster's pixels where the format and
+            its channels allow that; after an error it holds anything.
 
         Raises
         ------
@@ -122,6 +128,8 @@ class RasterFile:
             IMAGE_ERROR when the image is cut off or damaged.
         """
         try:
+            if place is not None and self._image.decode_to is not None:
+                return Raster(*self._image.decode_to(place))
             return Raster(*self._image.decode())
         except ImageError:
             raise

@@ -85,13 +85,17 @@ class DecodePool:
         self._bad_starts = 0
         self._closed = False
 
-    def image(self, file: RasterFile, data: bytes, max_pixels: int) -> Raster:
+    def image(
+        self, file: RasterFile, data: bytes, max_pixels: int, place: UInt8Array | None = None
+    ) -> Raster:
         """Decode an image whose header has been read.
 
         Parameters
         ----------
         data, max_pixels:
             What ``file`` was opened with.
+        place:
+            Where the pixels are to be, if that is possible; see ``RasterFile.decode``.
 
         Raises
         ------
@@ -99,7 +103,7 @@ class DecodePool:
             IMAGE_ERROR when it is damaged or kills its decoder; INTERNAL_ERROR when no helper is available.
         """
         if file.in_process:
-            return file.decode()
+            return file.decode(place)
         pixels = file.width * file.height
         try:
             answer = self._run(data, 4 * pixels + _PROFILE_BYTES, pixels, {"max_pixels": max_pixels})

@@ -29,6 +29,11 @@ class EncodedFrame:
     syntax: str
 
 
+_DECODED: Future[EncodedFrame | ImageFault] = Future()
+"""In the place of the bytes of all frames that have been decoded."""
+
+_DECODED.set_result(EncodedFrame(b"", ""))
+
 DecodeFrame = Callable[[bytes, str, FrameFormat], UInt8Array]
 """Decodes the bytes of a frame of a transfer syntax; raises FrameError."""
 
@@ -46,15 +51,21 @@ class SharedFrame:
     fetched:
         The frame as it was sent; once it has been decoded, a frame without bytes. Or the fault for which it
         did not come: a value, as an exception would hold whoever waited for it, and all that they fetched.
+    failed:
+        Whether fetching it came to nothing.
+    encoded_bytes:
+        Bytes of the frame as it was sent, while they are held.
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
         self.fetched: Future[EncodedFrame | ImageFault] = Future()
-        self.fetched.add_done_callback(lambda _: changed(self))
+        self.fetched.add_done_callback(self._arrived)
         self._decode = decode
         self._changed = changed
         self._lock = threading.Lock()
         self._pixels: UInt8Array | None = None
+        self.failed = False
+        self.encoded_bytes = 0
 
     def pixels(self, form: FrameFormat) -> UInt8Array:
         """Return the decoded frame, uint8 ``[height, width, samples]``; it must have been fetched.
@@ -71,29 +82,17 @@ class SharedFrame:
                 pixels = self._decode(encoded.data, encoded.syntax, form)
                 pixels.flags.writeable = False
                 self._pixels = pixels
-                self.fetched = Future()  # the encoded bytes have no use any more
-                self.fetched.set_result(EncodedFrame(b"", encoded.syntax))
+                self.fetched, self.encoded_bytes = _DECODED, 0  # the encoded bytes have no use any more
                 self._changed(self)
             return self._pixels
 
-    @property
-    def failed(self) -> bool:
-        """Whether fetching it came to nothing."""
-        return self.fetched.done() and self._encoded is None
-
-    @property
-    def encoded_bytes(self) -> int:
-        """Bytes of the frame as it was sent, while they are held."""
-        encoded = self._encoded
-        return 0 if encoded is None else len(encoded.data)
-
-    @property
-    def _encoded(self) -> EncodedFrame | None:
-        fetched = self.fetched
-        if not fetched.done() or fetched.exception() is not None:
-            return None
-        encoded = fetched.result()
-        return encoded if isinstance(encoded, EncodedFrame) else None
+    def _arrived(self, fetched: Future[EncodedFrame | ImageFault]) -> None:
+        came = None if fetched.cancelled() or fetched.exception() is not None else fetched.result()
+        if isinstance(came, EncodedFrame):
+            self.encoded_bytes = len(came.data)
+        else:
+            self.failed = True
+        self._changed(self)
 
 
 class FrameCache(Generic[K]):

@@ -14,6 +14,7 @@ from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, Rect, UInt8Array, rounded
 from dicom_io.reading import (
     PATCHES_AT_ONCE,
+    SLOW_PATCHES_AT_ONCE,
     Measure,
     OpenedImage,
     PatchTask,
@@ -91,7 +92,8 @@ class LevelImage(OpenedImage):
                 f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
             )
         # Tiles may be of a few pixels and come in many bytes each: the fewer patches then wait for theirs.
-        at_once = max(1, min(PATCHES_AT_ONCE, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
+        most = SLOW_PATCHES_AT_ONCE if self.decodes_elsewhere else PATCHES_AT_ONCE
+        at_once = max(1, min(most, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
         across, down = self._level.tile_width, self._level.tile_height
         order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
         self._fetcher.plan([self._frames(regions[i]) for i in order])

@@ -32,7 +32,7 @@ class EncodedSource:
         """Read the image's header."""
         context = session.context
         shared = SharedRaster(self.data, context.decoders, context.max_image_pixels)
-        return RasterImage(shared, options, session)
+        return RasterImage(shared, options, session, alone=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
+
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, UInt8Array, crop
+from dicom_io.geometry import Patch, Rect, UInt8Array, crop
 from dicom_io.once import Once
 from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.resampling import resize
@@ -29,6 +31,8 @@ class RasterImage(OpenedImage):
         The encoded image.
     done:
         Called when no more of it will be read.
+    alone:
+        Whether nobody else reads the encoded image.
 
     Attributes
     ----------
@@ -42,6 +46,8 @@ class RasterImage(OpenedImage):
         options: ReadOptions,
         session: ReadSession,
         done: Callable[[], None] = lambda: None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._options, self._transforms = options, session.context.transforms
         self._measure, self._waits, self._done = session.measure, session.waits, done
@@ -59,10 +65,16 @@ class RasterImage(OpenedImage):
         self.memory_bytes = header.bytes + _CHANNELS_AT_MOST * (
             header.width * header.height + self.width * self.height
         )
-        self._shared = shared
+        self._shared, self._alone = shared, alone
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
-        """Return tasks in the order of the patches; the first of them decodes for all."""
+        """Return tasks in the order of the patches; the first of them decodes for all.
+
+        An image that is a patch is decoded to where it is wanted.
+        """
+        if self._alone and [*patches] == [Rect(0, 0, *self.source_size)] and self._is_as_stored:
+            yield PatchTask((0,), self._whole, into=self._whole_to)
+            return
         loaded = Once(self._load)
         for indexes in in_chunks(range(len(patches))):
             pixels = partial(self._cut, loaded, [patches[index] for index in indexes])
@@ -75,6 +87,26 @@ class RasterImage(OpenedImage):
     def close(self) -> None:
         """Let others who share the image know."""
         self._done()
+
+    @property
+    def _is_as_stored(self) -> bool:
+        return (self.width, self.height) == self.source_size
+
+    def _whole(self) -> list[UInt8Array]:
+        pixels = np.empty((self.height, self.width, 3), np.uint8)
+        self._whole_to([pixels])
+        return [pixels]
+
+    def _whole_to(self, places: Sequence[UInt8Array]) -> None:
+        (place,) = places
+        with self._measure(ReadStage.DECODE):
+            raster = self._shared.raster_at(place)
+        channels = raster.pixels.shape[2]
+        to_rgb = self._transforms.to_rgb(raster.icc_profile, self._options.icc_target, channels)
+        with self._measure(ReadStage.COLOUR):
+            pixels = to_rgb(raster.pixels)
+            if pixels is not place:
+                place[...] = pixels
 
     def _load(self) -> tuple[UInt8Array, ToRgb]:
         """Decode and resize."""

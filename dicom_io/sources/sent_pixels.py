@@ -9,7 +9,14 @@ from functools import partial
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
+from dicom_io.reading import (
+    SLOW_PATCHES_AT_ONCE,
+    OpenedImage,
+    PatchTask,
+    ReadOptions,
+    ReadStage,
+    in_chunks,
+)
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadSession
@@ -86,7 +93,7 @@ class ClientPatches(OpenedImage):
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches."""
-        for indexes in in_chunks(range(len(patches))):
+        for indexes in in_chunks(range(len(patches)), SLOW_PATCHES_AT_ONCE):
             yield PatchTask(indexes, partial(self._decode_all, [patches[index] for index in indexes]))
 
     def _decode_all(self, patches: Sequence[Patch]) -> list[UInt8Array]:

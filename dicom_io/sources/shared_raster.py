@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.pool import DecodePool
+from dicom_io.geometry import UInt8Array
 from dicom_io.once import Once
 
 
@@ -48,6 +49,7 @@ class SharedRaster:
         opened = Once(lambda: _Encoded(fetch(), max_pixels))
         self._opened = opened
         self._raster = Once(lambda: opened.get().decode(decoders))
+        self._decoders = decoders
 
     def header(self) -> Header:
         """Return the image's header, having fetched the image."""
@@ -56,6 +58,16 @@ class SharedRaster:
     def raster(self) -> Raster:
         """Return the decoded image; the encoded bytes are let go of, whether it could be decoded or not."""
         return self._raster.get()
+
+    def raster_at(self, place: UInt8Array) -> Raster:
+        """Return the image, decoded to a place if that is possible; instead of ``raster``, by its only user.
+
+        Parameters
+        ----------
+        place:
+            See ``RasterFile.decode``.
+        """
+        return self._opened.get().decode(self._decoders, place)
 
 
 class _Encoded:
@@ -67,12 +79,12 @@ class _Encoded:
         self._max_pixels = max_pixels
         self._encoded: tuple[RasterFile, bytes] | None = (file, data)
 
-    def decode(self, decoders: DecodePool) -> Raster:
+    def decode(self, decoders: DecodePool, place: UInt8Array | None = None) -> Raster:
         """Return the pixels, and let go of the bytes; called once."""
         encoded, self._encoded = self._encoded, None
         assert encoded is not None  # called once
         file, data = encoded
-        return decoders.image(file, data, self._max_pixels)
+        return decoders.image(file, data, self._max_pixels, place)
 
 
 class RasterRegistry:

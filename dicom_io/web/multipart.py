@@ -53,6 +53,7 @@ def iter_parts(chunks: Iterable[bytes], boundary: str, max_part: int) -> Iterato
     reader = _Buffer(chunks, max_part)
     delimiter = b"--" + boundary.encode("ascii", "replace")
     reader.until(delimiter, "preamble")
+    said, kind, parameters = "", "", dict[str, str]()
     while True:
         if reader.peek(2) == b"--":
             return
@@ -62,7 +63,8 @@ def iter_parts(chunks: Iterable[bytes], boundary: str, max_part: int) -> Iterato
         if not header:
             reader.take(2)
         fields = _fields(header)
-        kind, parameters = media_type(fields.get("content-type", "application/octet-stream"))
+        if (says := fields.get("content-type", "application/octet-stream")) != said or not kind:
+            said, (kind, parameters) = says, media_type(says)  # as a rule, all parts say the same
         body = reader.until(b"\r\n" + delimiter, "part")
         yield Part(kind, parameters, body, fields.get("content-location", ""))
 

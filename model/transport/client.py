@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from model.transport import wire
 from model.transport.liveness import READY
 from model.transport.stream import EncoderUnavailable, Link, Stream
 
-_SEND_TIMEOUT_S = 5.0
+_TIMEOUT = struct.pack("@ll", 5, 0)  # struct timeval, 5 s
 _RECONNECT_S = 0.1
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,9 @@ class EncoderClient:
             self._socket = sock
             sock.connect(self._address)
             # For sending: request threads must not hang on an encoder that stopped reading. In recv it is
-            # but a round of the loop below.
-            sock.settimeout(_SEND_TIMEOUT_S)
+            # but a round of the loop below. By the system, as Python's own timeout polls before each message.
+            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+                sock.setsockopt(socket.SOL_SOCKET, option, _TIMEOUT)
             link: Link | None = None
             try:
                 for message in self._messages(sock):
@@ -117,7 +119,7 @@ class EncoderClient:
         while not self._stopping.is_set():
             try:
                 packet = sock.recv(wire.MAX_PACKET)
-            except TimeoutError:
+            except BlockingIOError:  # the time is over
                 continue
             if not packet:
                 return

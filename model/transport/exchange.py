@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from model.batching import BatchPolicy, Embedded, FairQueue, Queued
-from model.encoder import EncoderFacts, PixelBatch
-from model.transport import wire
-from model.transport.slab import Slab, map_slab
+import numpy as np
 
-StreamKey = tuple[int, int]
-"""(number of the connection, number of the request on it)."""
+from model.batching import BatchPolicy, Embedded, FairQueue
+from model.encoder import EncoderFacts
+from model.transport import wire
+from model.transport.batch import Batch, StreamKey
+from model.transport.slab import Slab, map_slab
 
 _MAX_OUTBOX = 2 * wire.MAX_SLOTS
 """Messages kept for a client. Each answers a slot in flight, or is a status: more, and it is not reading."""
@@ -39,39 +39,6 @@ class Connection:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Slots of clients' slabs that are embedded together.
-
-    Attributes
-    ----------
-    queued:
-        The slots, each with its stream.
-    slabs:
-        By number of the connection. Held here so that the memory stays mapped while the batch runs, even
-        if the client disconnects meanwhile.
-    started:
-        ``time.monotonic()`` seconds.
-    """
-
-    queued: Sequence[Queued[StreamKey, int]]
-    slabs: dict[int, Slab]
-    started: float
-
-    def __len__(self) -> int:
-        return len(self.queued)
-
-    def copy_pixels(self, buffer: PixelBatch) -> PixelBatch:
-        """Copy the patches into the beginning of a buffer, and return that part of it.
-
-        Slots are scattered over several slabs, and a model needs them in one block.
-        """
-        patches = buffer[: len(self)]
-        for patch, queued in zip(patches, self.queued, strict=True):
-            patch[...] = self.slabs[queued.stream[0]].pixels[queued.item]
-        return patches
-
-
 class Exchange:
     """The encoder's clients and their queue, for one socket thread and one engine thread.
 
@@ -80,23 +47,31 @@ class Exchange:
     wake:
         Interrupts the socket thread, so that it calls ``flush`` for all connections. Called from either
         thread with the lock held: must not block.
+
+    Attributes
+    ----------
+    lock, changed:
+        The lock, and its condition; notified when the exchange is closed.
+    listener:
+        Notified when patches are queued: ``changed``, unless another thread listens.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._changed = threading.Condition()
+        self.lock = threading.RLock()
+        self.changed = self.listener = threading.Condition(self.lock)
         self._numbers = itertools.count(1)
         self._connections: dict[int, Connection] = {}
         self._queue: FairQueue[StreamKey, int] = FairQueue()
         self._facts: EncoderFacts | None = None
         self._busy_since: float | None = None
-        self._closed = False
+        self.closed = False
 
     # Socket thread
 
     def connect(self, sock: socket.socket) -> Connection:
         """Add a client by its non-blocking socket, and greet it if the encoder is warm."""
-        with self._changed:
+        with self.changed:
             connection = Connection(next(self._numbers), sock)
             self._connections[connection.number] = connection
             # Under the lock, with ``announce``: a client gets exactly one HELLO, before any other message.
@@ -106,7 +81,7 @@ class Exchange:
 
     def disconnect(self, connection: Connection) -> None:
         """Remove a client and what it has in the queue, and close its socket."""
-        with self._changed:
+        with self.changed:
             self._connections.pop(connection.number, None)
             for stream in self._queue.streams():
                 if stream[0] == connection.number:
@@ -118,12 +93,12 @@ class Exchange:
 
     def connections(self) -> list[Connection]:
         """Return all clients."""
-        with self._changed:
+        with self.changed:
             return list(self._connections.values())
 
     def flush(self, connection: Connection) -> bool:
         """Send what was kept for a client, as far as its socket takes it; return whether some is left."""
-        with self._changed:
+        with self.changed:
             return self._flush(connection)
 
     def attach(self, connection: Connection, fd: int, slots: int) -> None:
@@ -136,7 +111,7 @@ class Exchange:
         ValueError, OSError
             See ``map_slab``.
         """
-        with self._changed:
+        with self.changed:
             # Once only: slots that are queued were checked against the slab that is attached.
             if self._facts is None or connection.slab is not None or not 1 <= slots <= wire.MAX_SLOTS:
                 raise wire.WireError("bad slab")
@@ -150,21 +125,21 @@ class Exchange:
         WireError
             When a slot is not in the client's slab.
         """
-        with self._changed:
+        with self.changed:
             if connection.slab is None or any(slot >= connection.slab.slots for slot in slots):
                 raise wire.WireError("slot outside of the slab")
             self._queue.push((connection.number, request), slots, time.monotonic())
-            self._changed.notify()
+            self.listener.notify()
 
     def cancel(self, connection: Connection, request: int) -> None:
         """Drop a request's slots that are still queued, and give them back to the client."""
-        with self._changed:
+        with self.changed:
             if dropped := self._queue.drop((connection.number, request)):
                 self._send(connection, wire.Done(request, (), tuple(dropped), 0.0, 0.0))
 
     def beat(self) -> None:
         """Send every client the encoder's status, once there is an encoder."""
-        with self._changed:
+        with self.changed:
             if self._facts is None:
                 return
             busy_s = 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
@@ -174,71 +149,92 @@ class Exchange:
     @property
     def depth(self) -> int:
         """Patches in the queue."""
-        with self._changed:
+        with self.changed:
             return len(self._queue)
 
     def close(self) -> None:
         """Make ``take`` return ``None``."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
 
     # Engine's thread
 
     def announce(self, facts: EncoderFacts) -> None:
         """Tell every client that the encoder is warm, and what it is."""
-        with self._changed:
+        with self.changed:
             self._facts = facts
             for connection in self._connections.values():
                 self._send(connection, wire.Hello(facts))
 
     def take(self, policy: BatchPolicy) -> Batch | None:
         """Wait for a batch and begin it; ``None`` when the exchange is closed."""
-        with self._changed:
-            while not self._closed:
+        with self.changed:
+            while not self.closed:
                 now = time.monotonic()
                 oldest = self._queue.oldest()
                 if count := policy.ready(len(self._queue), oldest, now):
-                    self._busy_since = now
-                    return self._batch(count, now)
+                    self.begin(now)
+                    return self.batch(count, now)
                 until = policy.wait_until(oldest)
-                self._changed.wait(None if until is None else max(0.0, until - now))
+                self.changed.wait(None if until is None else max(0.0, until - now))
         return None
 
     def answer(self, batch: Batch, embedded: Embedded, seconds: float) -> None:
-        """End a batch: write its vectors into the clients' slabs, and give them their slots back.
+        """Answer a batch that has run: write its vectors into the clients' slabs, and give the slots back.
 
         Parameters
         ----------
         seconds:
             How long the batch took.
         """
-        with self._changed:
-            self._busy_since = None
         rows: dict[StreamKey, list[int]] = {}
         for row, queued in enumerate(batch.queued):
             rows.setdefault(queued.stream, []).append(row)
+        failed = set(np.flatnonzero(embedded.failed).tolist())
         for (number, request), members in rows.items():
-            good = [row for row in members if not embedded.failed[row]]
-            bad = [row for row in members if embedded.failed[row]]
+            good = [row for row in members if row not in failed]
+            slots = [batch.queued[row].item for row in good]
             # Before DONE, after which the slots are the client's, and outside of the lock: the batch keeps
             # the memory mapped, and in a slab whose client has gone nobody looks.
-            batch.slabs[number].vectors[[batch.queued[row].item for row in good]] = embedded.vectors[good]
+            whole = len(good) == len(batch)
+            batch.slabs[number].vectors[slots] = embedded.vectors if whole else embedded.vectors[good]
             done = wire.Done(
                 request,
-                tuple(batch.queued[row].item for row in good),
-                tuple(batch.queued[row].item for row in bad),
-                batch.started - min(batch.queued[row].since for row in members),
+                tuple(slots),
+                tuple([batch.queued[row].item for row in members if row in failed]),
+                batch.started - min([batch.queued[row].since for row in members]),
                 seconds,
             )
-            with self._changed:
+            with self.changed:
                 if (connection := self._connections.get(number)) is not None:
                     self._send(connection, done)
 
     # With the lock held
 
-    def _batch(self, count: int, now: float) -> Batch:
+    @property
+    def waiting(self) -> int:
+        """Patches in the queue."""
+        return len(self._queue)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the patch was queued that has been in the queue for longest."""
+        return self._queue.oldest()
+
+    def begin(self, now: float) -> None:
+        """Note that a batch runs from now on, until it is answered or ``end`` is called."""
+        self._busy_since = now
+
+    def end(self) -> None:
+        """Note that no batch runs."""
+        self._busy_since = None
+
+    def batch(self, count: int, now: float) -> Batch:
+        """Take patches out of the queue, one of each request in turn; at most as many as are waiting."""
         queued = self._queue.take(count)
+        # Neighbours side by side: which of them comes first in a batch is all the same.
+        queued.sort(key=lambda item: (item.stream[0], item.item))
         slabs: dict[int, Slab] = {}
         for number in {item.stream[0] for item in queued}:
             slab = self._connections[number].slab

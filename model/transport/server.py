@@ -1,7 +1,8 @@
 """The encoder's side of the socket: collect patches of all clients, run batches, answer.
 
 Two threads. The one that calls ``run`` does all socket input, so that the encoder shows that it is alive
-while a batch runs; the engine's owns the model. They share an exchange and nothing else.
+while a batch runs; the engine's owns the model. They share an exchange and nothing else. (Beside a device the
+engine has a second thread; see ``staging``.)
 """
 
 from __future__ import annotations

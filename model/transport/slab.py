@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -96,24 +95,34 @@ def map_slab(fd: int, slots: int, dimension: int) -> Slab:
 
 
 class SlotPool:
-    """Free slots of a slab, handed out last-in-first-out so that few pages are ever touched."""
+    """Free slots of a slab: the lowest first, so that few pages are ever touched, and in runs.
+
+    Patches that lie side by side are a batch as they are; others the encoder has to gather first. Not safe
+    for threads: its owner has a lock.
+    """
 
     def __init__(self, slots: int) -> None:
-        self._free = list(range(slots - 1, -1, -1))
-        self._lock = threading.Lock()
+        self._is_free = bytearray(b"\1" * slots)
+        self.free = slots
+        """Number of free slots."""
 
     def take(self, count: int) -> list[int]:
-        """Take at most ``count`` free slots; none when all are in use."""
-        with self._lock:
-            return [self._free.pop() for _ in range(min(count, len(self._free)))]
+        """Take at most ``count`` free slots, in as few runs as halving finds; none when all are in use."""
+        taken: list[int] = []
+        run = count = min(count, self.free)
+        while len(taken) < count:
+            run = min(run, count - len(taken))
+            first = self._is_free.find(b"\1" * run)
+            if first < 0:
+                run = (run + 1) // 2
+                continue
+            self._is_free[first : first + run] = bytes(run)
+            taken += range(first, first + run)
+        self.free -= count
+        return taken
 
     def give_back(self, slots: Iterable[int]) -> None:
         """Return slots that neither side uses any more."""
-        with self._lock:
-            self._free.extend(slots)
-
-    @property
-    def free(self) -> int:
-        """Number of free slots."""
-        with self._lock:
-            return len(self._free)
+        for slot in slots:
+            self._is_free[slot] = 1
+            self.free += 1

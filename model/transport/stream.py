@@ -4,12 +4,12 @@ A slot has exactly one owner at any time: the free pool, the stream that took it
 A stream may own a fixed number of slots at once and the slab holds enough for all streams, so that
 no request ever waits for another one's slots, and a request of 4,000 patches never holds them all.
 
-Each connection gets a slab of its own: an encoder that was cut off can never write into slots that
-its successor fills.
+Each connection gets a slab of its own: an encoder that was cut off never writes to its successor's slots.
 
-Threads: the client's calls ``Link.receive`` and ``fail``, each request's uses its own stream, and any may
-``abandon`` one. They share the link's one lock, ``Link.changed``, which is never held while a message is
-sent: a full socket blocks until the encoder reads, and its answers need the lock.
+Threads: the client's calls ``Link.receive`` and ``fail``; a request's own takes slots and waits on its
+stream, those that decode for it write patches and submit them, and any may ``abandon`` it. They share the
+link's one lock, which is never held while a message is sent: a full socket blocks until the encoder reads,
+and its answers need the lock. Who waits is woken when what it waits for is there, not at every message.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import itertools
 import socket
 import threading
 import time
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,6 @@ from model.encoder import EncoderFacts, Vectors
 from model.transport import wire
 from model.transport.liveness import Liveness
 from model.transport.slab import Slab, SlotPool, create_slab
-
-SLOTS_AT_ONCE = 8
-"""Slots that are added to a stream before they are submitted together: each packet wakes the encoder."""
 
 
 class EncoderUnavailable(Exception):
@@ -61,13 +59,13 @@ class Stream:
         self._link = link
         self._request = request
         self._quota = quota
-        # Owned slots are being written, ready, or sent. The request's thread alone uses ``_ready``; the rest
-        # is under the link's lock.
+        # All below is under the link's lock. Owned slots are being written, or sent.
         self._owned = 0
-        self._ready: dict[int, int] = {}
         self._sent: dict[int, int] = {}
         self._closed = False
         self._abandoned = False
+        self._changed = threading.Condition(link.lock)
+        self._awaited: Callable[[], bool] | None = None
         self.vectors: Vectors = np.full((patches, link.facts.dimension), np.nan, np.float32)
         self.failed: set[int] = set()
         self.queue_s = 0.0
@@ -79,10 +77,14 @@ class Stream:
         return self._link.facts
 
     def acquire(self, count: int, deadline: float) -> list[int]:
-        """Wait until the stream's quota has room and take slots: at least one, at most ``count``.
+        """Wait until the stream's quota has room and take slots; to be submitted or released by any thread.
+
+        What a thread waits for must come back without it: by the encoder, or by other threads.
 
         Parameters
         ----------
+        count:
+            At most the quota.
         deadline:
             ``time.monotonic()`` seconds.
 
@@ -90,23 +92,22 @@ class Stream:
         ------
         EncoderUnavailable, DeadlineExceeded, Abandoned
         """
-        if self._owned >= self._quota:
-            self.flush()  # else nothing would ever come back, and the wait below would not end
-        with self._link.changed:
-            while True:
-                self._require_wanted()
-                if slots := self._link.pool.take(min(count, self._quota - self._owned)):
-                    self._owned += len(slots)
-                    return slots
-                self._wait(deadline)
+        if count > self._quota:
+            raise ValueError(f"{count} slots of a quota of {self._quota}")
+        pool = self._link.pool
+        with self._link.lock:
+            self._require_wanted()
+            self._wait_until(lambda: self._owned + count <= self._quota and count <= pool.free, deadline)
+            self._owned += count
+            return pool.take(count)
 
     def pixels(self, slot: int) -> npt.NDArray[np.uint8]:
-        """Return the slot's uint8 ``[224, 224, 3]``, to be written before the slot is added."""
+        """Return the slot's uint8 ``[224, 224, 3]``, to be written before the slot is submitted."""
         pixels: npt.NDArray[np.uint8] = self._link.slab.pixels[slot]
         return pixels
 
-    def add(self, slots: dict[int, int]) -> None:
-        """Hand slots to the encoder, some at a time; call ``flush`` before waiting for anything else.
+    def submit(self, slots: Mapping[int, int]) -> None:
+        """Hand slots to the encoder, in one message; those of a closed stream go back to the pool.
 
         Parameters
         ----------
@@ -117,45 +118,40 @@ class Stream:
         ------
         EncoderUnavailable
         """
-        self._ready |= slots
-        if len(self._ready) >= SLOTS_AT_ONCE:
-            self.flush()
+        with self._link.lock:
+            if self._closed or not self._link.alive:
+                self._release(slots)
+                self._link.require_alive()
+                return
+            # Before they are sent: the answer may be received before ``send`` returns.
+            self._sent.update(slots)
+        if slots:
+            self._link.send(wire.Submit(self._request, tuple(slots)))
 
-    def flush(self) -> None:
-        """Submit what has been added; raise EncoderUnavailable if that is too late."""
-        if self._ready:
-            ready, self._ready = self._ready, {}
-            self._submit(ready)
-
-    def release(self, *slots: int) -> None:
-        """Give back slots that were not added."""
-        with self._link.changed:
+    def release(self, slots: Collection[int]) -> None:
+        """Give back slots that were not submitted."""
+        with self._link.lock:
             self._release(slots)
 
     def wait(self, deadline: float) -> None:
-        """Wait until every added patch is done.
+        """Wait until every submitted patch is done.
 
         Raises
         ------
         EncoderUnavailable, DeadlineExceeded, Abandoned
         """
-        self.flush()
-        with self._link.changed:
-            while self._sent:
-                self._require_wanted()
-                self._wait(deadline)
+        with self._link.lock:
+            self._wait_until(lambda: not self._sent, deadline)
 
     def abandon(self) -> None:
         """Make the thread that uses the stream stop and close it; may be called from any other."""
-        with self._link.changed:
+        with self._link.lock:
             self._abandoned = True
-            self._link.changed.notify_all()
+            self._changed.notify()
 
     def close(self) -> None:
         """Let go: patches that are still queued are dropped, their slots come back by themselves."""
-        unsent, self._ready = self._ready, {}
-        self.release(*unsent)
-        with self._link.changed:
+        with self._link.lock:
             # From here on ``done`` copies no vectors. It forgets the stream once its last slot is back: a
             # slot that the encoder may still read or write must not be given to another request.
             self._closed = True
@@ -166,47 +162,47 @@ class Stream:
         else:
             self._link.end(self._request)
 
-    def _submit(self, slots: dict[int, int]) -> None:
-        with self._link.changed:
-            if not self._link.alive:
-                self._release(slots)
-            self._link.require_alive()
-            # Before they are sent: the answer may be received before ``send`` returns.
-            self._sent.update(slots)
-        self._link.send(wire.Submit(self._request, tuple(slots)))
-
     # With the link's lock held
 
     def done(self, message: wire.Done) -> None:
         """Take over the vectors of a batch and give its slots back."""
+        indexes = [self._sent.pop(slot) for slot in message.slots]
+        failed = [self._sent.pop(slot) for slot in message.failed]
         if not self._closed:
             # Copied now: the slots are free below, and the next patch's vector will be written there.
-            indexes = [self._sent[slot] for slot in message.slots]
             self.vectors[indexes] = self._link.slab.vectors[list(message.slots)]
-            self.failed.update(self._sent[slot] for slot in message.failed)
+            self.failed.update(failed)
             self.queue_s = max(self.queue_s, message.queue_s)
             self.encode_s += message.encode_s
-        for slot in (*message.slots, *message.failed):
-            del self._sent[slot]
         self._release((*message.slots, *message.failed))
         if self._closed and not self._sent:
             self._link.end(self._request)
 
-    def _release(self, slots: tuple[int, ...] | dict[int, int]) -> None:
+    def wake(self, *, anyway: bool = False) -> None:
+        """Wake the stream's thread if what it waits for is there."""
+        if self._awaited is not None and (anyway or self._awaited()):
+            self._changed.notify()
+
+    def _release(self, slots: Collection[int]) -> None:
         self._link.pool.give_back(slots)
         self._owned -= len(slots)
-        self._link.changed.notify_all()
+        self._link.wake()
+
+    def _wait_until(self, condition: Callable[[], bool], deadline: float) -> None:
+        self._awaited = condition
+        try:
+            while not condition():
+                self._require_wanted()
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise DeadlineExceeded
+                self._changed.wait(left)
+        finally:
+            self._awaited = None
 
     def _require_wanted(self) -> None:
         self._link.require_alive()
         if self._abandoned:
             raise Abandoned
-
-    def _wait(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded
-        self._link.changed.wait(left)
 
 
 class Link:
@@ -214,8 +210,8 @@ class Link:
 
     Attributes
     ----------
-    changed:
-        The link's lock; notified whenever slots come back, a stream is abandoned, or the link fails.
+    lock:
+        Guards the pool, and what streams and the link itself know.
     alive:
         False for good once the connection has failed.
     liveness:
@@ -227,7 +223,7 @@ class Link:
         self.slab: Slab = create_slab(slots, facts.dimension)
         self.pool = SlotPool(slots)
         # Reentrant: ``receive`` holds it while a closed stream's last slot ends that stream.
-        self.changed = threading.Condition(threading.RLock())
+        self.lock = threading.RLock()
         self.alive = True
         self.liveness = Liveness(time.monotonic())
         self._sock = sock
@@ -241,7 +237,7 @@ class Link:
 
     def open_stream(self, patches: int, quota: int) -> Stream:
         """Open a stream for a request of so many patches."""
-        with self.changed:
+        with self.lock:
             self.require_alive()
             request = next(self._requests)
             stream = self._streams[request] = Stream(self, request, patches, quota)
@@ -270,7 +266,7 @@ class Link:
         WireError
             When the encoder should not have sent it.
         """
-        with self.changed:
+        with self.lock:
             match message:
                 case wire.Done() if message.request in self._streams:
                     self._streams[message.request].done(message)
@@ -284,16 +280,21 @@ class Link:
         if not self.alive:
             raise EncoderUnavailable("the encoder went away")
 
+    def wake(self, *, anyway: bool = False) -> None:
+        """Wake the threads of streams that wait for what is there now. Called with the lock held."""
+        for stream in self._streams.values():
+            stream.wake(anyway=anyway)
+
     def end(self, request: int) -> None:
         """Forget a stream."""
-        with self.changed:
+        with self.lock:
             self._streams.pop(request, None)
 
     def fail(self) -> None:
         """Mark the link as cut off and wake everyone who waits on it."""
-        with self.changed:
+        with self.lock:
             self.alive = False
-            self.changed.notify_all()
+            self.wake(anyway=True)
         # Wakes the link's thread, wherever this was called; that closes the socket.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)

@@ -1,11 +1,11 @@
-"""Opening the images of a request: here, or in threads that wait for stores, some ahead of their turn."""
+"""Opening the images of a request: when it is their turn, or ahead of it in threads that wait for stores."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
 from collections.abc import Hashable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,6 @@ from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
-from serving.pipeline.executors import InlineExecutor
 from serving.pipeline.faults import Faults, or_fault
 from serving.pipeline.types import Instance, Item
 from serving.pipeline.waits import Waits
@@ -45,13 +44,17 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
+    """An image that is not open yet; without a future it is opened at its turn, which waits for nothing."""
+
     position: int
     instance: Instance
-    image: Future[OpenedImage | Fault]
+    image: Future[OpenedImage | Fault] | None
 
 
 class OpenedImages:
     """The images of a request in the order in which they are read, those that share one after the other.
+
+    What a request has brought with it is opened at its turn; only waits for a store are worth an early start.
 
     Parameters
     ----------
@@ -78,9 +81,12 @@ class OpenedImages:
     def is_here(self) -> bool:
         """Whether ``head`` returns at once."""
         self._open_ahead()
-        while self._head is None and self._opening and self._opening[0].image.done():
+        while self._head is None and self._opening:
+            image = self._opening[0].image
+            if image is not None and not image.done():
+                return False
             self._open_next()
-        return self._head is not None or not self._opening
+        return True
 
     def head(self) -> Opened | None:
         """Wait for the next image that can be opened, and return it; ``None`` when there are no more."""
@@ -100,17 +106,23 @@ class OpenedImages:
         if self._head is not None:
             self._head.image.close()
         for opening in self._opening:
-            if not opening.image.cancel():
+            if opening.image is not None and not opening.image.cancel():
                 opening.image.add_done_callback(_close)
 
     def _open_next(self) -> None:
-        """Wait for the first of the images that are being opened; it is the head then, or has a fault."""
+        """Open the first of the images, or wait for it; it is the head then, or has a fault."""
         opening = self._opening[0]
-        with self._session.measure(ReadStage.FETCH):
-            image = self._waits.result(opening.image)
+        if opening.image is None:
+            image = or_fault(partial(_open, opening.instance, self._session))
+        else:
+            with self._session.measure(ReadStage.FETCH):
+                image = self._waits.result(opening.image)
         self._opening.popleft()  # not before: ``close`` must know it when the wait is given up
-        with self._faults.of([opening.position]):
-            self._head = self._counted(opening, image)
+        if isinstance(image, Fault):
+            self._faults[opening.position] = image
+        else:
+            with self._faults.of([opening.position]):
+                self._head = self._counted(opening, image)
         self._open_ahead()
 
     def _open_ahead(self) -> None:
@@ -119,21 +131,20 @@ class OpenedImages:
             if isinstance(item, Fault):
                 self._faults[position] = item
             else:
-                self._opening.append(_Opening(position, item, self._open(item)))
+                self._opening.append(_Opening(position, item, self._begin_to_open(item)))
 
-    def _open(self, instance: Instance) -> Future[OpenedImage | Fault]:
-        origin = instance.source.origin
-        executor: Executor = InlineExecutor() if origin is None else self._session.context.io.at(origin)
-        return executor.submit(or_fault, partial(_open, instance, self._session))
+    def _begin_to_open(self, instance: Instance) -> Future[OpenedImage | Fault] | None:
+        if (origin := instance.source.origin) is None:
+            return None
+        return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
 
-    def _counted(self, opening: _Opening, image: OpenedImage | Fault) -> Opened:
-        if isinstance(image, Fault):
-            raise ServiceError.of(image)
-        try:
-            self._count(image.extra_frames(len(opening.instance.patches)))
-        except ServiceError:
-            image.close()
-            raise
+    def _counted(self, opening: _Opening, image: OpenedImage) -> Opened:
+        if frames := image.extra_frames(len(opening.instance.patches)):
+            try:
+                self._count(frames)
+            except ServiceError:
+                image.close()
+                raise
         return Opened(opening.position, self._firsts[opening.position], opening.instance, image)
 
     def _count(self, frames: int) -> None:

@@ -1,9 +1,11 @@
 """One request on its way: instances to images, images to patches, patches to the encoder.
 
-The request's own thread opens images, waits for their bytes, owns the slots and talks to the encoder.
-Decoding and colour run in pools shared by the worker's requests; each request has only a few jobs there at a
-time, so a small request does not wait behind a large one's images. Images that a decoding helper decodes have
-a pool of their own: hostile ones, which keep their thread waiting, keep no JPEG from being decoded.
+The request's own thread opens images, waits for their bytes and for free slots, and begins jobs. A job is a
+group of patches and as many slots: in a pool shared by the worker's requests it decodes them, to where the
+encoder will read them, and hands the group over at once. So batches fill because work is grouped, and nobody
+has to wake up in between. Each request has only a few jobs at a time, so a small request does not wait behind
+a large one's images. Images that a decoding helper decodes have a pool of their own: hostile ones, which keep
+their thread waiting, keep no JPEG from being decoded.
 """
 
 from __future__ import annotations
@@ -11,32 +13,33 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
-from dicom_io.geometry import UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, PatchTask
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
 from serving.errors import Code, Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
-from serving.pipeline.faults import UNEXPECTED, Faults, or_fault
+from serving.pipeline.faults import UNEXPECTED, Faults
+from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
 from serving.pipeline.opening import Opened, OpenedImages
 from serving.pipeline.types import Item, Outcome, patch_count
 from serving.pipeline.waits import Waits
 
-SMALL_BYTES = 4_000_000
-"""Memory, at most, of images that share a job: eight JPEGs of one patch each have 3.3 MB."""
+SMALL_BYTES = 8_000_000
+"""Memory, at most, of images that share a job: sixteen JPEGs of one patch each have 6.7 MB."""
+
+ALONE = 8
+"""Patches, at most, of one image that are read in the request's own thread, without trips to another."""
 
 log = logging.getLogger(__name__)
-
-_Part = tuple[Opened, PatchTask]
-_Pixels = list[UInt8Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +64,6 @@ class Workshop:
     lookahead: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Tasks that take one turn in a pool, and what becomes of each."""
-
-    parts: Sequence[_Part]
-    results: Future[list[_Pixels | Fault]]
-
-
 @dataclass(slots=True)
 class _Batch:
     """Images that memory is held for: one, or several small ones whose tasks share a job.
@@ -78,15 +73,15 @@ class _Batch:
     turns:
         Tasks that have not been given to a pool yet, as they are to be run together.
     running:
-        Jobs in a pool, or ready to be sent, in the order of sending.
+        Jobs in a pool, in their order.
     dropped:
         What may still be running of jobs that nobody wants any more.
     """
 
     images: list[Opened]
-    turns: Iterator[Sequence[_Part]] = field(default_factory=lambda: iter(()))
-    running: deque[_Job] = field(default_factory=deque)
-    dropped: list[Future[list[_Pixels | Fault]]] = field(default_factory=list)
+    turns: Iterator[Sequence[Part]] = field(default_factory=lambda: iter(()))
+    running: deque[Job] = field(default_factory=deque)
+    dropped: list[Future[Found]] = field(default_factory=list)
 
 
 class Run:
@@ -110,13 +105,13 @@ class Run:
         self._stream = stream
         self._workshop = workshop
         self._faults = Faults()
-        self._waits = Waits(stream, session.waits)
+        self._waits = Waits(session.waits)
         self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames)
         self._held: deque[_Batch] = deque()
         patches = patch_count(items)
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
-        alone = len(items) == 1 and patches <= PATCHES_AT_ONCE
+        alone = len(items) == 1 and patches <= ALONE
         self._computing: Executor = InlineExecutor() if alone else workshop.computing
 
     def outcomes(self) -> list[Outcome]:
@@ -159,7 +154,7 @@ class Run:
         for opened in batch.images:
             with self._faults.of([opened.position]):
                 reading.append((opened, opened.image.read(opened.instance.patches)))
-        turns = _turns(reading)
+        turns = turns_of(reading)
         first = next(turns)
         if first and all(task.ready() for _, task in first):
             # All images that are held decode at the same time, if their bytes are here.
@@ -174,118 +169,102 @@ class Run:
         if not memory.try_take(amount):
             if self._held:
                 return False  # two requests that hold some and wait for more would never end
-            self._stream.flush()
             memory.take(amount, self._waits.deadline)
         return True
 
     def _fill(self, batch: _Batch) -> None:
         """Add the next small images to one that is small itself, as far as they are here."""
-        while self._opened.is_here and (more := self._opened.head()) is not None:
-            images = [*batch.images, more]
+        opened, patches, held = batch.images[0], 0, 0
+        while not (opened.image.decodes_elsewhere or opened.image.fetches):
+            patches += len(opened.instance.patches)
+            held += opened.image.memory_bytes
+            if patches >= self._share or not self._opened.is_here or (more := self._opened.head()) is None:
+                return
             if (
-                sum(len(opened.instance.patches) for opened in images) > self._share
-                or sum(opened.image.memory_bytes for opened in images) > SMALL_BYTES
-                or any(opened.image.decodes_elsewhere or opened.image.fetches for opened in images)
+                patches + len(more.instance.patches) > self._share
+                or held + more.image.memory_bytes > SMALL_BYTES
+                or more.image.decodes_elsewhere
+                or more.image.fetches
                 or not self._workshop.memory.try_take(more.image.memory_bytes)
             ):
                 return
-            batch.images.append(self._opened.take())
+            batch.images.append(opened := self._opened.take())
 
     def _drop(self, batch: _Batch) -> None:
         """Give up a batch's jobs: those that have not begun never will."""
-        batch.dropped += [job.results for job in batch.running if not job.results.cancel()]
+        for job in batch.running:
+            if job.found.cancel():
+                self._stream.release(job.slots)
+            else:
+                batch.dropped.append(job.found)
         batch.running.clear()
 
     def _release(self, batch: _Batch) -> None:
         """Let go of a batch's images, once no thread reads them any more."""
-        _when_done(batch.dropped, partial(self._close, batch.images))
+        when_done(batch.dropped, partial(self._close, batch.images))
 
     def _close(self, images: Sequence[Opened]) -> None:
         for opened in images:
             opened.image.close()
             self._workshop.memory.give_back(opened.image.memory_bytes)
 
-    # Reading, in the pools, and sending, in the request's thread
+    # Reading, in the pools
 
     def _finish(self, batch: _Batch) -> None:
-        """Read and send what is left of a batch."""
+        """Read what is left of a batch."""
         running = batch.running
         for turn in batch.turns:
-            while running and (running[0].results.done() or len(running) > self._workshop.lookahead):
-                self._send_first(running)
+            while running and (running[0].found.done() or len(running) > self._workshop.lookahead):
+                self._await_first(running)
             if all(opened.position in self._faults for opened in batch.images):
                 self._drop(batch)
                 return
             if parts := [part for part in turn if self._waited_for(*part)]:
                 running.append(self._submit(parts))
         while running:
-            self._send_first(running)
+            self._await_first(running)
 
     def _waited_for(self, opened: Opened, task: PatchTask) -> bool:
-        with self._faults.of([opened.position]):
-            self._waits.until_ready(task)
+        if opened.position not in self._faults and not task.ready():
+            with self._faults.of([opened.position]):
+                self._waits.until_ready(task)
         return opened.position not in self._faults
 
-    def _submit(self, parts: Sequence[_Part]) -> _Job:
+    def _submit(self, parts: Sequence[Part]) -> Job:
+        """Begin a job as soon as there are slots for it; those of earlier ones come back by themselves."""
+        slots = self._stream.acquire(sum(len(task.indexes) for _, task in parts), self._waits.deadline)
         elsewhere = any(opened.image.decodes_elsewhere for opened, _ in parts)
         pool = self._workshop.waiting if elsewhere else self._computing
-        return _Job(parts, pool.submit(_pixels, [task for _, task in parts]))
+        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream))
 
-    def _send_first(self, running: deque[_Job]) -> None:
-        results = self._waits.result(running[0].results)
-        job = running.popleft()  # not before: what is still running must be known when a wait is given up
-        ready: list[tuple[int, UInt8Array]] = []
-        for (opened, task), result in zip(job.parts, results, strict=True):
-            if isinstance(result, Fault):
-                self._faults[opened.position] = result
-            elif opened.position not in self._faults:
-                ready += zip((opened.first + index for index in task.indexes), result, strict=True)
-        while ready:
-            slots = self._stream.acquire(len(ready), self._waits.deadline)
-            now, ready = ready[: len(slots)], ready[len(slots) :]
-            for slot, (_, pixels) in zip(slots, now, strict=True):
-                self._stream.pixels(slot)[...] = pixels
-            self._stream.add({slot: index for slot, (index, _) in zip(slots, now, strict=True)})
+    def _await_first(self, running: deque[Job]) -> None:
+        found = self._waits.result(running[0].found)
+        running.popleft()  # not before: what is still running must be known when a wait is given up
+        for position, fault in found:
+            self._faults.setdefault(position, fault)
 
     # Outcomes
 
     def _by_instance(self) -> list[Outcome]:
         outcomes, first = list[Outcome](), 0
+        # The encoder gives no NaN: such a row was never written.
+        missing = np.asarray(np.isnan(self._stream.vectors).any(axis=1))
         for position, item in enumerate(self._items):
             count = patch_count([item])
             fault = self._faults.get(position)
-            outcomes.append(self._outcome(first, count) if fault is None else fault)
+            outcomes.append(self._outcome(first, count, missing) if fault is None else fault)
             first += count
         return outcomes
 
-    def _outcome(self, first: int, count: int) -> Outcome:
-        refused = sorted(index - first for index in self._stream.failed if first <= index < first + count)
-        if refused:
+    def _outcome(self, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
+        if self._stream.failed and (
+            refused := [index - first for index in self._stream.failed if first <= index < first + count]
+        ):
             return Fault(
-                Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{refused[0]}] of this image."
+                Code.IMAGE_ERROR,
+                f"The model could not embed patch_coordinates[{min(refused)}] of this image.",
             )
-        vectors = self._stream.vectors[first : first + count]
-        if np.isnan(vectors).any():  # the encoder gives none: such a row was never written
+        if missing[first : first + count].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return vectors
-
-
-def _turns(reading: Sequence[tuple[Opened, Iterator[PatchTask]]]) -> Iterator[Sequence[_Part]]:
-    """Yield tasks that share a job: first the first ones of all images, then the others one by one."""
-    yield [(opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1)]
-    for opened, tasks in reading:
-        yield from ([(opened, task)] for task in tasks)
-
-
-def _pixels(tasks: Sequence[PatchTask]) -> list[_Pixels | Fault]:
-    """Run tasks in a pool; the fault of one leaves the others alone."""
-    return [or_fault(task.pixels) for task in tasks]
-
-
-def _when_done(futures: Sequence[Future[list[_Pixels | Fault]]], function: Callable[[], None]) -> None:
-    """Call a function when all futures are done: now, or in the thread that finishes the last one."""
-    if not futures:
-        function()
-    else:
-        futures[0].add_done_callback(lambda _: _when_done(futures[1:], function))
+        return self._stream.vectors[first : first + count]

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from dicom_io.reading import PatchTask
 from dicom_io.waiting import Cancellation, Cancelled
-from model.transport.stream import Abandoned, DeadlineExceeded, Stream
+from model.transport.stream import Abandoned, DeadlineExceeded
 
 R = TypeVar("R")
 
 
 class Waits:
-    """Whatever a request's thread waits for, the encoder gets what is ready before: it shall not wait, too.
+    """Translates what ends the waits for images to what ends a request.
 
     Raises
     ------
@@ -24,22 +24,17 @@ class Waits:
     DeadlineExceeded
     """
 
-    def __init__(self, stream: Stream, cancellation: Cancellation) -> None:
-        self._stream = stream
+    def __init__(self, cancellation: Cancellation) -> None:
         self._cancellation = cancellation
         self.deadline = cancellation.deadline
 
     def result(self, future: Future[R]) -> R:
         """Return a future's result."""
-        if not future.done():
-            self._stream.flush()
         with _ending_the_request():
             return self._cancellation.result(future)
 
     def until_ready(self, task: PatchTask) -> None:
         """Wait until a task can be run; see ``PatchTask.wait``."""
-        if not task.ready():
-            self._stream.flush()
         with _ending_the_request():
             task.wait()
 

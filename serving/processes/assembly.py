@@ -10,6 +10,7 @@ from dicom_io.colour.profiles import IccTarget, is_rgb_profile, target_profile
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
+from dicom_io.reading import PATCHES_AT_ONCE
 from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.opening import LevelOpener
 from dicom_io.sources.session import ReadContext
@@ -25,13 +26,18 @@ from serving.pipeline.predictor import Predictor
 IO_THREADS = 32
 """Threads of a worker that wait for stores."""
 
-SLOTS_PER_REQUEST = 64
-"""Patches that one request may have in the slab at once."""
+SLOTS_PER_REQUEST = 64, 128
+"""Patches that one request may have in the slab at once, on few cores and on many.
+
+As many as its jobs decode and as the encoder's batches hold meanwhile; a device's largest batch is of 128.
+"""
 
 
 def encoder_client(settings: Settings, address: str) -> EncoderClient:
     """Return a client, not started yet, of the encoder that listens on a Unix socket."""
-    return EncoderClient(address, streams=settings.http.predict_slots, quota=SLOTS_PER_REQUEST)
+    few, many = SLOTS_PER_REQUEST
+    quota = min(many, max(few, PATCHES_AT_ONCE * (_cores() + 2)))
+    return EncoderClient(address, streams=settings.http.predict_slots, quota=quota)
 
 
 def predictor(settings: Settings, context: ReadContext, encoder: EncoderClient) -> Predictor:
@@ -39,9 +45,13 @@ def predictor(settings: Settings, context: ReadContext, encoder: EncoderClient) 
     return Predictor(
         encoder,
         context,
-        threads=os.cpu_count() or 1,
+        threads=_cores(),
         max_reads=settings.requests.max_patches,
     )
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 def read_context(settings: Settings) -> ReadContext:

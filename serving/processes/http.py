@@ -7,6 +7,7 @@ fork, so that workers share their memory; TensorFlow is not among them. What has
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import cv2
@@ -41,6 +42,8 @@ def main() -> None:
         predicts = predictor(settings, read_context(settings), encoder)
         return http_application(settings, predicts, Telemetry(settings.shared.metrics))
 
+    # All this lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.
+    gc.freeze()
     GunicornApplication(settings, start.listener, make).run()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from model.runtimes.load import BUILTIN
 from tests.benchmarks.bare import BATCH, Bare
+from tests.benchmarks.device import bench_devices
 from tests.benchmarks.dicom import bench_dicom
 from tests.benchmarks.load import Scenario, measure, memory_megabytes, scenarios
 from tests.benchmarks.mixed import bench_memory, bench_mixed
@@ -101,6 +102,7 @@ def main() -> None:
             print("\n### DICOMweb, probe model\n")
             bench_dicom(service.wait_healthy(), bare)
         bench_scaling(probe, options.seconds / 2)
+        bench_devices(options.seconds / 2)
         if options.long:
             bench_memory(probe)
     bench("ViT-S/16", {"PATHSERVE_MODEL": BUILTIN}, options.seconds)

@@ -36,6 +36,11 @@ def bench_scaling(probe: str, seconds: float) -> None:
             ]
     _table("2240x2240 JPEGs, patches a request", PATCHES, by_patches)
     _table("64 JPEG 224 instances a request, clients", CLIENTS, by_clients)
+    one, two = by_clients[1][-1], by_clients[2][-1]
+    print(
+        f"2 workers ÷ 1 worker, {CLIENTS[-1]} clients: {two.rate / one.rate:.2f} of the rate at "
+        f"{two.cpu_ms / one.cpu_ms:.2f} of the CPU a patch.\n"
+    )
     _plot(by_patches, by_clients)
 
 

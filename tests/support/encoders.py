@@ -12,9 +12,9 @@ from tests.support import models
 DIMENSION = 4
 
 
-def facts(max_batch: int = 8) -> EncoderFacts:
+def facts(max_batch: int = 8, device: str = "CPU") -> EncoderFacts:
     """Return the facts of an encoder that is no model."""
-    return EncoderFacts("corner", False, DIMENSION, "CPU", "float32", "", "sha256:00", "NumPy", max_batch)
+    return EncoderFacts("corner", False, DIMENSION, device, "float32", "", "sha256:00", "NumPy", max_batch)
 
 
 class CornerEncoder:
@@ -23,8 +23,8 @@ class CornerEncoder:
     A patch whose first byte is 255 is poison. ``gate`` holds batches back while it is cleared.
     """
 
-    def __init__(self, max_batch: int = 8) -> None:
-        self.facts = facts(max_batch)
+    def __init__(self, max_batch: int = 8, device: str = "CPU") -> None:
+        self.facts = facts(max_batch, device)
         self.gate = threading.Event()
         self.gate.set()
         self.running = threading.Event()

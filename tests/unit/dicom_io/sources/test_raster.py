@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, ReadOptions, read_here
@@ -23,6 +24,8 @@ from serving.config.settings import load_settings
 from serving.processes.assembly import read_context
 from tests.support.tissue import encode, tissue
 
+TO_SRGB = ReadOptions(icc_target=IccTarget.SRGB)
+TISSUE = tissue(224, 224)
 PATCHES = [Patch(7 * n, 5 * n, 224, 224) for n in range(2 * PATCHES_AT_ONCE + 3)]
 
 
@@ -81,6 +84,35 @@ def test_patches_are_read_in_one_call(session: ReadSession) -> None:
     image = EncodedSource(lambda: encode(tissue())).open(ReadOptions(image_dimensions=(256, 256)), session)
     (whole,) = read_here(image, [Patch(0, 0, 256, 256)])
     assert whole.shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize(
+    ("image", "options"),
+    [
+        (encode(TISSUE), ReadOptions()),
+        (encode(TISSUE, "JPEG"), ReadOptions()),
+        (
+            encode(TISSUE, "JPEG", icc_profile=target_profile(IccTarget.ADOBERGB)),
+            TO_SRGB,
+        ),
+        (encode(TISSUE[:, :, 0], "JPEG"), ReadOptions()),
+        (encode(TISSUE, "TIFF"), ReadOptions()),
+        (encode(tissue(300, 260), "JPEG"), ReadOptions(image_dimensions=(224, 224))),
+    ],
+    ids=["PNG", "JPEG", "with a profile", "gray", "in a helper", "resized"],
+)
+def test_a_patch_is_written_to_where_it_is_wanted_as_it_would_be_returned(
+    session: ReadSession, image: bytes, options: ReadOptions
+) -> None:
+    whole = [Patch(0, 0, 224, 224)]
+    (expected,) = read_here(EncodedSource(lambda: image).open(options, session), whole)
+    place = np.full((224, 224, 3), 77, np.uint8)
+    (task,) = EncodedSource(lambda: image).open(options, session).read(whole)
+    task.write([place])
+    np.testing.assert_array_equal(place, expected)
+    # The same, cut out of a decoded image.
+    (other, _) = read_here(EncodedSource(lambda: image).open(options, session), whole * 2)
+    np.testing.assert_array_equal(place, other)
 
 
 def test_an_object_that_instances_share_is_let_go_of_though_one_of_them_cannot_be_opened(

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,10 @@ from tests.support.encoders import DIMENSION, CornerEncoder
 from tests.support.service import wait_until
 
 
-@pytest.fixture
-def encoder() -> CornerEncoder:
-    return CornerEncoder()
+@pytest.fixture(params=["CPU", "GPU: none"])
+def encoder(request: pytest.FixtureRequest) -> CornerEncoder:
+    """Return an encoder in whose turn batches are gathered, and one beside which they are."""
+    return CornerEncoder(device=request.param)
 
 
 @pytest.fixture
@@ -39,6 +41,10 @@ def client(encoder: CornerEncoder) -> Iterator[EncoderClient]:
         wait_until(lambda: linked.healthy, "the link")
         yield linked
         encoder.gate.set()
+
+
+AT_ONCE = 4
+"""Patches that are sent together: no stream here has a smaller quota."""
 
 
 def soon(seconds: float = 20.0) -> float:
@@ -53,11 +59,10 @@ def send(stream: Stream, request: int, first: int, count: int) -> None:
     """Send patches that carry their request's and their own number."""
     sent = 0
     while sent < count:
-        slots = stream.acquire(count - sent, soon())
+        slots = stream.acquire(min(count - sent, AT_ONCE), soon())
         for offset, slot in enumerate(slots):
             stream.pixels(slot).reshape(-1)[:DIMENSION] = signature(request, first + sent + offset)
-        stream.add({slot: first + sent + i for i, slot in enumerate(slots)})
-        stream.flush()
+        stream.submit({slot: first + sent + i for i, slot in enumerate(slots)})
         sent += len(slots)
 
 
@@ -102,7 +107,7 @@ def test_a_poisonous_patch_fails_alone(client: EncoderClient) -> None:
     slots = stream.acquire(6, soon())
     for index, slot in enumerate(slots):
         stream.pixels(slot).reshape(-1)[:DIMENSION] = [255 if index == 3 else index, 0, 1, 7]
-    stream.add({slot: index for index, slot in enumerate(slots)})
+    stream.submit({slot: index for index, slot in enumerate(slots)})
     stream.wait(soon())
     assert stream.failed == {3}
     good = [0, 1, 2, 4, 5]
@@ -113,36 +118,64 @@ def test_a_poisonous_patch_fails_alone(client: EncoderClient) -> None:
 def test_a_stream_never_owns_more_than_its_quota(client: EncoderClient, encoder: CornerEncoder) -> None:
     encoder.gate.clear()
     stream = client.open_stream(50)
-    slots = stream.acquire(50, soon())
-    assert len(slots) == 6
+    slots = stream.acquire(6, soon())
     with pytest.raises(DeadlineExceeded):
         stream.acquire(1, time.monotonic())
     other = client.open_stream(1)
     assert len(other.acquire(1, soon())) == 1
-    stream.release(*slots)
-    assert len(stream.acquire(50, soon())) == 6
+    stream.release(slots)
+    assert len(stream.acquire(6, soon())) == 6
+    with pytest.raises(ValueError, match="7 slots of a quota of 6"):
+        stream.acquire(7, soon())
 
 
-def test_added_slots_are_submitted_by_waiting_and_come_back_by_closing(client: EncoderClient) -> None:
-    stream = client.open_stream(3)
-    for index, slot in enumerate(stream.acquire(3, soon())):
-        stream.pixels(slot).reshape(-1)[:DIMENSION] = signature(1, index)
-        stream.add({slot: index})
-    stream.wait(soon())
-    np.testing.assert_array_equal(stream.vectors, expected(1, 3))
-    stream.close()
+def test_slots_come_back_by_closing_and_make_room_when_they_are_done(client: EncoderClient) -> None:
     for _ in range(30):  # more often than the slab has slots
         abandoned = client.open_stream(4)
-        abandoned.add({slot: index for index, slot in enumerate(abandoned.acquire(4, soon()))})
+        abandoned.submit({slot: index for index, slot in enumerate(abandoned.acquire(4, soon()))})
         abandoned.close()
     full = client.open_stream(12)
-    for index in range(12):  # twice the quota: what was added makes room by itself
+    for index in range(12):  # twice the quota
         (slot,) = full.acquire(1, soon())
         full.pixels(slot).reshape(-1)[:DIMENSION] = signature(2, index)
-        full.add({slot: index})
+        full.submit({slot: index})
     full.wait(soon())
     np.testing.assert_array_equal(full.vectors, expected(2, 12))
     full.close()
+
+
+def test_slots_that_are_written_when_their_stream_is_closed_come_back_afterwards(
+    client: EncoderClient, encoder: CornerEncoder
+) -> None:
+    for _ in range(30):  # more often than the slab has slots
+        closed = client.open_stream(6)
+        written, unwritten = closed.acquire(3, soon()), closed.acquire(3, soon())
+        closed.close()
+        closed.submit({slot: index for index, slot in enumerate(written)})
+        closed.release(unwritten)
+    assert encoder.sizes == [], "nobody waits for them"
+    stream = client.open_stream(6)
+    send(stream, 1, 0, 6)
+    stream.wait(soon())
+    np.testing.assert_array_equal(stream.vectors, expected(1, 6))
+    stream.close()
+
+
+def test_several_threads_submit_to_one_stream(client: EncoderClient) -> None:
+    stream = client.open_stream(60)
+
+    def write(slots: list[int], first: int) -> None:
+        for index, slot in enumerate(slots):
+            stream.pixels(slot).reshape(-1)[:DIMENSION] = signature(1, first + index)
+        stream.submit({slot: first + index for index, slot in enumerate(slots)})
+
+    with ThreadPoolExecutor(4) as threads:
+        written = [threads.submit(write, stream.acquire(3, soon()), first) for first in range(0, 60, 3)]
+        for future in written:
+            future.result(10)
+    stream.wait(soon())
+    np.testing.assert_array_equal(stream.vectors, expected(1, 60))
+    stream.close()
 
 
 def test_batches_mix_requests_fairly(client: EncoderClient, encoder: CornerEncoder) -> None:
@@ -219,9 +252,8 @@ def test_requests_in_flight_fail_when_the_encoder_goes_and_its_successor_is_used
         with pytest.raises(EncoderUnavailable):
             stream.acquire(1, soon())
         stream.close()
-        prepared.add({ready: 0})
         with pytest.raises(EncoderUnavailable):
-            prepared.flush()  # or its row, never written, would be taken for a vector
+            prepared.submit({ready: 0})  # or its row, never written, would be taken for a vector
         prepared.close()
         first.gate.set()
         thread.join(20)
@@ -413,12 +445,13 @@ class _Dies(BaseException):
 
 
 @pytest.mark.parametrize("fatal_batch", range(6))
+@pytest.mark.parametrize("device", ["CPU", "GPU: none"])
 def test_whenever_the_encoder_dies_nobody_hangs_and_no_vector_is_wrong(
-    tmp_path: Path, fatal_batch: int
+    tmp_path: Path, fatal_batch: int, device: str
 ) -> None:
     """The encoder dies at its n-th batch under several requests; its successor serves the next ones."""
     address = str(tmp_path / "socket")
-    encoder = CornerEncoder(max_batch=4)
+    encoder = CornerEncoder(max_batch=4, device=device)
     embed, batches = encoder.embed, iter(range(1000))
 
     def dying(patches: np.ndarray) -> np.ndarray:

@@ -113,3 +113,13 @@ def test_a_slot_has_one_owner(wishes: list[int]) -> None:
             pool.give_back(owned[:3])
             owned = owned[3:]
     assert pool.free == 8 - len(owned)
+
+
+def test_slots_are_handed_out_side_by_side_from_the_beginning() -> None:
+    pool = SlotPool(8)
+    assert pool.take(3) == [0, 1, 2]
+    assert pool.take(2) == [3, 4]
+    pool.give_back([0, 1, 2])
+    assert pool.take(2) == [0, 1]
+    assert sorted(pool.take(4)) == [2, 5, 6, 7]
+    assert pool.take(1) == []
