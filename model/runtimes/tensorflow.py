@@ -8,65 +8,24 @@ an input and one vector output runs, whatever its vector's length.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-# Read when Keras is imported, by TensorFlow below. A user's settings for it (another backend, another float)
-# would change models or end the start. And for a user without a home folder it would make one named ~ in the
-# current folder: below a file it can make none.
-os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
-
-import tensorflow as tf
-
 from model.batching import bucket_sizes
-from model.encoder import (
-    PATCH_SHAPE,
-    PATCH_SIDE,
-    EncoderFacts,
-    ModelError,
-    PixelBatch,
-    Vectors,
-    reason_of,
-)
+from model.encoder import PATCH_SHAPE, EncoderFacts, PixelBatch, Vectors
+from model.runtimes.import_tensorflow import tf
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
+from model.runtimes.savedmodel import Forward, LoadedModel
 from model.runtimes.warming import warm
-from model.weights.cache import folder_digest
 
 CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
 """Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small
 request waits for."""
 
-_SIGNATURE = "serving_default"
-_OUTPUT = "output_0"
 _BFLOAT16_REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 log = logging.getLogger(__name__)
-
-Forward = Callable[[tf.Tensor], tf.Tensor]
-"""float32 ``[n, 224, 224, 3]`` in 0..1 to float ``[n, dimension]``."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model that has been checked but not compiled.
-
-    Attributes
-    ----------
-    forward:
-        The model as a function of scaled pixels.
-    keep_alive:
-        The object that owns the weights.
-    """
-
-    name: str
-    untrained: bool
-    digest: str
-    forward: Forward
-    keep_alive: object
 
 
 class TensorFlowEncoder:
@@ -134,72 +93,6 @@ class TensorFlowEncoder:
     def _refuse(found: str) -> tuple[str, str]:
         log.warning("%s; running float32", found)
         return "float32", found
-
-
-def load_savedmodel(folder: Path, name: str) -> LoadedModel:
-    """Load a SavedModel folder and check that it is one that embeds patches.
-
-    Parameters
-    ----------
-    name:
-        The model's name for clients.
-
-    Raises
-    ------
-    ModelError
-        When it is not a SavedModel, or not of the signature above.
-    """
-    if not (folder / "saved_model.pb").is_file():
-        raise ModelError(f"{folder} is not a SavedModel folder: it has no saved_model.pb.")
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises many kinds
-        raise ModelError(f"{folder} cannot be loaded as a SavedModel: {reason_of(error)}.") from error
-    signature = loaded.signatures.get(_SIGNATURE)
-    if signature is None:
-        raise ModelError(f"The SavedModel in {folder} has no signature named {_SIGNATURE}.")
-    input_name = _input_name(signature, folder)
-    output_name = _output_name(signature, folder)
-    return LoadedModel(
-        name=name,
-        untrained=False,
-        digest=folder_digest(folder),
-        forward=lambda scaled: signature(**{input_name: scaled})[output_name],
-        keep_alive=loaded,
-    )
-
-
-def _input_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
-    inputs = signature.structured_input_signature[1]
-    expected = f"one float32 input of shape [None, {PATCH_SIDE}, {PATCH_SIDE}, 3]"
-    if len(inputs) != 1:
-        raise ModelError(f"The SavedModel in {folder} has {len(inputs)} inputs; expected {expected}.")
-    ((name, spec),) = inputs.items()
-    compatible = spec.shape.is_compatible_with([None, *PATCH_SHAPE]) and (
-        spec.shape.rank is None or spec.shape[0] is None
-    )
-    if spec.dtype != tf.float32 or not compatible:
-        raise ModelError(
-            f"The SavedModel in {folder} takes {spec.dtype.name} {spec.shape}; expected {expected}."
-        )
-    return str(name)
-
-
-def _output_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
-    outputs = signature.structured_outputs
-    name = _OUTPUT if _OUTPUT in outputs else next(iter(outputs), None)
-    if name is None or (name != _OUTPUT and len(outputs) > 1):
-        raise ModelError(
-            f"The SavedModel in {folder} has the outputs {sorted(outputs)}; "
-            f"expected {_OUTPUT}, or a single one."
-        )
-    spec = outputs[name]
-    if not spec.dtype.is_floating or spec.shape.rank not in (None, 2):
-        raise ModelError(
-            f"The SavedModel in {folder} gives {spec.dtype.name} {spec.shape}; "
-            "expected one vector of floats for each patch, [None, length]."
-        )
-    return str(name)
 
 
 def _compile(forward: Forward) -> Callable[[tf.Tensor], tf.Tensor]:
