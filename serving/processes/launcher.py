@@ -22,6 +22,7 @@ from pathlib import Path
 
 from prometheus_client import multiprocess
 
+from model.runtimes.allocation import ALLOCATION
 from model.transport.watch import EncoderWatch
 from serving.config.exit_status import ExitStatus
 from serving.config.groups import SharedFolders
@@ -98,7 +99,7 @@ class Launcher:
         encoder_history = History(runs_model=True)
         self._encoder = Supervised(
             "encoder",
-            encoder_environment(os.environ) | libraries,
+            ALLOCATION | encoder_environment(os.environ) | libraries,
             lambda: EncoderStart(
                 launcher, address, settings.encoder, settings.log, restarted=encoder_history.has_died
             ),
