@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import cast
 
-__all__ = ["tf"]
+__all__ = ["convert_variables_to_constants_v2", "tf"]
 
 
 @contextlib.contextmanager
@@ -52,3 +52,6 @@ def _silenced() -> Iterator[None]:
 
 with _silenced(), _without_keras():
     import tensorflow as tf
+
+    # As TensorFlow's converters do; it has no public name.
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

@@ -1,4 +1,4 @@
-"""The built-in encoder's weights, from one seed; by NumPy alone, so that TensorFlow's import can go on beside."""
+"""The built-in encoder's weights, from one seed; by NumPy alone: TensorFlow is imported meanwhile."""
 
 from __future__ import annotations
 

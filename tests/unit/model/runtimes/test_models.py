@@ -76,7 +76,7 @@ BROKEN = [
     ("empty", "empty or not finite"),
     ("not_finite", "empty or not finite"),
     ("never_runs", "does not run a batch of 4: .*never runs"),
-    ("fails_at_eight", "does not run a batch of 8: "),
+    ("fails_at_eight", "does not run a batch of 16: "),
     ("out_of_memory", "does not run a batch of 4: "),
 ]
 
