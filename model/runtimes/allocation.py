@@ -10,5 +10,5 @@ ALLOCATION = {
     "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES),
 }
 """Activations of many megabytes come and go with each operation. By default glibc gives them back to the
-system at once, which faults every page in again and clears it: a tenth of the time of a ViT's batches on a CPU.
-Kept in one arena they are used again, also by other threads, which takes less memory than an arena each."""
+system at once, which faults every page in again and clears it: a tenth of a ViT's time on a CPU. Kept in one
+arena they are used again, also by other threads, which takes less memory than an arena for each."""
