@@ -8,7 +8,7 @@ coarse for most models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,14 @@ would be rounded anyway. Sums with float32, such as a transformer's residual str
 
 _SUFFIX = {tf.bfloat16: "/in_bfloat16", tf.float32: "/in_float32"}
 
-Function = Callable[[tf.Tensor], tf.Tensor]
-
 
 class NotRewritten(Exception):
     """The graph cannot be rewritten; the text says why, without a full stop."""
 
 
-def in_bfloat16(function: tf.types.experimental.ConcreteFunction) -> Function:
+def in_bfloat16(
+    function: tf.types.experimental.ConcreteFunction,
+) -> tf.types.experimental.ConcreteFunction:
     """Return a function of one tensor with its products in bfloat16.
 
     Variables become constants, rounded once.
@@ -69,7 +69,7 @@ def in_bfloat16(function: tf.types.experimental.ConcreteFunction) -> Function:
         )
         return result
 
-    return run.get_concrete_function()  # type: ignore[no-any-return]
+    return run.get_concrete_function()
 
 
 def _lowered(graph: tf.Graph, last: tf.Operation) -> set[str]:

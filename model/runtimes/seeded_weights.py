@@ -54,7 +54,7 @@ def seeded_weights() -> SeededWeights:
         else:
             scale = 0.02 if kind in ("class_token", "position") else float(np.prod(shape[:-1])) ** -0.5
             value = (random.standard_normal(shape) * scale).astype(np.float32)
-        digest.update(value)
+        digest.update(value.tobytes())
         by_name[name] = value
     return SeededWeights(by_name, f"sha256:{digest.hexdigest()}")
 

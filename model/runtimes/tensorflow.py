@@ -10,7 +10,7 @@ import numpy as np
 
 from model.batching import bucket_sizes
 from model.encoder import PATCH_SHAPE, EncoderFacts, PixelBatch, Vectors, reason_of
-from model.runtimes.bfloat16 import Function, NotRewritten, in_bfloat16
+from model.runtimes.bfloat16 import NotRewritten, in_bfloat16
 from model.runtimes.import_tensorflow import tf
 from model.runtimes.largest_batch import largest_batch
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
@@ -28,6 +28,9 @@ _ALIGNMENT = 64
 _TIMED = 3
 
 log = logging.getLogger(__name__)
+
+Function = Callable[[tf.Tensor], tf.Tensor]
+"""uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
 
 Lowering = Callable[[Forward], Function]
 """Compiles a model so that it computes in bfloat16; raises NotRewritten where that cannot be."""
@@ -148,7 +151,7 @@ def _by_onednn(forward: Forward) -> Function:
 
 
 def _by_rewrite(forward: Forward) -> Function:
-    return in_bfloat16(_compile(forward))
+    return in_bfloat16(_compile(forward))  # type: ignore[no-any-return]
 
 
 def _tensor_of(patches: PixelBatch) -> tf.Tensor:

@@ -22,7 +22,7 @@ KERNEL = RANDOM.standard_normal((12, 8)).astype(np.float32) / 4
 BIAS = RANDOM.standard_normal(8).astype(np.float32)
 
 
-class Layers(tf.Module):
+class Layers(tf.Module):  # type: ignore[misc]
     """Twelve means of a patch, then products of the kinds that are in an encoder."""
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ def test_a_model_without_a_product_in_float32_is_not_rewritten(
 def lower(forward: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
     spec = tf.TensorSpec([None, 224, 224, 3], tf.uint8)
     pixels = tf.function(lambda x: forward(tf.cast(x, tf.float32) / 255.0), input_signature=[spec])
-    return in_bfloat16(pixels.get_concrete_function())
+    return in_bfloat16(pixels.get_concrete_function())  # type: ignore[no-any-return]
 
 
 def test_an_encoder_keeps_the_rewritten_graph_at_parity() -> None:
