@@ -53,7 +53,7 @@ def in_bfloat16(
         When there is no product in float32, or TensorFlow cannot inline the graph.
     """
     try:
-        frozen = convert_variables_to_constants_v2(function)
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     except Exception as error:  # TensorFlow raises many kinds, as for tables and graphs beyond 2 GB
         raise NotRewritten(f"its variables cannot be made constants ({type(error).__name__})") from error
     (taken,), (given,) = frozen.inputs, frozen.outputs
@@ -67,7 +67,7 @@ def in_bfloat16(
         (result,) = tf.graph_util.import_graph_def(
             graph_def, input_map={taken.name: tensor}, return_elements=[given.name], name=""
         )
-        return result
+        return tf.cast(result, given.dtype)  # the product itself may be what is returned
 
     return run.get_concrete_function()
 
@@ -87,14 +87,16 @@ def _lowered(graph: tf.Graph, last: tf.Operation) -> set[str]:
                 able.add(operation.name)
     useful: set[str] = set()
     for operation in reversed(order):
-        if operation.type in _PRODUCTS or operation.name in useful:
+        if operation.name in useful or (operation.type in _PRODUCTS and operation.name in able):
             useful |= {operation.name, *(tensor.op.name for tensor in operation.inputs)} & able
     return able & useful
 
 
 def _rewritten(graph: tf.Graph, last: tf.Operation, lowered: set[str]) -> tf.compat.v1.GraphDef:
     """Return the part of a graph that an operation needs, with casts wherever the type changes."""
-    rewritten = tf.compat.v1.GraphDef(versions=graph.as_graph_def().versions)
+    whole = graph.as_graph_def()
+    # Bodies of loops and conditions are functions, which stay as they are.
+    rewritten = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
     casts: set[str] = set()
     for operation in _in_order(graph, last):
         node = rewritten.node.add()

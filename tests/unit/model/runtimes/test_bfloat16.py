@@ -92,6 +92,17 @@ def test_variables_are_rounded_once_and_not_in_every_batch() -> None:
     assert product.inputs[1].dtype == tf.bfloat16
 
 
+def test_a_loop_in_the_model_stays_as_it_is() -> None:
+    layers = Layers()
+
+    def looped(scaled: tf.Tensor) -> tf.Tensor:
+        x = tf.matmul(layers.means(scaled), layers.kernel)
+        return tf.while_loop(lambda n, _: n < 3, lambda n, x: (n + 1, x + 1.0), (0, x))[1]
+
+    scaled = tf.constant(parity_patches(2).astype(np.float32) / 255)
+    np.testing.assert_allclose(in_bfloat16(concrete(looped))(scaled), looped(scaled), atol=2e-2)
+
+
 @pytest.mark.parametrize(
     "forward",
     [
