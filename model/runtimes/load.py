@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.encoder import Encoder, ModelError, reason_of
-from model.weights.cache import cache_folder
-from model.weights.locate import ModelFolder, fetch_model
+from model.runtimes.seeded_weights import seeded_weights
+from model.weights.cache import cache_folder, folder_digest
+from model.weights.locate import ModelFolder, fetch_model, require_savedmodel
 
 if TYPE_CHECKING:
     from google.cloud import storage
+
+    from model.runtimes.savedmodel import LoadedModel
 
 BUILTIN = "builtin:vit-s16"
 
@@ -73,12 +73,33 @@ def load_encoder(
         raise ModelError(f"The model in {spec} does not run: {reason_of(error)}.") from error
 
 
+def model_in_tensorflow(folder: ModelFolder | None) -> LoadedModel:
+    """Return a model as TensorFlow runs it; ``None`` is the built-in encoder.
+
+    Raises
+    ------
+    ModelError
+        When it is not a SavedModel that embeds patches.
+    """
+    # What needs no TensorFlow is done beside its import, which takes seconds.
+    with ThreadPoolExecutor(1, "beside-import") as beside:
+        if folder is None:
+            weights = beside.submit(seeded_weights)
+            from model.runtimes.vit import load_builtin
+
+            return load_builtin(weights.result())
+        require_savedmodel(folder.path)  # before everything in the folder is read
+        digest = beside.submit(folder_digest, folder.path)
+        from model.runtimes.savedmodel import load_savedmodel
+
+        return load_savedmodel(folder.path, folder.name, digest.result())
+
+
 def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
-    with _silenced():
-        from model.runtimes import tensorflow as savedmodel
-        from model.runtimes import vit
-    model = vit.load_builtin() if folder is None else savedmodel.load_savedmodel(folder.path, folder.name)
-    return savedmodel.TensorFlowEncoder(model, precision, max_batch)
+    model = model_in_tensorflow(folder)
+    from model.runtimes.tensorflow import TensorFlowEncoder
+
+    return TensorFlowEncoder(model, precision, max_batch)
 
 
 def _with_openvino(
@@ -96,22 +117,3 @@ def _with_openvino(
 def _has_gpu() -> bool:
     """Return whether NVIDIA's driver is loaded, without importing TensorFlow to ask it."""
     return Path("/proc/driver/nvidia/version").exists()
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep what TensorFlow prints at import out of the JSON log; show it if the import fails."""
-    # Its libraries write to descriptor 2 itself, so replacing sys.stderr would not help.
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as chatter:
-        os.dup2(chatter.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            chatter.seek(0)
-            os.write(stderr, chatter.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)

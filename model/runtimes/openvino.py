@@ -78,7 +78,10 @@ class OpenVinoEncoder:
     def _prepare(self, precision: str) -> tuple[str, str]:
         refused = ""
         for candidate in dict.fromkeys((precision, "float32")):
-            self._compile(candidate)
+            if not self._compile(candidate):
+                refused = f"{candidate} refused: this CPU has no {candidate}"
+                log.warning("%s; OpenVINO", refused)
+                continue
             warm(self.embed, self._sizes, self._reference.name, self._reference.vectors.shape[1])
             kept, found = finding(candidate, self._reference.vectors, self.embed(parity_patches()))
             if kept:
@@ -87,7 +90,8 @@ class OpenVinoEncoder:
             log.warning("%s; OpenVINO", found)
         raise ModelError(f"OpenVINO's vectors of {self._reference.name} are not TensorFlow's: {refused}.")
 
-    def _compile(self, precision: str) -> None:
+    def _compile(self, precision: str) -> bool:
+        """Make the model ready to run; return whether it runs in this precision."""
         model = self._int8() if precision == "int8" else _read(self._core, self._reference.folder)
         steps = openvino.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
@@ -99,6 +103,9 @@ class OpenVinoEncoder:
             name = self._reference.name
             raise ModelError(f"The model {name} does not run in OpenVINO: {reason_of(error)}.") from error
         self._request = compiled.create_infer_request()
+        # OpenVINO takes bfloat16 for a hint, and computes in float32 on a CPU without it.
+        lower = precision == "bfloat16"
+        return not lower or compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.bf16
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once and cached."""

@@ -86,8 +86,9 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
 
 
 def _builtin_key() -> str:
-    source = Path(__file__).with_name("vit.py").read_bytes()
-    return f"builtin-{hashlib.sha256(source).hexdigest()[:32]}"
+    here = Path(__file__)
+    sources = b"".join(here.with_name(name).read_bytes() for name in ("vit.py", "seeded_weights.py"))
+    return f"builtin-{hashlib.sha256(sources).hexdigest()[:32]}"
 
 
 def _tensorflow_version() -> str:
@@ -132,16 +133,15 @@ def _main(*arguments: str) -> int:
 
 
 def _write(out: str, *where: str) -> None:
-    from model.runtimes import tensorflow as savedmodel
-    from model.runtimes import vit
+    from model.runtimes.load import model_in_tensorflow
+    from model.runtimes.tensorflow import TensorFlowEncoder
+    from model.runtimes.vit import export_builtin
 
     folder = Path(out)
-    if where:
-        model = savedmodel.load_savedmodel(Path(where[0]), where[1])
-    else:
-        model = vit.load_builtin()
-        vit.export_builtin(model, folder / _MODEL)
-    encoder = savedmodel.TensorFlowEncoder(model, "float32", max_batch=1)
+    model = model_in_tensorflow(ModelFolder(Path(where[0]), where[1]) if where else None)
+    if not where:
+        export_builtin(model, folder / _MODEL)
+    encoder = TensorFlowEncoder(model, "float32", max_batch=1)
     np.save(folder / _VECTORS, encoder.embed(parity_patches()))
     facts = {"name": model.name, "untrained": model.untrained, "digest": model.digest}
     (folder / _FACTS).write_text(json.dumps(facts))

@@ -1,72 +1,39 @@
-"""TensorFlow: load a SavedModel, and run any model of its signature on uint8 patches.
-
-Path Foundation's SavedModel has the signature ``serving_default``: one float32 input
-``[None, 224, 224, 3]`` with values 0..1, output ``output_0`` ``[None, 384]``. Any model with such
-an input and one vector output runs, whatever its vector's length.
-"""
+"""Any model that embeds patches, in TensorFlow."""
 
 from __future__ import annotations
 
 import logging
-import os
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-# Read when Keras is imported, by TensorFlow below. A user's settings for it (another backend, another float)
-# would change models or end the start. And for a user without a home folder it would make one named ~ in the
-# current folder: below a file it can make none.
-os.environ |= {"KERAS_HOME": os.devnull, "KERAS_BACKEND": "tensorflow"}
-
-import tensorflow as tf
-
 from model.batching import bucket_sizes
-from model.encoder import (
-    PATCH_SHAPE,
-    PATCH_SIDE,
-    EncoderFacts,
-    ModelError,
-    PixelBatch,
-    Vectors,
-    reason_of,
-)
+from model.encoder import PATCH_SHAPE, EncoderFacts, PixelBatch, Vectors, reason_of
+from model.runtimes.bfloat16 import NotRewritten, in_bfloat16
+from model.runtimes.import_tensorflow import tf
+from model.runtimes.largest_batch import largest_batch
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
+from model.runtimes.savedmodel import Forward, LoadedModel
 from model.runtimes.warming import warm
-from model.weights.cache import folder_digest
 
-CPU_MAX_BATCH, GPU_MAX_BATCH = 16, 128
-"""Default largest batches, in patches: a CPU gains nothing from more, and a batch is what a small
-request waits for."""
+CPU_MAX_BATCH = 16
+"""Default largest batch on a CPU, in patches: it gains nothing from more, and a batch is what a small request
+waits for."""
 
-_SIGNATURE = "serving_default"
-_OUTPUT = "output_0"
-_BFLOAT16_REWRITE = "auto_mixed_precision_onednn_bfloat16"
+_ONEDNN_REWRITE = "auto_mixed_precision_onednn_bfloat16"
+_ALIGNMENT = 64
+"""Bytes: TensorFlow's kernels may load as many at once from a tensor's beginning."""
+
+_TIMED = 3
 
 log = logging.getLogger(__name__)
 
-Forward = Callable[[tf.Tensor], tf.Tensor]
-"""float32 ``[n, 224, 224, 3]`` in 0..1 to float ``[n, dimension]``."""
+Function = Callable[[tf.Tensor], tf.Tensor]
+"""uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
 
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model that has been checked but not compiled.
-
-    Attributes
-    ----------
-    forward:
-        The model as a function of scaled pixels.
-    keep_alive:
-        The object that owns the weights.
-    """
-
-    name: str
-    untrained: bool
-    digest: str
-    forward: Forward
-    keep_alive: object
+Lowering = Callable[[Forward], Function]
+"""Compiles a model so that it computes in bfloat16; raises NotRewritten where that cannot be."""
 
 
 class TensorFlowEncoder:
@@ -77,8 +44,9 @@ class TensorFlowEncoder:
     precision:
         ``float32``, or ``bfloat16``, which is kept only if its vectors agree with float32's.
     max_batch:
-        Largest batch in patches; by the device when not given. Every batch size that will be used
-        is run once before this returns.
+        Largest batch in patches; by the device when not given.
+    lower:
+        How bfloat16 is made; by the device when not given.
 
     Raises
     ------
@@ -86,17 +54,23 @@ class TensorFlowEncoder:
         When the model does not run, or gives no vector for each patch.
     """
 
-    def __init__(self, model: LoadedModel, precision: str, max_batch: int | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        precision: str,
+        max_batch: int | None = None,
+        lower: Lowering | None = None,
+    ) -> None:
         self._model = model
         device = _prepare_device()
+        self._on_cpu = device == "CPU"
         self._function = _compile(model.forward)
-        max_batch = max_batch or (CPU_MAX_BATCH if device == "CPU" else GPU_MAX_BATCH)
-        sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
-        dimension = warm(self.embed, sizes, model.name)
+        dimension = warm(self.embed, (PARITY_PATCHES, 1), model.name)
         parity = ""
         if precision != "float32":
-            precision, parity = self._try(precision)
-            warm(self.embed, sizes, model.name, dimension)
+            precision, parity = self._try(precision, lower or (_by_onednn if self._on_cpu else _by_rewrite))
+        max_batch = max_batch or (CPU_MAX_BATCH if self._on_cpu else largest_batch(self._seconds_of))
+        warm(self.embed, self._sizes_to_warm(max_batch), model.name, dimension)
         self.facts = EncoderFacts(
             model=model.name,
             untrained=model.untrained,
@@ -111,22 +85,47 @@ class TensorFlowEncoder:
 
     def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
-        return np.asarray(self._function(tf.constant(patches)).numpy(), np.float32)
+        return np.asarray(self._function(_tensor_of(patches)).numpy(), np.float32)
 
-    def _try(self, precision: str) -> tuple[str, str]:
+    def _sizes_to_warm(self, max_batch: int) -> tuple[int, ...]:
+        """Return the sizes to run before the first request, besides those of the parity check.
+
+        A GPU chooses its kernels by the size, and takes memory for each, so all are run. On a CPU the first
+        batch prepares the graph for all sizes, and the largest tells whether there is memory.
+        """
+        sizes = bucket_sizes(max_batch)
+        return sizes[-1:] if self._on_cpu else sizes
+
+    def _seconds_of(self, size: int) -> float | None:
+        patches, taken = parity_patches(size), []
+        try:
+            self.embed(patches)
+            for _ in range(_TIMED):
+                started = time.perf_counter()
+                self.embed(patches)
+                taken.append(time.perf_counter() - started)
+        except tf.errors.ResourceExhaustedError:
+            return None
+        return min(taken)
+
+    def _try(self, precision: str, lower: Lowering) -> tuple[str, str]:
         """Switch to a lower precision if it agrees with float32; return what runs, and the finding."""
         if precision != "bfloat16":
             return self._refuse(f"{precision} refused: TensorFlow does not have it; use OpenVINO")
         exact, expected = self._function, self.embed(parity_patches())
-        tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: True})
-        self._function = _compile(self._model.forward)
-        actual = self.embed(parity_patches())
-        kept, found = finding(precision, expected, actual)
-        if np.array_equal(expected, actual):  # nothing was rewritten: it would be float32 by another name
-            kept, found = False, "bfloat16 refused: this device has no bfloat16 path for the model"
+        try:
+            self._function = lower(self._model.forward)
+            actual = self.embed(parity_patches())
+            kept, found = finding(precision, expected, actual)
+            if np.array_equal(expected, actual):  # nothing was rewritten: it would be float32 by another name
+                kept, found = False, "bfloat16 refused: this device has no bfloat16 path for the model"
+        except NotRewritten as error:
+            kept, found = False, f"bfloat16 refused: {error}"
+        except Exception as error:  # a device without the kernels; TensorFlow raises many kinds
+            kept, found = False, f"bfloat16 refused: it does not run, {reason_of(error)}"
         if kept:
             return precision, found
-        tf.config.optimizer.set_experimental_options({_BFLOAT16_REWRITE: False})
+        tf.config.optimizer.set_experimental_options({_ONEDNN_REWRITE: False})
         self._function = exact
         return self._refuse(found)
 
@@ -136,79 +135,35 @@ class TensorFlowEncoder:
         return "float32", found
 
 
-def load_savedmodel(folder: Path, name: str) -> LoadedModel:
-    """Load a SavedModel folder and check that it is one that embeds patches.
-
-    Parameters
-    ----------
-    name:
-        The model's name for clients.
-
-    Raises
-    ------
-    ModelError
-        When it is not a SavedModel, or not of the signature above.
-    """
-    if not (folder / "saved_model.pb").is_file():
-        raise ModelError(f"{folder} is not a SavedModel folder: it has no saved_model.pb.")
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except Exception as error:  # TensorFlow raises many kinds
-        raise ModelError(f"{folder} cannot be loaded as a SavedModel: {reason_of(error)}.") from error
-    signature = loaded.signatures.get(_SIGNATURE)
-    if signature is None:
-        raise ModelError(f"The SavedModel in {folder} has no signature named {_SIGNATURE}.")
-    input_name = _input_name(signature, folder)
-    output_name = _output_name(signature, folder)
-    return LoadedModel(
-        name=name,
-        untrained=False,
-        digest=folder_digest(folder),
-        forward=lambda scaled: signature(**{input_name: scaled})[output_name],
-        keep_alive=loaded,
-    )
-
-
-def _input_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
-    inputs = signature.structured_input_signature[1]
-    expected = f"one float32 input of shape [None, {PATCH_SIDE}, {PATCH_SIDE}, 3]"
-    if len(inputs) != 1:
-        raise ModelError(f"The SavedModel in {folder} has {len(inputs)} inputs; expected {expected}.")
-    ((name, spec),) = inputs.items()
-    compatible = spec.shape.is_compatible_with([None, *PATCH_SHAPE]) and (
-        spec.shape.rank is None or spec.shape[0] is None
-    )
-    if spec.dtype != tf.float32 or not compatible:
-        raise ModelError(
-            f"The SavedModel in {folder} takes {spec.dtype.name} {spec.shape}; expected {expected}."
-        )
-    return str(name)
-
-
-def _output_name(signature: tf.types.experimental.ConcreteFunction, folder: Path) -> str:
-    outputs = signature.structured_outputs
-    name = _OUTPUT if _OUTPUT in outputs else next(iter(outputs), None)
-    if name is None or (name != _OUTPUT and len(outputs) > 1):
-        raise ModelError(
-            f"The SavedModel in {folder} has the outputs {sorted(outputs)}; "
-            f"expected {_OUTPUT}, or a single one."
-        )
-    spec = outputs[name]
-    if not spec.dtype.is_floating or spec.shape.rank not in (None, 2):
-        raise ModelError(
-            f"The SavedModel in {folder} gives {spec.dtype.name} {spec.shape}; "
-            "expected one vector of floats for each patch, [None, length]."
-        )
-    return str(name)
-
-
-def _compile(forward: Forward) -> Callable[[tf.Tensor], tf.Tensor]:
+def _compile(forward: Forward) -> Function:
     @tf.function(input_signature=[tf.TensorSpec([None, *PATCH_SHAPE], tf.uint8)])  # type: ignore[untyped-decorator]
     def embed(patches: tf.Tensor) -> tf.Tensor:
         return tf.cast(forward(tf.cast(patches, tf.float32) / 255.0), tf.float32)
 
     # One trace for all batch sizes, called without TensorFlow's look-up of it: that costs half as much.
     return embed.get_concrete_function()  # type: ignore[no-any-return]
+
+
+def _by_onednn(forward: Forward) -> Function:
+    """Let oneDNN rewrite the graph when it first runs: for CPUs, those with bfloat16."""
+    tf.config.optimizer.set_experimental_options({_ONEDNN_REWRITE: True})
+    return _compile(forward)
+
+
+def _by_rewrite(forward: Forward) -> Function:
+    return in_bfloat16(_compile(forward))  # type: ignore[no-any-return]
+
+
+def _tensor_of(patches: PixelBatch) -> tf.Tensor:
+    """Return a batch as a tensor on the CPU, over the same memory where TensorFlow can take it.
+
+    Nobody writes to the batch before it has been embedded. ``tf.constant`` would copy it, twice where NumPy's
+    memory is not aligned as TensorFlow wants it.
+    """
+    flags = patches.flags
+    if flags.c_contiguous and flags.writeable and patches.ctypes.data % _ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(patches.__dlpack__())
+    return tf.constant(patches)
 
 
 def _prepare_device() -> str:

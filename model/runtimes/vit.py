@@ -6,109 +6,81 @@ serves to try the service, to test it and to measure its speed (about 9.2 GFLOP 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import keras
-import numpy as np
-import tensorflow as tf
-from keras import layers
-
 from model.encoder import PATCH_SHAPE
-from model.runtimes.tensorflow import LoadedModel
+from model.runtimes.import_tensorflow import tf
+from model.runtimes.savedmodel import OUTPUT, SIGNATURE, LoadedModel
+from model.runtimes.seeded_weights import BLOCKS, HEADS, PATCH, TOKENS, WIDTH, SeededWeights
 
 NAME = "vit-s16-untrained"
 
-_PATCH, _WIDTH, _BLOCKS, _HEADS, _MLP = 16, 384, 12, 6, 1536
-_TOKENS = (PATCH_SHAPE[0] // _PATCH) ** 2
 _EPSILON = 1e-6
-_SEED = 16_384
+_HEAD = WIDTH // HEADS
 
 
-class ClassTokenAndPosition(layers.Layer):  # type: ignore[misc]
-    """Puts a learned class token before the patch tokens and adds learned positions."""
+class VisionTransformer(tf.Module):  # type: ignore[misc]
+    """ViT-S/16 in plain TensorFlow: Keras would add seconds to the start and nothing to the graph."""
 
-    def build(self, input_shape: tuple[int | None, int, int]) -> None:
-        """Make the two weights for ``[n, tokens, width]``."""
-        _, tokens, width = input_shape
-        self.class_token = self.add_weight(shape=(1, 1, width), name="class_token")
-        self.position = self.add_weight(shape=(1, tokens + 1, width), name="position")
+    def __init__(self, weights: SeededWeights) -> None:
+        super().__init__()
+        self.weights = {
+            name: tf.Variable(value, trainable=False, name=name) for name, value in weights.by_name.items()
+        }
 
-    def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """Map float ``[n, tokens, width]`` to ``[n, tokens + 1, width]``."""
-        first = tf.repeat(self.class_token, tf.shape(tokens)[0], axis=0)
-        return tf.concat([first, tokens], axis=1) + self.position
+    def embed(self, scaled: tf.Tensor) -> tf.Tensor:
+        """Map float32 ``[n, 224, 224, 3]`` in 0..1 to float32 ``[n, 384]``: the class token's numbers."""
+        w = self.weights
+        x = tf.nn.conv2d(scaled, w["embed/kernel"], strides=PATCH, padding="VALID")
+        x = tf.reshape(tf.nn.bias_add(x, w["embed/bias"]), [-1, TOKENS, WIDTH])
+        first = tf.repeat(w["tokens/class_token"], tf.shape(x)[0], axis=0)
+        x = tf.concat([first, x], axis=1) + w["tokens/position"]
+        for number in range(BLOCKS):
+            block = f"block{number}"
+            x = x + self._attention(self._norm(x, f"{block}/norm1"), block)
+            x = x + self._mlp(self._norm(x, f"{block}/norm2"), block)
+        return self._norm(x, "norm")[:, 0]
 
-    def compute_output_shape(self, input_shape: tuple[int | None, int, int]) -> tuple[int | None, int, int]:
-        """Return the shape of ``call``'s result."""
-        count, tokens, width = input_shape
-        return count, tokens + 1, width
+    def _norm(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        gamma, beta = self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"]
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, _EPSILON)
+
+    def _attention(self, x: tf.Tensor, block: str) -> tf.Tensor:
+        query, key, value = (self._heads(x, f"{block}/{name}") for name in ("query", "key", "value"))
+        scores = tf.nn.softmax(tf.einsum("bqhd,bkhd->bhqk", query, key) * _HEAD**-0.5)
+        x = tf.reshape(tf.einsum("bhqk,bkhd->bqhd", scores, value), [-1, TOKENS + 1, WIDTH])
+        kernel, bias = self.weights[f"{block}/output/kernel"], self.weights[f"{block}/output/bias"]
+        return tf.nn.bias_add(tf.matmul(x, kernel), bias)
+
+    def _heads(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        product = tf.matmul(x, self.weights[f"{name}/kernel"])
+        bias = tf.reshape(self.weights[f"{name}/bias"], [HEADS, _HEAD])
+        return tf.reshape(product, [-1, TOKENS + 1, HEADS, _HEAD]) + bias
+
+    def _mlp(self, x: tf.Tensor, block: str) -> tf.Tensor:
+        hidden = tf.nn.gelu(self._dense(x, f"{block}/mlp1"), approximate=False)
+        return self._dense(hidden, f"{block}/mlp2")
+
+    def _dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        kernel, bias = self.weights[f"{name}/kernel"], self.weights[f"{name}/bias"]
+        inputs, outputs = kernel.shape
+        product = tf.matmul(tf.reshape(x, [-1, inputs]), kernel)
+        return tf.nn.bias_add(tf.reshape(product, [-1, TOKENS + 1, outputs]), bias)
 
 
-def load_builtin() -> LoadedModel:
-    """Build the untrained ViT-S/16; the same weights on every machine."""
-    model = _architecture()
-    digest = _seed_weights(model)
+def load_builtin(weights: SeededWeights) -> LoadedModel:
+    """Build the untrained ViT-S/16."""
+    model = VisionTransformer(weights)
     return LoadedModel(
-        name=NAME,
-        untrained=True,
-        digest=digest,
-        forward=lambda scaled: model(scaled, training=False),
-        keep_alive=model,
+        name=NAME, untrained=True, digest=weights.digest, forward=model.embed, keep_alive=model
     )
 
 
 def export_builtin(model: LoadedModel, folder: Path) -> None:
     """Write the built-in encoder as a SavedModel of Path Foundation's signature."""
-    assert isinstance(model.keep_alive, keras.Model)
-    model.keep_alive.export(str(folder), format="tf_saved_model", verbose=False)
-
-
-def _architecture() -> keras.Model:
-    pixels = keras.Input(PATCH_SHAPE)
-    x = layers.Conv2D(_WIDTH, _PATCH, strides=_PATCH, name="embed")(pixels)
-    x = layers.Reshape((_TOKENS, _WIDTH))(x)
-    x = ClassTokenAndPosition(name="tokens")(x)
-    for number in range(_BLOCKS):
-        x = _block(x, f"block{number}")
-    x = layers.LayerNormalization(epsilon=_EPSILON, name="norm")(x)
-    return keras.Model(pixels, x[:, 0], name=NAME.replace("-", "_"))
-
-
-def _block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    y = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm1")(x)
-    x = x + layers.MultiHeadAttention(_HEADS, _WIDTH // _HEADS, name=f"{name}_attention")(y, y)
-    y = layers.LayerNormalization(epsilon=_EPSILON, name=f"{name}_norm2")(x)
-    y = layers.Dense(_MLP, activation="gelu", name=f"{name}_mlp1")(y)
-    return x + layers.Dense(_WIDTH, name=f"{name}_mlp2")(y)
-
-
-def _seed_weights(model: keras.Model) -> str:
-    """Fill all weights from one seed and return their hash.
-
-    NumPy's RandomState stream is frozen by its compatibility policy, unlike Keras' initialisers.
-    Kernels get a variance of 1/inputs, which keeps activations of order one through all blocks.
-    """
-    random = np.random.RandomState(_SEED)
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        name = weight.path.rsplit("/", 1)[-1]
-        if name == "gamma":
-            value = np.ones(weight.shape, np.float32)
-        elif name in ("beta", "bias"):
-            value = np.zeros(weight.shape, np.float32)
-        else:
-            scale = 0.02 if name in ("class_token", "position") else _inputs(weight) ** -0.5
-            value = (random.standard_normal(weight.shape) * scale).astype(np.float32)
-        weight.assign(value)
-        digest.update(value.tobytes())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _inputs(weight: keras.Variable) -> int:
-    """Return the number of inputs that one output of a kernel sums over."""
-    if "attention_output" in weight.path:
-        return int(np.prod(weight.shape[:2]))
-    if "attention" in weight.path:
-        return int(weight.shape[0])
-    return int(np.prod(weight.shape[:-1]))
+    serve = tf.function(
+        lambda scaled: {OUTPUT: model.forward(scaled)},
+        input_signature=[tf.TensorSpec([None, *PATCH_SHAPE], tf.float32, name="scaled")],
+    )
+    tf.saved_model.save(model.keep_alive, str(folder), signatures={SIGNATURE: serve})

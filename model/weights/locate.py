@@ -58,6 +58,18 @@ def fetch_model(
     raise ModelError(f"{spec} is not a model address: use a folder, gs://BUCKET/FOLDER or hf://ORG/NAME.")
 
 
+def require_savedmodel(folder: Path) -> None:
+    """Require that a folder is a SavedModel's.
+
+    Raises
+    ------
+    ModelError
+        When it is not.
+    """
+    if not (folder / "saved_model.pb").is_file():
+        raise ModelError(f"{folder} is not a SavedModel folder: it has no saved_model.pb.")
+
+
 def _swept(cache: Path | None, kind: str) -> Cache:
     found = Cache(cache_folder(cache), kind)
     found.sweep()

@@ -143,7 +143,8 @@ class EncoderSettings(Group):
     max_batch: int | None = setting(
         "PATHSERVE_MAX_BATCH",
         None,
-        "Largest batch given to the model, in patches; by device: 16 on a CPU, 128 on a GPU.",
+        "Largest batch given to the model, in patches; by device: 16 on a CPU; on a GPU 32 to 256, as large "
+        "as still pays and fits, tried at the start.",
         ge=1,
         le=1024,
     )

@@ -5,6 +5,7 @@ The launcher starts it by exec, never by fork: TensorFlow does not survive a for
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -30,7 +31,12 @@ def main() -> int:
     log_as_json(start.log.level, process="encoder")
 
     def load() -> Encoder:
+        # Imports make a million objects that stay: looking for garbage among them takes half a second of the
+        # start, and would again and again between batches.
+        gc.disable()
         encoder = load_configured_encoder(settings)
+        gc.freeze()
+        gc.enable()
         facts = encoder.facts
         log.info(
             "encoder ready%s",

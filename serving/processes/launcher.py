@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.runtimes.allocation import ALLOCATION
 from model.transport.watch import EncoderWatch
 from serving.config.exit_status import ExitStatus
 from serving.config.groups import SharedFolders
@@ -46,7 +47,7 @@ _SMALL_FILES_BYTES = 32 << 20
 # above 128 kB at the end of its heap and mapping each piece of more than 1 MB anew; an idle worker gives it
 # back (``serving.front.idle_memory``). One heap for all threads: nothing gives back the end of any but the
 # first, and what one thread has let go of would not serve another.
-_ALLOCATION = {
+_WORKERS_ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
@@ -103,7 +104,7 @@ class Launcher:
         encoder_history = History(runs_model=True)
         self._encoder = Supervised(
             "encoder",
-            encoder_environment(os.environ) | libraries,
+            ALLOCATION | encoder_environment(os.environ) | libraries,
             lambda: EncoderStart(
                 launcher, address, settings.encoder, settings.log, restarted=encoder_history.has_died
             ),
@@ -116,7 +117,7 @@ class Launcher:
         )
         self._http = Supervised(
             "http",
-            _ALLOCATION | http_environment(os.environ) | libraries,
+            _WORKERS_ALLOCATION | http_environment(os.environ) | libraries,
             lambda: http,
             History(runs_model=False),
             passed_fds=(fd,),

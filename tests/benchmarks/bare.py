@@ -7,6 +7,7 @@ between them, so that the service can run meanwhile.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
+from model.runtimes.allocation import ALLOCATION
 from model.runtimes.load import load_encoder
 from tests.benchmarks.load import Pixels, encoded_images
 from tests.support.tissue import tissue
@@ -31,6 +33,7 @@ class Bare:
     def __init__(self, spec: str, precision: str, runtime: str = "tensorflow") -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.bare", spec, precision, runtime],
+            env=ALLOCATION | dict(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
