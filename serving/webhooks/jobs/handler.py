@@ -30,7 +30,7 @@ class JobFailed(Exception):
 
 
 class LeaseLost(Exception):
-    """The job is not this runner's any more: another may be doing it, and nothing more may be done for it here."""
+    """The job is not this runner's any more: another may do it, and nothing more may be done for it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,10 @@ class JobKind:
     Attributes
     ----------
     close:
-        Called once for each job in whatever way it ends (finished, error, cancelled, out of time in the queue,
-        taken over after a crash), as long as its secret can still be opened: for giving a credential up. Once,
-        but for a crash within the call itself: then once more with ``is_repeated``. What it raises is logged by
-        its type.
+        Called once for each job in whatever way it ends (finished, error, cancelled, out of time, taken over
+        after a crash), as long as its secret can still be opened: for giving a credential up. Once, but for a
+        crash within the call itself: then once more with ``is_repeated``. What it raises is logged by its
+        type.
     close_s:
         Seconds that it may take.
     """
