@@ -183,6 +183,46 @@ def _kill(service: WebhookService, kind: str) -> None:
     wait_until(kill, f"a {kind} to kill")
 
 
+def test_a_planted_token_is_found_nowhere(
+    jobs_database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    key = jobs_database.startswith("sqlite")  # on the other without
+    token, go = "planted-token-5f1c0a", tmp_path / "go"
+    with WebhookService(jobs_database, key=key, PATHSERVE_LOG_LEVEL="DEBUG") as service:
+        service.wait_healthy()
+        running, waiting, cancelled = (service.post({"until": str(go)}, secret=token) for _ in range(3))
+        crashed = service.post({"crash": True}, secret=token)
+        service.session.delete(f"{service.url}/test/jobs/{cancelled}", timeout=10)
+        malformed = f'{{"secret": "{token}", "work"'
+        answers = [service.session.post(f"{service.url}/test/jobs", data=malformed, timeout=10).text]
+        answers += [service.session.get(f"{service.url}/{token}", timeout=10).text]
+        wait_until(lambda: service.job(running)["state"] == "running", "the job to run")
+        small_files = Path(service.runner().environ()["TMPDIR"])
+        found = _files(tmp_path, small_files) + _of_postgres(jobs_database, request)
+        go.touch()
+        answers += [str(service.final(job)) for job in (running, waiting, cancelled, crashed)]
+        answers += [
+            service.session.get(f"{service.url}/{page}", timeout=10).text for page in ("metrics", "docs")
+        ]
+        found += _files(tmp_path, small_files) + _of_postgres(jobs_database, request)
+        found += [answer.encode() for answer in [*answers, service.log()]]
+        for process in service.processes():
+            assert token not in str(process.environ()) + str(process.cmdline())
+    assert any(f"/{crashed}"[1:].encode() in data for data in found), "what is searched is what is used"
+    assert [data[:200] for data in found if token.encode() in data] == []
+
+
+def _files(*folders: Path) -> list[bytes]:
+    return [path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()]
+
+
+def _of_postgres(address: str, request: pytest.FixtureRequest) -> list[bytes]:
+    """Return all files of the server: tables, write-ahead log, and the log that has each statement's values."""
+    if address.startswith("sqlite"):
+        return []
+    return _files(request.getfixturevalue("postgres").folder)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

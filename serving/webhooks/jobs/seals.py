@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretBytes, SecretStr
 
-
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
