@@ -25,6 +25,7 @@ from serving.config.groups import (
     SharedFolders,
     StoreSettings,
 )
+from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
 
@@ -49,6 +50,8 @@ class Settings(BaseModel):
     stores: StoreSettings = StoreSettings()
     images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    jobs: JobSettings = JobSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

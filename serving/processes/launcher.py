@@ -33,7 +33,8 @@ from serving.processes.supervised import Supervised
 
 log = logging.getLogger(__name__)
 
-_KILL_AFTER_S = 5.0
+KILL_AFTER_S = 5.0
+"""Beyond what a child may take to end, before it is killed."""
 _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
 
@@ -47,7 +48,7 @@ _SMALL_FILES_BYTES = 32 << 20
 # above 128 kB at the end of its heap and mapping each piece of more than 1 MB anew; an idle worker gives it
 # back (``serving.front.idle_memory``). One heap for all threads: nothing gives back the end of any but the
 # first, and what one thread has let go of would not serve another.
-_WORKERS_ALLOCATION = {
+WORKERS_ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
@@ -117,7 +118,7 @@ class Launcher:
         )
         self._http = Supervised(
             "http",
-            _WORKERS_ALLOCATION | http_environment(os.environ) | libraries,
+            WORKERS_ALLOCATION | http_environment(os.environ) | libraries,
             lambda: http,
             History(runs_model=False),
             passed_fds=(fd,),
@@ -176,15 +177,10 @@ class Launcher:
     def _after_death(self, child: Supervised, status: int) -> ExitStatus | None:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
-        if child is self._encoder:
-            from prometheus_client import multiprocess  # at the top it would delay the encoder's start
+        from prometheus_client import multiprocess  # at the top it would delay the encoder's start
 
-            multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
-            self._watch.listen()  # what it sent before it died is still in the socket
-            ran = self._watch.has_loaded
-        else:
-            ran = time.monotonic() - child.started_at > _PROVED_S
-        verdict = child.history.after_death(status, ran=ran)
+        multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
+        verdict = child.history.after_death(status, ran=self._has_run(child))
         if isinstance(verdict, Stop):
             if verdict.reason:
                 print(f"pathserve: {verdict.reason}.", file=sys.stderr, flush=True)
@@ -193,12 +189,23 @@ class Launcher:
         log.error("%s died", child.name, extra={"exit_status": status, "seconds": verdict.seconds})
         return None
 
+    def _has_run(self, child: Supervised) -> bool:
+        """Return whether a child that has ended had run as it should."""
+        if child is self._encoder:
+            self._watch.listen()  # what it sent before it died is still in the socket
+            return self._watch.has_loaded
+        return self._has_lived(child)
+
+    @staticmethod
+    def _has_lived(child: Supervised) -> bool:
+        return time.monotonic() - child.started_at > _PROVED_S
+
     def _drain(self) -> ExitStatus:
         """Stop accepting, let the workers finish, then end the encoder."""
         log.info("draining")
         self._listener.close()
-        self._end(self._http, self._settings.http.grace_s + _KILL_AFTER_S)
-        self._end(self._encoder, _KILL_AFTER_S)
+        self._end(self._http, self._settings.http.grace_s + KILL_AFTER_S)
+        self._end(self._encoder, KILL_AFTER_S)
         log.info("stopped")
         return ExitStatus.OK
 
