@@ -30,7 +30,7 @@ FLOORS = {
         "config": 1, "errors": 1, "output": 1, "telemetry": 1,
         "front": 2, "pipeline": 2,
         "api": 3,
-        "client": 4, "http": 4,
+        "client": 4, "http": 4, "webhooks": 4,
         "processes": 5,
         "cli": 6,
         "__main__": 7,

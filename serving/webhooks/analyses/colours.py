@@ -1,0 +1,3 @@
+"""Colours of a legend."""
+
+from __future__ import annotations
