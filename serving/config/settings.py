@@ -24,7 +24,7 @@ from serving.config.groups import (
     RequestSettings,
     SharedFolders,
     StoreSettings,
-)
+)from serving.config.slidescore_group import SlideScoreSettings
 
 _PREFIX = "PATHSERVE_"
 
@@ -50,6 +50,7 @@ class Settings(BaseModel):
     images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
     command: CommandSettings = CommandSettings()
+    slidescore: SlideScoreSettings = SlideScoreSettings()
     shared: SharedFolders = SharedFolders()
 
 

@@ -1,4 +1,4 @@
-"""Slide Score's external analyses: its contract with a webhook, and the part of its API that an analysis uses.
+"""Slide Score's external analyses: its contract with a webhook, and the part of its API that they use.
 
 ::
 

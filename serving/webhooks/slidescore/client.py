@@ -89,9 +89,7 @@ class SlideScoreClient:
         Ends what the job waits for.
     """
 
-    def __init__(
-        self, transport: Transport, token: BearerToken, image_id: int, waits: Cancellation
-    ) -> None:
+    def __init__(self, transport: Transport, token: BearerToken, image_id: int, waits: Cancellation) -> None:
         self._transport = transport
         self._token = token
         self._image_id = image_id
@@ -182,7 +180,9 @@ class SlideScoreClient:
             raise _unusable("its tile server's cookie cannot be sent")
         left = _seconds_until(answer.get("expireson"))
         # One in the past tells of a clock that differs from this one: then the server's refusal decides.
-        good_until = time.monotonic() + left - _RENEW_BEFORE_S if left and left > _RENEW_BEFORE_S else math.inf
+        good_until = (
+            time.monotonic() + left - _RENEW_BEFORE_S if left and left > _RENEW_BEFORE_S else math.inf
+        )
         return _TileServer(("i", str(self._image_id), *segments), cookie, good_until)
 
     # Results
@@ -251,6 +251,22 @@ class SlideScoreClient:
 
     # The token
 
+    def token_works(self) -> bool:
+        """Return whether the server still takes the token.
+
+        Raises
+        ------
+        ImageError
+            When it cannot be known.
+        """
+        try:
+            self._api("GET", "GetImageMetadata", {"imageid": self._image_id})
+        except SlideScoreStatus as error:
+            if error.status in (401, 403):
+                return False
+            raise
+        return True
+
     def give_up_token(self, deadline: float) -> None:
         """Make the token useless.
 
@@ -268,9 +284,7 @@ class SlideScoreClient:
 
     # The API
 
-    def _call(
-        self, method: str, name: str, fields: dict[str, str | int], *, repeatable: bool = True
-    ) -> Call:
+    def _call(self, method: str, name: str, fields: dict[str, str | int], *, repeatable: bool = True) -> Call:
         headers = {"Accept": "application/json", "Authorization": self._token.authorization()}
         if method == "GET":
             return Call(method, ("Api", name), fields, headers, repeatable=repeatable)
@@ -315,8 +329,8 @@ def _spacing(value: object) -> float:
     if not 0 < number < math.inf:
         raise ImageError(
             ImageCode.IMAGE_ERROR,
-            "Slide Score does not know the size of this slide's pixels (mppX, mppY), which an analysis needs; "
-            "set it in the slide's properties.",
+            "Slide Score does not know the size of this slide's pixels (mppX, mppY), which an analysis "
+            "needs; set it in the slide's properties.",
         )
     return number
 
@@ -337,4 +351,3 @@ def _seconds_until(text: object) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - datetime.now(UTC)).total_seconds()
-

@@ -13,7 +13,7 @@ from dicom_io.reading import Measure, OpenedImage, PatchTask, ReadOptions, ReadS
 from dicom_io.sources.session import ReadSession
 from model.encoder import PATCH_SIDE
 from serving.webhooks.slidescore.scale import Scale
-from serving.webhooks.slidescore.tiles import Place, Tiles, Tile
+from serving.webhooks.slidescore.tiles import Place, Tile, Tiles
 
 _IMAGE_BYTES = 16 << 20
 """What the patches that are being put together hold; the tiles have a bound of their own."""
@@ -63,7 +63,9 @@ class RegionImage(OpenedImage):
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches, which is that of the plan."""
         squares = [self._square(patch) for patch in patches]
-        return (self._task(indexes, [squares[i] for i in indexes]) for indexes in in_chunks(range(len(patches))))
+        return (
+            self._task(indexes, [squares[i] for i in indexes]) for indexes in in_chunks(range(len(patches)))
+        )
 
     def _square(self, patch: Patch) -> Rect:
         """Return what a patch shows, in pixels of the tiles' level."""

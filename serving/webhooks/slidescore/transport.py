@@ -27,7 +27,7 @@ _BUSY = frozenset({429, 502, 504})
 
 
 class SlideScoreStatus(ImageError):
-    """The server answered with something else than success; callers give ``status`` a meaning of their own."""
+    """The server did not answer with success; callers give ``status`` a meaning of their own."""
 
     def __init__(self, status: int, host: str) -> None:
         denied = status in (401, 403)
