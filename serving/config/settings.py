@@ -24,7 +24,8 @@ from serving.config.groups import (
     RequestSettings,
     SharedFolders,
     StoreSettings,
-)from serving.config.slidescore_group import SlideScoreSettings
+)
+from serving.config.slidescore_group import SlideScoreSettings
 
 _PREFIX = "PATHSERVE_"
 

@@ -28,7 +28,7 @@ def paths(_: Settings) -> Mapping[str, Mapping[str, Schema]]:
 
 def schemas() -> Mapping[str, Schema]:
     """Return the schemas of these operations."""
-    identifier = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+$"}]}
+    identifier: Schema = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+$"}]}
     result = an_object(
         {
             "type": {"enum": ["polygons", "points", "anno2", "text"]},

@@ -195,7 +195,7 @@ class Transport:
         try:
             yield
         except (HTTPError, OSError) as error:
-            kind = Unreached if isinstance(error, NewConnectionError) else _Lost
+            kind: type[ImageError] = Unreached if isinstance(error, NewConnectionError) else _Lost
             if bounds.stop.is_set():
                 kind = ImageError  # a connection that this side has ended is not tried again
             raise kind(
