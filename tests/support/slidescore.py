@@ -107,7 +107,10 @@ class StoredSlide:
         if not (0 <= x < width and 0 <= y < height):
             return None
         wide = Rect(
-            x - self.overlap, y - self.overlap, self.tile_side + 2 * self.overlap, self.tile_side + 2 * self.overlap
+            x - self.overlap,
+            y - self.overlap,
+            self.tile_side + 2 * self.overlap,
+            self.tile_side + 2 * self.overlap,
         )
         region = wide.clip(width, height)
         assert region is not None
@@ -171,7 +174,9 @@ class SlideScore:
         Most requests that were being answered at the same moment.
     """
 
-    def __init__(self, slides: dict[int, StoredSlide] | None = None, behaviour: Behaviour | None = None) -> None:
+    def __init__(
+        self, slides: dict[int, StoredSlide] | None = None, behaviour: Behaviour | None = None
+    ) -> None:
         self.slides = {1: StoredSlide(8000, 6000)} if slides is None else slides
         self.behaviour = behaviour or Behaviour()
         self.requests: list[Request] = []
@@ -189,7 +194,9 @@ class SlideScore:
         class SlideScoreHandler(Handler):
             def respond(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                request = _request(self.command, self.path, dict(self.headers.items()), self.rfile.read(length))
+                request = _request(
+                    self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
+                )
                 with server._counted():
                     status, headers, body = server.answer(request)
                     self.answer(status, headers.items(), body)

@@ -83,7 +83,9 @@ class RegionImage(OpenedImage):
 
         def pixels() -> list[UInt8Array]:
             with self._measure(ReadStage.DECODE):
-                return [self._patch(square, held) for square in squares]
+                found = [self._patch(square, held) for square in squares]
+            held.clear()  # the task may be kept for longer than its tiles are needed
+            return found
 
         return PatchTask(indexes, pixels, wait, ready=lambda: False)
 

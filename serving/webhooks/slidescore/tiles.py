@@ -79,6 +79,11 @@ class Tiles:
         self._next = 0
         self._tiles: OrderedDict[Place, Tile] = OrderedDict()
 
+    @property
+    def kept(self) -> int:
+        """How many tiles are here or on their way."""
+        return len(self._tiles)
+
     def plan(self, regions: Iterable[Rect]) -> None:
         """Say which regions, in pixels of the level, will be read, once each and in about this order."""
         uses: Counter[Place] = Counter(place for region in regions for place in self.level.touched(region))

@@ -45,8 +45,12 @@ def test_metadata_is_read_in_either_case_and_nested_or_not(behaviour: Behaviour)
 
 @pytest.mark.parametrize("mpp", [None, 0, -0.25, float("inf"), "0.25", True])
 def test_a_slide_without_the_size_of_its_pixels_is_refused(mpp: object) -> None:
-    body = json.dumps({"success": True, "metadata": {"level0Width": 9, "level0Height": 9, "mppX": mpp, "mppY": mpp}})
-    behaviour = overriding(lambda r: "Metadata" in r.path, (200, {}, body.encode().replace(b"Infinity", b"1e999")))
+    body = json.dumps(
+        {"success": True, "metadata": {"level0Width": 9, "level0Height": 9, "mppX": mpp, "mppY": mpp}}
+    )
+    behaviour = overriding(
+        lambda r: "Metadata" in r.path, (200, {}, body.encode().replace(b"Infinity", b"1e999"))
+    )
     with SlideScore(behaviour=behaviour) as server, pytest.raises(ImageError):
         connect(server.origin, server.new_token()).facts()
 
