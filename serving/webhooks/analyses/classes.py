@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shapely.geometry.base import BaseGeometry
+import numpy as np
 
-from serving.webhooks.analyses.areas import Area
+from serving.webhooks.analyses.areas import Area, areas
+from serving.webhooks.analyses.errors import AnalysisError, require_finite
 from serving.webhooks.analyses.patches import Float32Array, Int64Array, Patches
+from serving.webhooks.analyses.regions import Region
 from serving.webhooks.heads.head import Head
 
 
@@ -31,15 +33,32 @@ class Classified:
 
 
 def classify(
-    patches: Patches, embeddings: Float32Array, head: Head, *, region: BaseGeometry | None = None
+    patches: Patches, embeddings: Float32Array, head: Head, *, region: Region | None = None
 ) -> Classified:
     """Classify the patches.
 
-    Whoever calls has asked ``head.require`` whether it fits the encoder and the resolution.
+    Whether the head is made for the encoder and the resolution, ``head.require`` says: before the patches are
+    embedded.
+
+    Parameters
+    ----------
+    embeddings:
+        float32 ``[n, d]``.
+    region:
+        What the areas are cut to.
 
     Raises
     ------
     AnalysisError
         When the embeddings have another dimension than the head, or a number is not finite.
     """
-    raise NotImplementedError
+    if embeddings.shape[1] != head.weights.shape[1]:
+        raise AnalysisError(
+            f'The head "{head.name}" is for vectors of {head.weights.shape[1]} numbers; the encoder makes '
+            f"{embeddings.shape[1]}. Train a head for this encoder."
+        )
+    require_finite(embeddings, "patches")
+    probabilities = head.probabilities(embeddings)
+    labels = np.argmax(probabilities, axis=1).astype(np.int64)
+    legend = list(zip(head.classes, head.colours, strict=True))
+    return Classified(probabilities, labels, areas(patches, labels, legend, region))

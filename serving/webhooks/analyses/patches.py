@@ -35,7 +35,7 @@ class Patches:
     Raises
     ------
     ValueError
-        When shapes or types are others, or patches do not lie on one lattice.
+        When shapes or types are others, or there is no patch.
     """
 
     origins: Int64Array
@@ -61,7 +61,7 @@ class Patches:
     @property
     def centres(self) -> Float64Array:
         """float64 ``[n, 2]``: (x, y) of the patches' centres."""
-        return self.origins + self.side / 2
+        return np.asarray(self.origins + self.side / 2, np.float64)
 
     @cached_property
     def cells(self) -> Int64Array:
@@ -70,12 +70,14 @@ class Patches:
         Raises
         ------
         ValueError
-            When patches do not lie on one lattice.
+            When patches do not lie on one lattice, or two lie on one place.
         """
         places = (self.origins - self.origins.min(axis=0)) / self.pitch
-        cells = np.rint(places).astype(np.int64)
+        cells = np.asarray(np.rint(places), np.int64)
         if np.abs(places - cells).max() > _OFF_LATTICE + 1 / self.pitch:
             raise ValueError(f"the patches do not lie on one lattice of {self.pitch:g} pixels")
+        if len(np.unique(cells, axis=0)) < len(cells):
+            raise ValueError("two patches lie on one place of the lattice")
         return cells
 
     @cached_property
@@ -91,4 +93,4 @@ class Patches:
         known, first = np.unique(cells, return_index=True)
         starts = self.origins[first, axis] + inset
         known, starts = np.append(known, known[-1] + 1), np.append(starts, starts[-1] + self.pitch)
-        return np.rint(np.interp(np.arange(known[-1] + 1), known, starts)).astype(np.int64)
+        return np.asarray(np.rint(np.interp(np.arange(known[-1] + 1), known, starts)), np.int64)

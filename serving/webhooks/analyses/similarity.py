@@ -1,14 +1,20 @@
-"""Analysis ``similar``: where on the slide does it look as in the exemplar?"""
+"""Analysis ``similar``: where on the slide it looks as in the exemplar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from shapely import Polygon
-from shapely.geometry.base import BaseGeometry
 
-from serving.webhooks.analyses.heatmap import HeatMap
+from serving.webhooks.analyses.areas import outline
+from serving.webhooks.analyses.errors import AnalysisError, require_finite
+from serving.webhooks.analyses.heatmap import HeatMap, heat_map
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
+from serving.webhooks.analyses.regions import Region
+
+_NO_DIRECTION = 1e-5
+"""A difference of this share of the vectors' length is rounding in float32, not a direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,7 @@ class Similar:
     scores:
         float32 ``[n]``, -1 to 1, in the order of the patches.
     heat:
-        The scores, 0 and below as 1, 1 as 255.
+        The scores: 0 and below as 1, 1 as 255, so that two slides' pictures can be compared.
     best:
         int64 ``[k]``: rows of the most similar patches, best first.
     polygons:
@@ -58,9 +64,31 @@ def similarity(
     Raises
     ------
     AnalysisError
-        When there is no exemplar, or dimensions differ, or a number is not finite.
+        When there is no exemplar, dimensions differ, or a number is not finite.
     """
-    raise NotImplementedError
+    if not len(exemplars):
+        raise AnalysisError("There is no exemplar; mark the tissue that is to be found.")
+    if exemplars.shape[1] != embeddings.shape[1]:
+        raise AnalysisError(
+            f"The exemplar's vectors have {exemplars.shape[1]} numbers, the slide's {embeddings.shape[1]}: "
+            "they were made by different encoders."
+        )
+    require_finite(embeddings, "patches")
+    require_finite(exemplars, "exemplars")
+    # Cosines do not depend on the scale; at this one no square overflows.
+    largest = max(np.abs(embeddings).max(initial=0.0), np.abs(exemplars).max()) or np.float32(1)
+    wanted = (exemplars / largest).mean(axis=0, dtype=np.float64)
+    scaled = embeddings / largest
+    length = np.sqrt(np.mean(np.square(scaled), dtype=np.float64) * scaled.shape[1])
+    if subtract_mean:
+        mean = scaled.mean(axis=0, dtype=np.float64)
+        wanted = wanted - mean
+        scaled -= mean.astype(np.float32)
+    norms = np.linalg.norm(scaled, axis=1) * np.linalg.norm(wanted)
+    dots = scaled @ wanted.astype(np.float32)
+    directed = (norms > (_NO_DIRECTION * length) ** 2) & (norms > 0)
+    cosines = np.divide(dots, norms, out=np.zeros_like(norms), where=directed)
+    return np.asarray(np.clip(cosines, -1, 1), np.float32)
 
 
 def find_similar(
@@ -70,7 +98,7 @@ def find_similar(
     *,
     top: int = 20,
     exclude: BoolArray | None = None,
-    region: BaseGeometry | None = None,
+    region: Region | None = None,
     subtract_mean: bool = True,
 ) -> Similar:
     """Find the patches that are most similar to the exemplars.
@@ -85,5 +113,23 @@ def find_similar(
         bool ``[n]``: patches that are not among those, such as the exemplar's own.
     region:
         What the polygons are cut to.
+
+    Raises
+    ------
+    AnalysisError
+        See ``similarity``.
     """
-    raise NotImplementedError
+    scores = similarity(embeddings, exemplars, subtract_mean=subtract_mean)
+    candidates = np.flatnonzero(np.ones(len(patches), bool) if exclude is None else ~exclude)
+    # Of equal scores the upper left comes first, whatever the order of the rows.
+    order = np.lexsort((patches.origins[candidates, 0], patches.origins[candidates, 1], -scores[candidates]))
+    best = candidates[order[:top]]
+    chosen = np.zeros(len(patches), bool)
+    chosen[best] = True
+    return Similar(
+        scores=scores,
+        heat=heat_map(patches, scores),
+        best=best,
+        polygons=outline(patches, chosen, region),
+        points=np.rint(patches.centres[best]).astype(np.int64),
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.webhooks.analyses.areas import Area
+
+RESEARCH_USE_ONLY = "For research use only; not for diagnosis."
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +18,19 @@ class Summary:
     patches:
         How many patches were embedded.
     tissue:
-        Share of the region's patches that show tissue, 0 to 1; ``None`` where it was not looked for.
+        Share of the region that shows tissue, 0 to 1; ``None`` where it was not looked for.
     um_per_px:
-        Resolution that was embedded.
+        Resolution of the patches.
     model:
-        Name of the encoder, with its digest where known.
+        Name of the encoder, and its digest where it is known.
     untrained:
-        Whether the encoder's weights are random, so that nothing is meant by the result.
+        Whether the weights of the encoder, or of the one that the head was made for, are random.
     head:
         Name of the head; ``None`` where none was used.
+    areas:
+        What the legend shows.
     remarks:
-        Further sentences.
+        Further sentences, such as what could not be uploaded.
     """
 
     patches: int
@@ -37,8 +40,16 @@ class Summary:
     untrained: bool
     head: str | None = None
     areas: tuple[Area, ...] = ()
-    remarks: Sequence[str] = ()
+    remarks: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Return it in lines."""
-        raise NotImplementedError
+        """Return the facts in lines, without a line break at the end."""
+        tissue = "" if self.tissue is None else f"; {self.tissue:.0%} of the region is tissue"
+        lines = [
+            f"{self.patches:,} patch{'' if self.patches == 1 else 'es'} at {self.um_per_px:g} µm/px{tissue}.",
+            f"Model: {self.model}." + ("" if self.head is None else f" Head: {self.head}."),
+        ]
+        if self.untrained:
+            lines.append("UNTRAINED: the encoder's weights are random, so this result means nothing.")
+        lines += [f"{area.name}: {area.patches:,} patches ({area.share:.1%})" for area in self.areas]
+        return "\n".join([*lines, *self.remarks, RESEARCH_USE_ONLY])

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Float32Array = npt.NDArray[np.float32]
+
+SAME_RESOLUTION = 0.02
+"""Share by which resolutions may differ: scanners round theirs, and resized levels have whole pixels."""
+
 
 class HeadError(Exception):
     """A head cannot be used, read or trained; the text says why and what to do."""
@@ -37,26 +42,44 @@ class Head:
     name: str
     classes: tuple[str, ...]
     colours: tuple[str, ...]
-    weights: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
+    weights: Float32Array
+    bias: Float32Array
     um_per_px: float
     encoder_digest: str
     untrained: bool = False
 
     def require(self, encoder_digest: str, um_per_px: float) -> None:
-        """Raise HeadError unless the head is made for this encoder and this resolution, within 2 %."""
-        raise NotImplementedError
+        """Refuse to be used with anything but what it was trained for.
 
-    def probabilities(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        Raises
+        ------
+        HeadError
+            When the encoder is another, or the resolution, by more than 2 %.
+        """
+        if encoder_digest != self.encoder_digest:
+            raise HeadError(
+                f'The head "{self.name}" is made for the encoder {self.encoder_digest}, but {encoder_digest} '
+                "runs; use that encoder, or train a head for this one."
+            )
+        if not abs(um_per_px / self.um_per_px - 1) <= SAME_RESOLUTION:
+            raise HeadError(
+                f'The head "{self.name}" is made for {self.um_per_px:g} µm/px, not for {um_per_px:g}; choose '
+                "its resolution, or train a head for this one."
+            )
+
+    def probabilities(self, embeddings: Float32Array) -> Float32Array:
         """Return the softmax over the classes.
 
         Parameters
         ----------
         embeddings:
-            float32 ``[n, dimension]``.
+            float32 ``[n, dimension]``, finite.
 
         Returns
         -------
         float32 ``[n, classes]``
         """
-        raise NotImplementedError
+        logits = embeddings.astype(np.float64) @ self.weights.T.astype(np.float64) + self.bias
+        # Less the largest, no power overflows.
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
