@@ -1,0 +1,88 @@
+"""The table of jobs, and the version of its schema."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    select,
+)
+
+VERSION = 1
+"""Counts changes of the tables below; a step from each earlier version belongs into ``create_or_refuse``."""
+
+metadata = MetaData()
+
+jobs = Table(
+    "pathserve_jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(100), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    # Sealed, and the fingerprint of the key that can open it; both go when the job has been closed.
+    Column("secret", LargeBinary),
+    Column("seal", String(32)),
+    Column("unique_key", String(200), unique=True),
+    # Seconds since 1970 by the clock that all runners share (``Database.now``).
+    Column("created_at", Double, nullable=False),
+    Column("deadline_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("keep_until", Double),
+    Column("key_until", Double, nullable=False),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("crashes", Integer, nullable=False, default=0),
+    # Who has it, the number of this ownership (every write of an owner names both, so that one that was
+    # replaced changes nothing), and until when it holds if nothing more is heard of its owner.
+    Column("owner", String(64)),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("lease_until", Double),
+    Column("cancel_asked", Boolean, nullable=False, default=False),
+    Column("progress", Text, nullable=False, default=""),
+    Column("output", LargeBinary),
+    Column("error", Text, nullable=False, default=""),
+    # What has become of the call that closes it: none, due, begun.
+    Column("closing", String(8), nullable=False, default="none"),
+    # The row only remembers the key.
+    Column("is_purged", Boolean, nullable=False, default=False),
+    Index("pathserve_jobs_by_state", "state", "created_at"),
+    Index("pathserve_jobs_by_closing", "closing"),
+)
+
+schema = Table("pathserve_schema", metadata, Column("version", Integer, nullable=False))
+
+
+class WrongSchema(Exception):
+    """The database holds something else than this version's tables; the text says what."""
+
+
+def create_or_refuse(connection: Connection) -> None:
+    """Make the tables where there are none; be sure of those that there are.
+
+    Raises
+    ------
+    WrongSchema
+    """
+    found = set(inspect(connection).get_table_names())
+    if schema.name not in found:
+        if jobs.name in found:
+            raise WrongSchema(f"has a table {jobs.name}, but none that says its version")
+        metadata.create_all(connection)
+        connection.execute(schema.insert().values(version=VERSION))
+        return
+    version = connection.execute(select(schema.c.version)).scalar()
+    if version != VERSION:
+        raise WrongSchema(
+            f"holds jobs in version {version} of the schema, and this release knows version {VERSION} only; "
+            "name another database, or run the release that made it until its jobs have ended"
+        )
