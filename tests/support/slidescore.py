@@ -318,9 +318,9 @@ class SlideScore:
             return self.behaviour.expired, {}, b""
         if rest == ["i.dzi"]:
             text = (
-                '<?xml version="1.0" encoding="utf-8"?><Image TileSize="{}" Overlap="{}" Format="jpeg" '
-                'xmlns="http://schemas.microsoft.com/deepzoom/2008"><Size Width="{}" Height="{}"/></Image>'
-            ).format(slide.tile_side, slide.overlap, slide.width, slide.height)
+                f'<?xml version="1.0" encoding="utf-8"?><Image TileSize="{slide.tile_side}" Overlap="{slide.overlap}" Format="jpeg" '
+                f'xmlns="http://schemas.microsoft.com/deepzoom/2008"><Size Width="{slide.width}" Height="{slide.height}"/></Image>'
+            )
             return 200, {"Content-Type": "application/xml"}, text.encode()
         if len(rest) != 3 or rest[0] not in ("i_files", "_files"):
             return 404, {}, b""

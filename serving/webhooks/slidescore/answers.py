@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from shapely.geometry import MultiPoint, mapping, shape
-from shapely.geometry.base import BaseGeometry
 
 from dicom_io.json_size import unfolds_beyond
 from serving.api.fields import bad, is_object, kind
 from serving.webhooks.analyses import regions
+from serving.webhooks.analyses.errors import AnalysisError
+from serving.webhooks.analyses.regions import Region
 
 MAX_VERTICES = 50_000
 """Of all shapes of one answer."""
@@ -56,7 +57,7 @@ class Answers:
             return None
         return str(value).strip() or None
 
-    def region(self, name: str) -> BaseGeometry | None:
+    def region(self, name: str) -> Region | None:
         """Return the union of the shapes of an answer, in level-0 pixels.
 
         Returns
@@ -66,38 +67,38 @@ class Answers:
         Raises
         ------
         ServiceError
-            INVALID_REQUEST_FIELD_ERROR when nothing was drawn, or what was drawn has no area.
+            INVALID_REQUEST_FIELD_ERROR when nothing was drawn, what was drawn has no area, or it lies to the
+            left of every slide or above.
         """
         if name not in self:
             return None
-        shapes = _shapes(name, self._values[name.lower()], _AREAS)
-        found = regions.union(shapes)
-        if found.is_empty or not found.area > 0:
-            raise bad(f"{name} has no area; draw a region.")
+        try:
+            found = regions.union(_shapes(name, self._values[name.lower()]))
+        except AnalysisError as error:
+            raise bad(f"{name}: {error}") from error
+        if found.bounds[2] <= 0 or found.bounds[3] <= 0:
+            raise bad(f"{name} lies outside of the slide; draw it on the tissue.")
         return found
 
-    def region_or_points(self, name: str) -> BaseGeometry | None:
+    def region_or_points(self, name: str) -> Region | MultiPoint | None:
         """Return the same of an answer that may be points instead: then a ``MultiPoint``."""
         if name not in self:
             return None
         items = _items(name, self._values[name.lower()])
         if items and all("type" not in item and "x" in item for item in items):
-            points = [_point(item, name) for item in items]
-            return MultiPoint(points)
+            return MultiPoint([_point(item, name) for item in items])
         return self.region(name)
 
 
-def _shapes(
-    name: str, value: object, kinds: Mapping[str, Callable[[Mapping[str, object], str], BaseGeometry]]
-) -> list[BaseGeometry]:
+def _shapes(name: str, value: object) -> list[Region]:
     shapes = []
     for item in _items(name, value):
         if _was_not_drawn(item):
             continue
         of = item.get("type") or "rect"
-        make = kinds.get(of.lower()) if isinstance(of, str) else None
+        make = _AREAS.get(of.lower()) if isinstance(of, str) else None
         if make is None:
-            raise bad(f"{name} holds a shape that is none of {', '.join(kinds)}; draw one of these.")
+            raise bad(f"{name} holds a shape that is none of {', '.join(_AREAS)}; draw one of these.")
         shapes.append(make(item, name))
     if not shapes:
         raise bad(f"{name} is empty; draw a region, or take the question out to analyse the whole slide.")
@@ -128,30 +129,28 @@ def _was_not_drawn(item: Mapping[str, object]) -> bool:
     return is_object(corner) and corner.get("x") is None and corner.get("y") is None
 
 
-def _rectangle(item: Mapping[str, object], name: str) -> BaseGeometry:
+def _rectangle(item: Mapping[str, object], name: str) -> Region:
     x, y = _point(item.get("corner"), name)
     width, height = _point(item.get("size"), name)
     return regions.rectangle(x, y, width, height)
 
 
-def _polygon(item: Mapping[str, object], name: str) -> BaseGeometry:
+def _polygon(item: Mapping[str, object], name: str) -> Region:
     return regions.polygon(_ring(item.get("points"), name))
 
 
-def _ellipse(item: Mapping[str, object], name: str) -> BaseGeometry:
+def _ellipse(item: Mapping[str, object], name: str) -> Region:
     x, y = _point(item.get("center"), name)
     semi_x, semi_y = _point(item.get("size"), name)
-    if not (semi_x > 0 and semi_y > 0):
-        raise bad(f"{name} holds an ellipse without an area.")
     return regions.ellipse(x, y, semi_x, semi_y)
 
 
-def _brush(item: Mapping[str, object], name: str) -> BaseGeometry:
+def _brush(item: Mapping[str, object], name: str) -> Region:
     painted, erased = (_rings(item.get(key), name) for key in ("positivePolygons", "negativePolygons"))
     return regions.brush(painted, erased)
 
 
-_AREAS: Mapping[str, Callable[[Mapping[str, object], str], BaseGeometry]] = {
+_AREAS: Mapping[str, Callable[[Mapping[str, object], str], Region]] = {
     "rect": _rectangle,
     "polygon": _polygon,
     "ellipse": _ellipse,
@@ -200,11 +199,11 @@ def as_number(value: object) -> float | None:
     return float(value)
 
 
-def as_json(region: BaseGeometry) -> object:
+def as_json(region: Region | MultiPoint) -> object:
     """Return a region as GeoJSON, for a job's payload."""
     return mapping(region)
 
 
-def from_json(document: object) -> BaseGeometry:
+def from_json(document: object) -> Region | MultiPoint:
     """Return what ``as_json`` was given."""
-    return cast("BaseGeometry", shape(document))
+    return cast("Region | MultiPoint", shape(cast("dict[str, Any]", document)))

@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import Self
 
 import orjson
-from shapely.geometry.base import BaseGeometry
+from shapely.geometry import MultiPoint
 
 from dicom_io.errors import ImageError
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.web.credentials import BearerToken
 from serving.api.fields import JsonObject, bad, is_object, kind
+from serving.webhooks.analyses.regions import Region
 from serving.webhooks.slidescore.answers import Answers, as_json, as_number, from_json
 
 _MAX_CONTAINERS = 10_000
@@ -56,8 +57,8 @@ class Asked:
     analysis: AnalysisName
     server: str
     image_id: int
-    region: BaseGeometry | None = None
-    exemplar: BaseGeometry | None = None
+    region: Region | None = None
+    exemplar: Region | MultiPoint | None = None
     um_per_px: float | None = None
     clusters: int | None = None
     max_patches: int | None = None

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from shapely.geometry import MultiPoint
-from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Patch, Rect, UInt8Array
 from dicom_io.slides.tissue import OVERVIEW_SIDE, TissueMap, tissue_mask
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import BoolArray, Int64Array
+from serving.webhooks.analyses.regions import Region
 from serving.webhooks.slidescore.client import SlideFacts, TileGrid
 from serving.webhooks.slidescore.scale import Scale, TiledLevel, tiled_level
 
@@ -39,17 +39,17 @@ class Plan:
         Share of the region's patches that show tissue, 0 to 1.
     """
 
-    region: BaseGeometry
+    region: Region
     origins: Int64Array
     tissue: float
 
 
-def whole(facts: SlideFacts) -> BaseGeometry:
+def whole(facts: SlideFacts) -> Region:
     """Return the whole slide as a region."""
     return regions.rectangle(0, 0, facts.width, facts.height)
 
 
-def lattice(region: BaseGeometry, facts: SlideFacts, scale: Scale) -> Int64Array:
+def lattice(region: Region, facts: SlideFacts, scale: Scale) -> Int64Array:
     """Return the squares of one lattice whose centres are in a region, int64 ``[n, 2]``, row by row.
 
     The lattice begins at the upper left corner of the rectangle around the region, at whole pixels of the
@@ -76,7 +76,7 @@ def lattice(region: BaseGeometry, facts: SlideFacts, scale: Scale) -> Int64Array
     return origins[inside]
 
 
-def exemplar_origins(exemplar: BaseGeometry, facts: SlideFacts, scale: Scale) -> Int64Array:
+def exemplar_origins(exemplar: Region | MultiPoint, facts: SlideFacts, scale: Scale) -> Int64Array:
     """Return the squares of an exemplar: those of a region, or one around each point."""
     if not isinstance(exemplar, MultiPoint):
         return lattice(regions.clip(exemplar, facts.width, facts.height), facts, scale)
@@ -125,7 +125,7 @@ def _starts(first: float, last: float, whole_length: int, scale: Scale) -> Int64
     return snapped + scale.side * np.arange(count, dtype=np.int64)
 
 
-def _nearest(origins: Int64Array, side: int, region: BaseGeometry) -> BoolArray:
+def _nearest(origins: Int64Array, side: int, region: Region) -> BoolArray:
     """Return the one square whose centre is nearest to a region."""
     centres = shapely.points(origins + side / 2)
     found: BoolArray = np.zeros(len(origins), bool)
@@ -133,7 +133,7 @@ def _nearest(origins: Int64Array, side: int, region: BaseGeometry) -> BoolArray:
     return found
 
 
-def rectangle_around(region: BaseGeometry, by: int) -> Rect:
+def rectangle_around(region: Region, by: int) -> Rect:
     """Return the rectangle around a region, in pixels of ``by`` level-0 pixels, rounded outwards."""
     left, top, right, bottom = region.bounds
     x, y = math.floor(left / by), math.floor(top / by)

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely.geometry import Polygon
-from shapely.geometry.base import BaseGeometry
 
 from serving.webhooks.analyses.areas import without_holes
 from serving.webhooks.analyses.heatmap import HeatMap
+from serving.webhooks.analyses.regions import Region
 
 COLORMAPS = frozenset({"Turbo", "Viridis", "Inferno", "Magma", "Plasma", "Jet", "Greys"})
 """Names of colormaps, for heat maps; ``Turbo`` is the vendor's own example."""
@@ -44,7 +44,7 @@ class Builder:
         Where everything has to lie.
     """
 
-    region: BaseGeometry
+    region: Region
 
     def polygons(self, name: str, polygons: Sequence[Polygon], colour: str) -> Result:
         """Return polygons, closed and without holes: Slide Score's ``polygon`` would show them filled.

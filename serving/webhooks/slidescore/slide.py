@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
 from dicom_io.reading import ReadOptions
@@ -15,6 +14,7 @@ from serving.errors import Fault
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array
+from serving.webhooks.analyses.regions import Region
 from serving.webhooks.slidescore.client import SlideFacts, SlideScoreClient, TileGrid
 from serving.webhooks.slidescore.plan import overview_level, rectangle_around, shows_tissue
 from serving.webhooks.slidescore.region_image import RegionSource
@@ -41,7 +41,7 @@ class Slide:
     scale: Scale
     waits: Cancellation
 
-    def tissue(self, origins: Int64Array, region: BaseGeometry) -> BoolArray:
+    def tissue(self, origins: Int64Array, region: Region) -> BoolArray:
         """Return which squares show tissue, by the part of an overview that shows their region.
 
         Raises
