@@ -24,11 +24,10 @@ def lattice(
     return Patches(np.rint(places).astype(np.int64), side, step)
 
 
-def embeddings_of(
-    kinds: npt.ArrayLike, dimension: int = 16, noise: float = 0.1, seed: int = 5
-) -> Float32Array:
+def embeddings_of(kinds: npt.ArrayLike, dimension: int = 16, noise: float = 0.1) -> Float32Array:
     """Return float32 ``[n, dimension]``: one direction for each kind, and noise."""
     names = np.asarray(kinds)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(5)
     directions = random.normal(size=(int(names.max()) + 1, dimension))
-    return (directions[names] + noise * random.normal(size=(len(names), dimension))).astype(np.float32)
+    vectors = directions[names] + noise * random.normal(size=(len(names), dimension))
+    return np.asarray(vectors, np.float32)

@@ -135,5 +135,5 @@ def _parts(region: Region) -> list[Polygon]:
 
 def _by_size(polygons: Iterable[Polygon]) -> tuple[Polygon, ...]:
     """Return polygons in one order and form, whatever they were made from: by size, then by place."""
-    found = (polygon.normalize() for polygon in polygons)
+    found = shapely.get_parts(shapely.normalize(list(polygons)))
     return tuple(sorted(found, key=lambda polygon: (-polygon.area, polygon.bounds)))
