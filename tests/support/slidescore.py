@@ -416,7 +416,7 @@ def rect(x: object, y: object, width: object, height: object) -> str:
     return json.dumps([{"corner": {"x": x, "y": y}, "size": {"x": width, "y": height}}])
 
 
-def clicked(server: SlideScore, secret: str, answers: dict[str, Any], **changed: Any) -> dict[str, Any]:
+def clicked(server: SlideScore, secret: str, answers: dict[str, Any], /, **changed: Any) -> dict[str, Any]:
     """Return the body that a click sends with the template in the documents; ``...`` takes a field out."""
     body: dict[str, Any] = {
         "secret": secret,
