@@ -18,7 +18,9 @@ from serving.api.fields import JsonObject, bad, is_object, kind
 from serving.webhooks.analyses.regions import Region
 from serving.webhooks.slidescore.answers import Answers, as_json, as_number, from_json
 
-_MAX_CONTAINERS = 10_000
+_MAX_CONTAINERS = 100_000
+"""Braces in answers are counted, too, and a drawn line has one for each of its points."""
+
 _LARGEST_ID = 1 << 63
 _UM_PER_PX_AT_1 = 10.0
 """A slide that shows 10 µm a pixel is at 1x: so 20x is 0.5 µm a pixel, and 40x is 0.25."""
