@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.support import models
 from tests.support.app import App, ServedApp
+from tests.support.postgres import Postgres, missing
 from tests.support.service import Service
 
 # Machines are shared: no timing assertions. CI judges a change by the same examples every time.
@@ -53,6 +54,24 @@ def served_app(probe_app: App) -> Iterator[ServedApp]:
     """That application behind the front, for what needs sockets but no processes."""
     with ServedApp(probe_app) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL; skipped where there is none, unless REQUIRE_POSTGRES is set."""
+    if missing() and not os.environ.get("REQUIRE_POSTGRES"):
+        pytest.skip(missing())
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def jobs_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database for jobs: each test that asks for one runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,9 +14,11 @@ from serving.errors import ServiceError, unavailable
 MAX_PAYLOAD_BYTES = 4 << 20
 MAX_SECRET_BYTES = 64 << 10
 MAX_OUTPUT_BYTES = 64 << 20
-MAX_KEY_LENGTH = 200
 MAX_TEXT_LENGTH = 1000
 """Longest progress or error text that is kept, in characters."""
+
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class JobState(StrEnum):
@@ -47,6 +50,11 @@ def new_job_id() -> str:
     return secrets.token_hex(16)
 
 
+def plain(text: str) -> str:
+    """Return a text as it can be stored and shown: in one line, not too long."""
+    return _UNPRINTABLE.sub(" ", text)[:MAX_TEXT_LENGTH]
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be done.
@@ -63,7 +71,7 @@ class NewJob:
     secret:
         What must not be stored in the clear, at most ``MAX_SECRET_BYTES``.
     key:
-        Posts with the same key are the same job: the first counts. At most ``MAX_KEY_LENGTH`` characters.
+        Posts with the same key are the same job: the first counts. Only its hash is stored.
     key_s:
         Seconds for which the key is remembered, if longer than the job itself.
     """

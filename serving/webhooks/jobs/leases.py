@@ -11,11 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretBytes
-from sqlalchemy import ColumnElement, Update, and_, case, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Update,
+    and_,
+    case,
+    cast,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from serving.webhooks.jobs.database import Database
 from serving.webhooks.jobs.endings import CANCELLED, CLOSED, UNREADABLE, JobLimits, can_open, ending
-from serving.webhooks.jobs.job import MAX_TEXT_LENGTH, JobState
+from serving.webhooks.jobs.job import JobState, plain
 from serving.webhooks.jobs.seals import Seals, WrongKey
 from serving.webhooks.jobs.tables import jobs
 
@@ -151,7 +163,7 @@ class Leases:
 
     def progress(self, claim: Claim, text: str) -> bool:
         """Store how far a job is; return whether it is still this runner's."""
-        return self._write(self._running(claim).values(progress=text[:MAX_TEXT_LENGTH]))
+        return self._write(self._running(claim).values(progress=plain(text)))
 
     # Ending.
 
@@ -172,10 +184,11 @@ class Leases:
         """
         cancelled = jobs.c.cancel_asked
         now = self._database.now
-        values = ending(state, error[:MAX_TEXT_LENGTH], now, self._limits) | {
+        error = plain(error)
+        values = ending(state, error, now, self._limits) | {
             "state": case((cancelled, JobState.CANCELLED.value), else_=state.value),
-            "error": case((cancelled, CANCELLED), else_=error[:MAX_TEXT_LENGTH]),
-            "output": case((cancelled, None), else_=output),
+            "error": case((cancelled, CANCELLED), else_=error),
+            "output": case((cancelled, null()), else_=cast(literal(output, LargeBinary), LargeBinary)),
             "owner": self.owner,
             "lease_until": now + self.lease_s,
         }

@@ -33,7 +33,7 @@ jobs = Table(
     # Sealed, and the fingerprint of the key that can open it; both go when the job has been closed.
     Column("secret", LargeBinary),
     Column("seal", String(32)),
-    Column("unique_key", String(200), unique=True),
+    Column("unique_key", String(64), unique=True),
     # Seconds since 1970 by the clock that all runners share (``Database.now``).
     Column("created_at", Double, nullable=False),
     Column("deadline_at", Double, nullable=False),
