@@ -31,7 +31,7 @@ class _Record(BaseModel):
 
 class _Class(_Record):
     name: _Name
-    colour: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}\Z")]
+    colour: Annotated[str, Field(pattern=r"^#[0-9A-Fa-f]{6}$")]
 
 
 class _File(_Record):

@@ -80,6 +80,11 @@ class Head:
         float32 ``[n, classes]``
         """
         logits = embeddings.astype(np.float64) @ self.weights.T.astype(np.float64) + self.bias
-        # Less the largest, no power overflows.
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+        return np.asarray(softmax(logits), np.float32)
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return probabilities, float64 ``[n, classes]``; each row's sum is 1."""
+    # Less the largest, no power overflows.
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)

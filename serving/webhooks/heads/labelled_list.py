@@ -30,7 +30,8 @@ class LabelledList:
         return {}
 
     def are_of(self, slide: SlideVectors) -> bool:
-        return None in self.rows or not slide.names.isdisjoint(name for name in self.rows if name)
+        named = None in self.rows and self.path.stem in slide.names
+        return named or not slide.names.isdisjoint(name for name in self.rows if name)
 
     def of(self, slide: SlideVectors) -> list[str | None]:
         wanted = {
@@ -44,8 +45,8 @@ class LabelledList:
         if strange:
             line, place = min((wanted[place][0], place) for place in strange)
             raise HeadError(
-                f"{self.path}, line {line}: {slide.slide} has no vector of a patch at {place}; x and y are the "
-                "upper left corner of a patch in level-0 pixels (x0 and y0 of the table)."
+                f"{self.path}, line {line}: {slide.slide} has no vector of a patch at {place}; x and y are "
+                "the upper left corner of a patch in level-0 pixels (x0 and y0 of the table)."
             )
         return [wanted[place][1] if place in wanted else None for place in places]
 

@@ -25,7 +25,7 @@ class Labels(Protocol):
     def colours(self) -> Mapping[str, str]: ...
 
     def are_of(self, slide: SlideVectors) -> bool:
-        """Return whether the file labels a slide; one that names no slide labels any."""
+        """Return whether the file labels a slide: by what is in it, or else by its own name."""
 
     def of(self, slide: SlideVectors) -> list[str | None]:
         """Return each patch's class, ``None`` where it has none.

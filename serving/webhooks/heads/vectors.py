@@ -118,12 +118,11 @@ def _columns_of_level_0(table: pa.Table, about: Mapping[str, Any], path: Path) -
 
 
 def _vectors(table: pa.Table) -> Float32Array:
-    column = table.column("vector").combine_chunks()
-    array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
-    if not pa.types.is_fixed_size_list(table.schema.field("vector").type):
+    kind = table.schema.field("vector").type
+    if not pa.types.is_fixed_size_list(kind):  # no patch could be embedded
         return np.zeros((0, 1), np.float32)
-    flat = np.asarray(array.flatten().to_numpy(zero_copy_only=False), np.float32)
-    return flat.reshape(table.num_rows, -1)
+    flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.float32).reshape(table.num_rows, kind.list_size)
 
 
 def _names(path: Path, about: Mapping[str, Any]) -> frozenset[str]:
