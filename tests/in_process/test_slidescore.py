@@ -23,7 +23,6 @@ from tests.support.slidescore import (
     Answer,
     Behaviour,
     Request,
-    SlideScore,
     StoredSlide,
     clicked,
     rect,
@@ -56,7 +55,7 @@ def asking_nobody(analyses: Analyses) -> Iterator[None]:
     assert (len(analyses.server.requests), len(analyses.engine.rows())) == before
 
 
-def refused(analyses: Analyses, analysis: str, answers: dict[str, Any], **changed: Any) -> str:
+def refused(analyses: Analyses, analysis: str, answers: dict[str, Any], /, **changed: Any) -> str:
     """Click for what is 400; return why. The token is given up once, and that is all that is asked."""
     token, before = analyses.server.new_token(), len(analyses.server.requests)
     answer = analyses.click(analysis, answers, "", **({"apitoken": token} | changed))
@@ -623,9 +622,7 @@ def test_beyond_the_queue_callers_are_told_to_come_again(tmp_path: Path) -> None
         analyses.encoder.gate.set()
 
 
-def test_no_token_no_secret_and_nobody_is_in_a_log_a_row_a_file_or_an_answer(
-    own: Analyses, tmp_path: Path
-) -> None:
+def test_no_token_secret_or_name_is_in_a_log_a_row_a_file_or_an_answer(own: Analyses, tmp_path: Path) -> None:
     token = own.server.new_token()
     body = clicked(own.server, SECRET, {"ROI": ROI, "Exemplar": EXEMPLAR}, apitoken=token)
     posted = own.post("similar", body)

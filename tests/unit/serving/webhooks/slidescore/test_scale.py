@@ -54,7 +54,8 @@ def test_levels_are_numbered_as_deep_zoom_does(width: int, height: int, highest:
 
 
 @given(
-    width=st.integers(1, 3000), height=st.integers(1, 3000), side=st.integers(16, 700), overlap=st.integers(0, 8),
+    width=st.integers(1, 3000), height=st.integers(1, 3000),
+    side=st.integers(16, 700), overlap=st.integers(0, 8),
     x=st.integers(-100, 3000), y=st.integers(-100, 3000), w=st.integers(1, 1500), h=st.integers(1, 1500),
 )  # fmt: skip
 def test_the_tiles_of_a_region_cover_it_without_overlap(
