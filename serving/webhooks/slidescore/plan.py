@@ -18,7 +18,7 @@ from serving.webhooks.analyses.regions import Region
 from serving.webhooks.slidescore.client import SlideFacts, TileGrid
 from serving.webhooks.slidescore.scale import Scale, TiledLevel, tiled_level
 
-LEAST_TISSUE = 0.1
+LEAST_TISSUE = 0.05
 """Share of a patch that has to show tissue, as for ``pathserve embed``."""
 
 _MOST_CELLS = 4_000_000
