@@ -116,7 +116,8 @@ def test_similar_is_highest_at_the_exemplar_and_gives_a_heat_map_polygons_points
     assert sorted(result["type"] for result in output) == ["anno2", "points", "polygons", "text"]
     assert of_type(output, "anno2")[0]["color"] == "Turbo"
     (points,) = of_type(output, "points")
-    assert points["value"][0] == {"x": 1448 + 224, "y": 2448 + 224}
+    assert len(points["value"]) == 20
+    assert {"x": 1448 + 224, "y": 2448 + 224} not in points["value"]  # the user knows that one
     text = text_of(output)
     assert "48" in text
     assert "UNTRAINED" in text

@@ -107,9 +107,9 @@ class Analyses:
         slides: dict[int, StoredSlide] | None = None,
         behaviour: Behaviour | None = None,
         queue: int = 100,
+        server: SlideScore | None = None,
     ) -> None:
-        self._folder = folder
-        self.server = SlideScore(slides, behaviour)
+        self.server = server or SlideScore(slides, behaviour)
         self.settings = load_settings(
             {
                 "PATHSERVE_SLIDESCORE_ORIGINS": self.server.origin,

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 
+from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.areas import Area
 from serving.webhooks.analyses.classes import classify
 from serving.webhooks.analyses.clusters import cluster
 from serving.webhooks.analyses.heatmap import HeatMap, heat_map
-from serving.webhooks.analyses.patches import Float32Array, Patches
+from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import Summary
 from serving.webhooks.heads.head import Head
@@ -81,10 +83,41 @@ class Embedded:
         return results.text("Description of results", summary.text())
 
 
-def similar(embedded: Embedded, exemplars: Float32Array, top: int) -> Finding:
-    """Find what looks as the exemplar."""
+@dataclass(frozen=True, slots=True)
+class Exemplars:
+    """The patches of an exemplar with their embeddings.
+
+    Attributes
+    ----------
+    origins:
+        int64 ``[m, 2]``: (x, y) of the upper left corners.
+    vectors:
+        float32 ``[m, dimension]``.
+    """
+
+    origins: Int64Array
+    vectors: Float32Array
+
+    def cover(self, origins: Int64Array, side: int) -> BoolArray:
+        """Return which squares have their centre in one of these, bool ``[n]``."""
+        left, top = self.origins.T
+        return regions.centres_inside(
+            origins, side, regions.union(shapely.box(left, top, left + side, top + side))
+        )
+
+
+def similar(embedded: Embedded, exemplars: Exemplars, top: int) -> Finding:
+    """Find what looks like the exemplar, whose own patches are not marked: the user has done so."""
     plan = embedded.plan
-    found = find_similar(embedded.patches, embedded.vectors, exemplars, top=top, region=plan.region)
+    own = exemplars.cover(plan.origins, embedded.side)
+    found = find_similar(
+        embedded.patches,
+        embedded.vectors,
+        exemplars.vectors,
+        top=top,
+        exclude=None if own.all() else own,
+        region=plan.region,
+    )
     builder = results.Builder(plan.region)
     shown = (
         builder.polygons("Most similar", found.polygons, _MARKED),

@@ -12,7 +12,7 @@ from serving.config.settings import Settings
 from serving.config.slidescore_group import SlideScoreSettings
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
-from serving.webhooks.analyses.patches import Float32Array, Int64Array
+from serving.webhooks.analyses.patches import Int64Array
 from serving.webhooks.heads.file import read_head
 from serving.webhooks.heads.head import Head, HeadError
 from serving.webhooks.jobs.handler import Closing, JobContext, JobFailed, JobKind
@@ -130,7 +130,7 @@ class _Analysis:
         context.progress("drawing the results")
         scale = slide.scale
         embedded = analysis.Embedded(plan, vectors, scale.side, scale.um_per_px, context.embedder.metadata)
-        finding = self._find(embedded, of_exemplars)
+        finding = self._find(embedded, analysis.Exemplars(exemplars, of_exemplars))
         uploaded, remarks = self._upload(finding, plan)
         return [*uploaded, *finding.shown, embedded.summary(finding, self._used_head, remarks)]
 
@@ -146,7 +146,7 @@ class _Analysis:
                 "`pathserve head train` has made."
             )
 
-    def _find(self, embedded: analysis.Embedded, exemplars: Float32Array) -> analysis.Finding:
+    def _find(self, embedded: analysis.Embedded, exemplars: analysis.Exemplars) -> analysis.Finding:
         if self._used_head is not None:
             return analysis.classes(embedded, self._used_head)
         if self._asked.analysis is AnalysisName.SIMILAR:
