@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test orthanc check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,14 +35,15 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
 
-test: $(INSTALLED) orthanc ## Run every test
+test: $(INSTALLED) servers ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-orthanc: # a real DICOMweb store for the tests, where it can be installed
-	@command -v Orthanc >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed
+	@{ command -v Orthanc && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    orthanc orthanc-dicomweb >/dev/null || echo "Orthanc could not be installed; its tests will be skipped."; \
-	else echo "Orthanc is not installed; its tests will be skipped. apt install orthanc orthanc-dicomweb"; fi
+	    orthanc orthanc-dicomweb postgresql >/dev/null || echo "Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
+	else echo "Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install orthanc orthanc-dicomweb postgresql"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from serving.config.exit_status import ExitStatus
@@ -23,6 +25,8 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve until SIGTERM or Ctrl-C")
     serve.set_defaults(run=_serve)
+    webhooks = commands.add_parser("webhooks", help="serve webhooks of other systems until SIGTERM or Ctrl-C")
+    webhooks.set_defaults(run=_webhooks)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     _add_embed(commands)
@@ -45,14 +49,39 @@ def _serve(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.processes.launcher import Launcher
 
     log_as_json(settings.log.level, process="launcher")
-    try:
+    with _listening(settings.http.host, settings.http.port, "AIP_HTTP_PORT"):
         launcher = Launcher(settings)
+    return launcher.run()
+
+
+def _webhooks(_: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        from serving.webhooks.service.launcher import WebhooksLauncher
+    except ModuleNotFoundError as error:
+        return _without("webhooks", error, "cryptography", "sqlalchemy")
+    log_as_json(settings.log.level, process="launcher")
+    with _listening(settings.http.host, settings.webhooks.port, "PATHSERVE_WEBHOOKS_PORT"):
+        launcher = WebhooksLauncher(settings)
+    return launcher.run()
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int, variable: str) -> Iterator[None]:
+    """Say which settings to change when a port cannot be listened on."""
+    try:
+        yield
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {settings.http.host}:{settings.http.port} (PATHSERVE_HOST, AIP_HTTP_PORT): "
-            f"{error.strerror}"
+            f"cannot listen on {host}:{port} (PATHSERVE_HOST, {variable}): {error.strerror}"
         ) from error
-    return launcher.run()
+
+
+def _without(extra: str, error: ModuleNotFoundError, *libraries: str) -> ExitStatus:
+    """Say which extra a command needs."""
+    if error.name not in libraries:
+        raise error
+    print(f"pathserve: {extra} needs more libraries: pip install 'pathserve[{extra}]'", file=sys.stderr)
+    return ExitStatus.FAULT
 
 
 def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
@@ -97,10 +126,7 @@ def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.embed import EmbedOptions, embed
     except ModuleNotFoundError as error:
-        if error.name not in ("pyarrow", "tqdm"):
-            raise
-        print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
-        return ExitStatus.FAULT
+        return _without("embed", error, "pyarrow", "tqdm")
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
     return embed(EmbedOptions(**given), settings)
 

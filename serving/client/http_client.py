@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import requests
 from PIL import Image as PillowImage
+from requests.auth import AuthBase
 
 from dicom_io.web.sessions import plain_session
 from model.encoder import PATCH_SIDE, Vectors
@@ -54,6 +55,8 @@ class PathserveClient:
         lost, as when a worker was killed: asking again gives the same vectors.
     use_proxy:
         Whether to go through HTTPS_PROXY or HTTP_PROXY, but for the hosts in NO_PROXY.
+    auth:
+        Authorises each request instead of a key, where credentials change, as Google's do.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class PathserveClient:
         timeout_s: float = 300.0,
         retry_for_s: float = 120.0,
         use_proxy: bool = False,
+        auth: AuthBase | None = None,
     ) -> None:
         _require_address(url)
         self._url = url if url.endswith(("predict", "Predict")) else url.rstrip("/") + "/predict"
@@ -78,6 +82,7 @@ class PathserveClient:
         self._timeout_s = timeout_s
         self._retry_for_s = retry_for_s
         self._session = plain_session(follows_proxies=use_proxy)
+        self._session.auth = auth
         if api_key is not None:
             if not api_key.isascii() or not api_key.isprintable():
                 raise ValueError("the key must be printable ASCII")

@@ -240,7 +240,7 @@ class LogSettings(Group):
 
 
 class CommandSettings(Group):
-    """The user's own credentials for ``pathserve embed``. No process of the service is given them."""
+    """The user's own credentials. No process of the service is given them; the key, webhooks' runner is."""
 
     store_token: Secret = setting(
         "PATHSERVE_STORE_TOKEN", None, "`pathserve embed` only: bearer token for the store that is read."
@@ -248,7 +248,7 @@ class CommandSettings(Group):
     api_key: Secret = setting(
         "PATHSERVE_API_KEY",
         None,
-        "`pathserve embed --service` only: one of the service's PATHSERVE_API_KEYS.",
+        "`pathserve embed --service` and PATHSERVE_SERVICE_URL only: one of the PATHSERVE_API_KEYS there.",
     )
 
 

@@ -26,6 +26,7 @@ from serving.config.groups import (
     StoreSettings,
 )
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
 
@@ -50,8 +51,10 @@ class Settings(BaseModel):
     stores: StoreSettings = StoreSettings()
     images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
-    command: CommandSettings = CommandSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    jobs: JobSettings = JobSettings()
     slidescore: SlideScoreSettings = SlideScoreSettings()
+    command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 
 

@@ -71,12 +71,6 @@ class SlideScoreSettings(Group):
         "Whether the analysis' token is left to expire instead of being given up at its end: for a batch "
         "whose slides share one.",
     )
-    job_timeout_s: float = setting(
-        "PATHSERVE_SLIDESCORE_JOB_TIMEOUT_S",
-        10_000.0,
-        "An analysis that takes longer, waiting included, ends with an error: tokens last for three hours.",
-        gt=0,
-    )
     sync_patches: int = setting(
         "PATHSERVE_SLIDESCORE_SYNC_PATCHES",
         500,

@@ -31,8 +31,15 @@ class InProcessEmbedder:
 
     def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
         """Embed the patches of instances."""
-        waits = Cancellation(time.monotonic() + self._timeout_s)
+        return self.embed_until(Cancellation(time.monotonic() + self._timeout_s), instances)
+
+    def embed_until(self, waits: Cancellation, instances: Sequence[Instance]) -> list[Outcome]:
+        """Embed the patches of instances, unless the caller's own waits end before."""
         return self._predictor.predict(instances, waits, StageTimes()).outcomes
+
+    def require_ready(self) -> None:
+        """Raise ServiceError when the encoder does not answer; see ``Predictor.require_ready``."""
+        self._predictor.require_ready()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TypeVar
 
-from serving.processes.handover import EncoderStart, HttpStart, take_over
+from serving.processes.handover import Start, take_over
 
 _PR_SET_PDEATHSIG = 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -17,10 +17,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 END = signal.SIGUSR1
 """The launcher's own signal to a child that must outlive a SIGTERM which all processes get at once."""
 
-Start = TypeVar("Start", EncoderStart, HttpStart)
+S = TypeVar("S", bound=Start)
 
 
-def begin(kind: type[Start], by: signal.Signals = signal.SIGTERM) -> Start:
+def begin(kind: type[S], by: signal.Signals = signal.SIGTERM) -> S:
     """Return what the launcher hands over by the descriptor in ``argv[1]``; end when the launcher ends.
 
     Parameters

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from serving.config.groups import CommandSettings, EncoderSettings, LogSettings
 from serving.config.settings import Settings
@@ -65,7 +65,20 @@ def without_command(settings: Settings) -> Settings:
     return settings.model_copy(update={"command": CommandSettings()})
 
 
-def hand_over(start: EncoderStart | HttpStart) -> int:
+class Start(Protocol):
+    """What any child is given.
+
+    Attributes
+    ----------
+    launcher:
+        Process id of the launcher.
+    """
+
+    @property
+    def launcher(self) -> int: ...
+
+
+def hand_over(start: Start) -> int:
     """Write an object to a memory file; return its descriptor, which the caller closes."""
     # A pickle keeps what JSON does not: secrets, paths that are not text, an infinite number of seconds.
     fd = os.memfd_create("pathserve-start", os.MFD_CLOEXEC)

@@ -34,7 +34,8 @@ from serving.processes.supervised import Supervised
 
 log = logging.getLogger(__name__)
 
-_KILL_AFTER_S = 5.0
+KILL_AFTER_S = 5.0
+"""Beyond what a child may take to end, before it is killed."""
 _LOOK_S = 1.0
 """How often the launcher listens to the encoder."""
 
@@ -45,7 +46,7 @@ _MEMORY = "/dev/shm"  # noqa: S108  (a folder of our own is made in it)
 _SMALL_FILES_BYTES = 32 << 20
 
 # Images of a few MB come and go in many threads: without these, glibc keeps what each has let go of.
-_ALLOCATION = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+ALLOCATION = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
 
 _PROVED_S = 10.0
 """gunicorn that lives so long had workers that could start."""
@@ -111,7 +112,7 @@ class Launcher:
         )
         self._http = Supervised(
             "http",
-            _ALLOCATION | http_environment(os.environ) | libraries,
+            ALLOCATION | http_environment(os.environ) | libraries,
             lambda: http,
             History(runs_model=False),
             passed_fds=(fd,),
@@ -170,13 +171,8 @@ class Launcher:
     def _after_death(self, child: Supervised, status: int) -> ExitStatus | None:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
-        if child is self._encoder:
-            multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
-            self._watch.listen()  # what it sent before it died is still in the socket
-            ran = self._watch.has_loaded
-        else:
-            ran = time.monotonic() - child.started_at > _PROVED_S
-        verdict = child.history.after_death(status, ran=ran)
+        multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
+        verdict = child.history.after_death(status, ran=self._has_run(child))
         if isinstance(verdict, Stop):
             if verdict.reason:
                 print(f"pathserve: {verdict.reason}.", file=sys.stderr, flush=True)
@@ -185,12 +181,23 @@ class Launcher:
         log.error("%s died", child.name, extra={"exit_status": status, "seconds": verdict.seconds})
         return None
 
+    def _has_run(self, child: Supervised) -> bool:
+        """Return whether a child that has ended had run as it should."""
+        if child is self._encoder:
+            self._watch.listen()  # what it sent before it died is still in the socket
+            return self._watch.has_loaded
+        return self._has_lived(child)
+
+    @staticmethod
+    def _has_lived(child: Supervised) -> bool:
+        return time.monotonic() - child.started_at > _PROVED_S
+
     def _drain(self) -> ExitStatus:
         """Stop accepting, let the workers finish, then end the encoder."""
         log.info("draining")
         self._listener.close()
-        self._end(self._http, self._settings.http.grace_s + _KILL_AFTER_S)
-        self._end(self._encoder, _KILL_AFTER_S)
+        self._end(self._http, self._settings.http.grace_s + KILL_AFTER_S)
+        self._end(self._encoder, KILL_AFTER_S)
         log.info("stopped")
         return ExitStatus.OK
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving.processes.handover import EncoderStart, HttpStart, hand_over
+from serving.processes.handover import Start, hand_over
 from serving.processes.restarts import History
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Supervised:
     Attributes
     ----------
     name:
-        Its name in the log, and of its main module beside this one.
+        Its name in the log, and of its main module in ``room``.
     start:
         Makes what the next process is given.
     end:
@@ -37,13 +37,14 @@ class Supervised:
 
     name: str
     environment: dict[str, str]
-    start: Callable[[], EncoderStart | HttpStart]
+    start: Callable[[], Start]
     history: History
     end: signal.Signals = signal.SIGTERM
     passed_fds: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
+    room: str = "serving.processes"
 
     @property
     def is_running(self) -> bool:
@@ -56,7 +57,7 @@ class Supervised:
             fd = hand_over(self.start())
             try:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", f"serving.processes.{self.name}", str(fd)],
+                    [sys.executable, "-P", "-m", f"{self.room}.{self.name}", str(fd)],
                     env=self.environment,
                     pass_fds=(fd, *self.passed_fds),
                     start_new_session=True,  # Ctrl-C reaches the launcher alone

@@ -596,7 +596,7 @@ def test_the_token_is_given_up_once_after_a_fault_of_the_model(own: Analyses) ->
 
 
 def test_the_token_is_given_up_once_when_time_is_over(tmp_path: Path) -> None:
-    with Analyses(tmp_path, {"PATHSERVE_SLIDESCORE_JOB_TIMEOUT_S": 1.5}) as analyses:
+    with Analyses(tmp_path, {"PATHSERVE_JOBS_TIMEOUT_S": 1.5}) as analyses:
         analyses.encoder.gate.clear()
         posted = analyses.click("cluster", {"ROI": ROI})
         answer = analyses.ended(posted)

@@ -97,7 +97,7 @@ class Engine:
     ) -> None:
         self.database.close()
 
-    def _ring(self, why: Ring = Ring.POSTED) -> None:
+    def _ring(self, why: Ring) -> None:
         for address in self._bells:
             ring(address, why)
 

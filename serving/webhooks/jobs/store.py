@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from serving.webhooks.jobs.database import Database
+from serving.webhooks.jobs.doorbell import Ring
 from serving.webhooks.jobs.endings import CANCELLED, JobLimits, ending
 from serving.webhooks.jobs.job import (
     MAX_PAYLOAD_BYTES,
@@ -44,7 +45,11 @@ class JobStore:
     """
 
     def __init__(
-        self, database: Database, seals: Seals, limits: JobLimits, ring: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        seals: Seals,
+        limits: JobLimits,
+        ring: Callable[[Ring], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._seals = seals
@@ -68,7 +73,7 @@ class JobStore:
                 return QueueFull(_RETRY_AFTER_S)
             posted = Posted(new_job_id(), is_new=True)
             connection.execute(insert(jobs).values(self._row(posted.job_id, key, job)))
-        self._ring()
+        self._ring(Ring.POSTED)
         return posted
 
     def get(self, job_id: str) -> JobView | None:
@@ -114,7 +119,7 @@ class JobStore:
         with self._database.writing() as connection:
             connection.execute(waiting.values(ending(JobState.CANCELLED, CANCELLED, now, self._limits)))
             connection.execute(running.values(cancel_asked=True))
-        self._ring()
+        self._ring(Ring.CANCEL)
 
     def counts(self) -> dict[JobState, int]:
         """Return how many jobs are in each state.

@@ -53,6 +53,7 @@ def slidescore_door(tools: DoorTools) -> Door:
 class _Views:
     def __init__(self, tools: DoorTools) -> None:
         self._settings: SlideScoreSettings = tools.settings.slidescore
+        self._job_timeout_s = tools.settings.jobs.timeout_s
         self._servers = allowed_servers(tools.settings)
         self._jobs: JobStore = tools.jobs
 
@@ -77,7 +78,7 @@ class _Views:
         asked = self._asked(body, AnalysisName(analysis), server, token)
         if request.args.get("mode") == "sync":
             return self._in_one_answer(self._post(asked, token, self._settings.sync_timeout_s))
-        job_id = self._post(asked, token, self._settings.job_timeout_s)
+        job_id = self._post(asked, token, self._job_timeout_s)
         return _json({"id": job_id, "status": _STATUSES[JobState.RUNNING]})
 
     def status(self, job_id: str) -> Response:

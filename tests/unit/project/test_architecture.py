@@ -32,9 +32,11 @@ FLOORS = {
         "api": 3,
         "client": 4, "http": 4, "webhooks": 4,
         "processes": 5,
-        "cli": 6,
-        "__main__": 7,
+        "webhooks": 6,
+        "cli": 7,
+        "__main__": 8,
     },
+    "serving/webhooks": {"jobs": 1, "webhook": 2, "service": 4},
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
 
@@ -65,18 +67,26 @@ def test_arrows_point_down(room: str) -> None:
 @pytest.mark.parametrize("room", sorted(FLOORS))
 def test_arrows_point_down_inside_a_room(room: str) -> None:
     floors = FLOORS[room]
+    depth = room.count("/") + 1
     files = [path for path in (ROOT / room).rglob("*.py") if path != ROOT / room / "__init__.py"]
-    assert {part_of(path) for path in files} == set(floors), "each part has a floor, and each floor a part"
-    for path in files:
+    parts = {path: path.relative_to(ROOT).with_suffix("").parts[depth] for path in files}
+    assert set(parts.values()) == set(floors), "each part has a floor, and each floor a part"
+    for path, mine in parts.items():
         for name in imports(path):
-            if name.startswith(f"{room}."):
-                part = name.split(".")[1]
-                assert part == part_of(path) or floors[part] < floors[part_of(path)], f"{path} imports {name}"
+            if name.startswith(f"{room.replace('/', '.')}."):
+                part = name.split(".")[depth]
+                assert part == mine or floors[part] < floors[mine], f"{path} imports {name}"
 
 
-def part_of(path: Path) -> str:
-    """Return which part of its room a file is, or is in."""
-    return path.relative_to(ROOT).with_suffix("").parts[1]
+def test_sqlalchemy_is_imported_in_one_folder_and_the_service_needs_no_webhooks() -> None:
+    for path in (ROOT / "serving").rglob("*.py"):
+        room = path.relative_to(ROOT).as_posix()
+        for name in imports(path):
+            if name.split(".")[0] in ("sqlalchemy", "cryptography", "psycopg"):
+                assert room.startswith("serving/webhooks/jobs/"), f"{path} imports {name}"
+            if name.startswith("serving.webhooks"):
+                users = ("serving/webhooks/", "serving/cli/", "serving/__main__.py")
+                assert room.startswith(users), f"{path} imports {name}"
 
 
 def test_a_store_of_objects_loads_no_codec() -> None:
@@ -134,7 +144,14 @@ def test_the_front_knows_no_route() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["serving.http.app", "serving.processes.http", "serving.processes.launcher", "model.transport.client"],
+    [
+        "serving.http.app",
+        "serving.processes.http",
+        "serving.processes.launcher",
+        "serving.webhooks.service.http",
+        "serving.webhooks.service.launcher",
+        "model.transport.client",
+    ],
 )
 def test_http_processes_do_not_import_tensorflow(module: str) -> None:
     code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in ('tensorflow', 'keras')))"

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[3]
 USERS = {
     "serving/config/settings.py": "reads the settings",
     "serving/processes/launcher.py": "passes on to children what libraries read",
+    "serving/webhooks/service/launcher.py": "does so, too",
     "serving/pipeline/encoder_loading.py": "tells TensorFlow to log less",
     "serving/cli/check.py": "shows whether the hub's own variable is set",
 }

@@ -236,17 +236,15 @@ def test_a_waiting_job_is_left_alone_while_a_runner_with_its_key_lives(
     with (
         Engine(jobs_database, tmp_path, KEY, lease_s=0.4) as mine,
         Engine(jobs_database, tmp_path, OTHER_KEY, lease_s=0.4) as other,
+        mine.runner({"echo": JobKind(lambda _: str(held.wait(30)).encode())}, at_once=1),
+        other.runner(ECHO),
     ):
-        with (
-            mine.runner({"echo": JobKind(lambda _: str(held.wait(30)).encode())}, at_once=1),
-            other.runner(ECHO),
-        ):
-            first, waiting = mine.post(secret=SECRET), mine.post(secret=SECRET)
-            begun = mine.row(waiting).lease_until
-            wait_until(lambda: mine.row(waiting).lease_until > begun + 1.5, "its lease to be renewed")
-            assert mine.row(waiting).state == JobState.QUEUED
-            held.set()
-            assert mine.final(waiting).state is mine.final(first).state is JobState.FINISHED
+        first, waiting = mine.post(secret=SECRET), mine.post(secret=SECRET)
+        begun = mine.row(waiting).lease_until
+        wait_until(lambda: mine.row(waiting).lease_until > begun + 1.5, "its lease to be renewed")
+        assert mine.row(waiting).state == JobState.QUEUED
+        held.set()
+        assert mine.final(waiting).state is mine.final(first).state is JobState.FINISHED
 
 
 def test_an_old_key_opens_what_it_sealed_after_a_new_one_was_put_before_it(

@@ -1,0 +1,87 @@
+"""The WSGI application of the group: the services' doors, and those of health, metrics and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from flask import Blueprint, Flask, Response, request
+
+from serving.config.settings import Settings
+from serving.front.application import HttpApplication
+from serving.http.access import ApiKeys
+from serving.http.answers import JSON, refusal
+from serving.http.app import create_app
+from serving.http.door import Door
+from serving.http.gate import Gate
+from serving.webhooks.jobs.store import JobStore
+from serving.webhooks.service.documents import docs_page, openapi_document
+from serving.webhooks.service.starts import GroupStart
+from serving.webhooks.service.status import read_status
+from serving.webhooks.service.telemetry import WebhookTelemetry
+from serving.webhooks.webhook import DoorTools, Webhook
+
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+def webhooks_application(group: GroupStart, webhooks: Sequence[Webhook], jobs: JobStore) -> HttpApplication:
+    """Return the application for the front."""
+    settings = group.settings
+    telemetry = WebhookTelemetry(settings.shared.metrics, jobs.counts)
+    tools = DoorTools(settings, jobs)
+    doors = [
+        *(webhook.door(tools) for webhook in webhooks),
+        status_door(settings, Path(group.status), jobs, telemetry),
+        docs_door(settings, webhooks),
+    ]
+    app = create_app(doors)
+    _observe(app, telemetry)
+    with_body = frozenset[str]().union(*(door.endpoints_with_body for door in doors))
+    # Callers of webhooks cannot send keys of ours: each service says who may call it.
+    gate = Gate(app.url_map, with_body, ApiKeys(None), settings.requests.max_bytes)
+    return HttpApplication(app, gate, refusal)
+
+
+def _observe(app: Flask, telemetry: WebhookTelemetry) -> None:
+    app.before_request(telemetry.begin)
+    app.after_request(telemetry.finish)
+
+
+def status_door(settings: Settings, status: Path, jobs: JobStore, telemetry: WebhookTelemetry) -> Door:
+    """Return the door of monitoring: health and metrics."""
+    routes = Blueprint("status", __name__)
+    keys = ApiKeys(settings.http.api_keys)
+
+    def health() -> Response:
+        jobs.get("0" * 32)  # this worker, too, must reach the database
+        runner = read_status(status)
+        runner.require_well()
+        body = {"status": "ok", "running": runner.running, "embedder": runner.embedder}
+        return Response(orjson.dumps(body), content_type=JSON)
+
+    def metrics() -> Response:
+        keys.require(request.headers.get("Authorization"))
+        return Response(telemetry.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    routes.add_url_rule("/health", "health", health)
+    routes.add_url_rule("/metrics", "metrics", metrics)
+    return Door(routes)
+
+
+def docs_door(settings: Settings, webhooks: Sequence[Webhook]) -> Door:
+    """Return the door of the documentation; both texts are made once."""
+    routes = Blueprint("docs", __name__)
+    document = openapi_document(settings, webhooks)
+    text, page = orjson.dumps(document), docs_page(document)
+
+    def openapi() -> Response:
+        return Response(text, content_type=JSON)
+
+    def docs() -> Response:
+        headers = {"Content-Security-Policy": _PAGE_POLICY}
+        return Response(page, content_type="text/html; charset=utf-8", headers=headers)
+
+    routes.add_url_rule("/openapi.json", "openapi", openapi)
+    routes.add_url_rule("/docs", "docs", docs)
+    return Door(routes)

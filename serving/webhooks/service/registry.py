@@ -1,0 +1,7 @@
+"""All webhook services: a new one is a folder, and a line here."""
+
+from __future__ import annotations
+
+from serving.webhooks.webhook import Webhook
+
+WEBHOOKS: tuple[Webhook, ...] = ()

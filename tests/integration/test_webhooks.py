@@ -1,0 +1,206 @@
+"""The process group ``pathserve webhooks``: real processes, killed, stopped, drained; on both databases."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from serving.config.exit_status import ExitStatus
+from tests.support.service import wait_until
+from tests.support.webhooks import WebhookService
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii").splitlines() if path.exists() else []
+
+
+def test_a_job_is_posted_done_and_fetched_by_either_worker(jobs_database: str) -> None:
+    with WebhookService(jobs_database) as service:
+        service.wait_healthy()
+        jobs = [service.post({}, secret="planted") for _ in range(8)]
+        found = [service.final(job) for job in jobs]
+        assert {job["state"] for job in found} == {"finished"}
+        assert {job["output"]["pid"] for job in found} == {service.runner().pid}
+        assert {job["output"]["secret"] for job in found} == {7}
+        metrics = service.metrics()
+        assert metrics['pathserve_jobs_ended_total{kind="test.work",state="finished"}'] == 8
+        assert metrics['pathserve_jobs{state="finished"}'] == 8
+        assert metrics['pathserve_webhook_requests_total{route="test.post",status="200"}'] == 8
+        assert service.stop() == ExitStatus.OK
+
+
+def test_a_killed_runner_is_replaced_and_its_job_done_without_waiting_for_the_lease(
+    jobs_database: str, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    with WebhookService(jobs_database, PATHSERVE_JOBS_LEASE_S="600") as service:
+        service.wait_healthy()
+        first = service.runner().pid
+        job = service.post({"until": str(tmp_path / "go"), "closed": str(closed)}, secret="planted")
+        wait_until(lambda: str(first) in service.job(job)["progress"], "the job to run")
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: service.job(job)["attempt"] == 2, "another start")
+        (tmp_path / "go").touch()
+        found = service.final(job)
+        assert (found["state"], found["output"]["pid"] != first, found["output"]["secret"]) == (
+            "finished",
+            True,
+            7,
+        )
+        wait_until(lambda: lines(closed) == [f"closed {job}"], "the job to be closed")
+        wait_until(lambda: service.health() == 200, "health")
+        assert service.metrics()["pathserve_runner_restarts_total"] == 1
+
+
+def test_a_job_that_kills_its_runner_is_given_up(jobs_database: str) -> None:
+    with WebhookService(jobs_database) as service:
+        service.wait_healthy()
+        job = service.post({"crash": True})
+        found = service.final(job)
+        assert (found["state"], found["attempt"]) == ("interrupted", 3)
+        assert service.final(service.post({}))["state"] == "finished"
+
+
+def test_after_a_restart_jobs_go_on_with_a_key_and_are_said_to_be_interrupted_without(
+    jobs_database: str, tmp_path: Path
+) -> None:
+    for key, state in ((True, "finished"), (False, "interrupted")):
+        with WebhookService(jobs_database, key=key) as service:
+            service.wait_healthy()
+            job = service.post({"until": str(tmp_path / state)}, secret="planted")
+            waiting = service.post({"until": str(tmp_path / state)}, secret="planted")
+            wait_until(lambda job=job: service.job(job)["state"] == "running", "the job to run")  # type: ignore[misc]
+            processes = service.processes()
+            for process in processes:  # all of it, as when a machine is lost
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        (tmp_path / state).touch()
+        with WebhookService(jobs_database, key=key) as service:
+            service.wait_healthy()
+            for found in (service.final(job), service.final(waiting)):
+                assert found["state"] == state, found
+                assert key or "PATHSERVE_JOBS_KEY" in found["error"]
+
+
+def test_sigterm_drains_and_gives_back_what_does_not_finish(jobs_database: str, tmp_path: Path) -> None:
+    with WebhookService(jobs_database, PATHSERVE_GRACE_S="5") as service:
+        service.wait_healthy()
+        short = service.post({"seconds": 0.5})
+        long = service.post({"until": str(tmp_path / "go")}, secret="planted")
+        wait_until(lambda: service.job(long)["state"] == "running", "the job to run")
+        assert service.stop() == ExitStatus.OK
+    (tmp_path / "go").touch()
+    with WebhookService(jobs_database) as service:
+        service.wait_healthy()
+        assert service.final(short)["attempt"] == 1
+        assert service.final(long)["state"] == "finished"
+
+
+def test_a_runner_that_sleeps_through_its_lease_is_not_seen_outside_when_it_wakes(
+    jobs_database: str, tmp_path: Path
+) -> None:
+    outside, closed, go = tmp_path / "outside", tmp_path / "closed", tmp_path / "go"
+    with WebhookService(jobs_database) as one, WebhookService(jobs_database) as two:
+        one.wait_healthy()
+        two.wait_healthy()
+        both = {service.runner().pid for service in (one, two)}
+        job = one.post({"until": str(go), "file": str(outside), "closed": str(closed)}, secret="planted")
+        wait_until(lambda: one.job(job)["progress"] != "", "the job to run")
+        sleeper = int(one.job(job)["progress"].removeprefix("by "))
+        os.kill(sleeper, signal.SIGSTOP)
+        try:
+            wait_until(lambda: one.job(job)["attempt"] == 2, "the other runner to take over")
+            go.touch()
+            found = two.final(job)
+            assert found["output"]["pid"] in both - {sleeper}
+        finally:
+            os.kill(sleeper, signal.SIGCONT)
+        # The sleeper has noticed when it does jobs again.
+        later = [one.post({"seconds": 0.3}) for _ in range(8)]
+        assert sleeper in {one.final(each)["output"]["pid"] for each in later}
+    assert lines(outside) == [f"did {job}"]
+    assert lines(closed) == [f"closed {job}"]
+
+
+def test_kills_at_random_moments_lose_no_job_and_close_each_once(jobs_database: str, tmp_path: Path) -> None:
+    closed, chance, jobs = tmp_path / "closed", random.Random(16), 40
+    with WebhookService(jobs_database) as one, WebhookService(jobs_database) as two:
+        for service in (one, two):
+            service.wait_healthy()
+        ids: list[str] = []
+
+        def post_all() -> None:
+            """Post by either group; ask again by the same key when the answer is lost with a worker."""
+            for number in range(jobs):
+                service = (one, two)[number % 2]
+                work = {"seconds": chance.uniform(0, 0.3), "closed": str(closed)}
+                while True:
+                    with contextlib.suppress(requests.ConnectionError, AssertionError):
+                        ids.append(service.post(work, secret="planted", key=f"post {number}"))
+                        break
+
+        poster = threading.Thread(target=post_all)
+        poster.start()
+        pause = threading.Event()
+        killed: Counter[str] = Counter()
+        end = time.monotonic() + 60
+        while (poster.is_alive() or killed["runner"] < 4) and time.monotonic() < end:
+            pause.wait(chance.uniform(0.2, 1.0))
+            service = chance.choice((one, two))
+            kind = chance.choice(("runner", "worker", "gunicorn"))
+            with contextlib.suppress(StopIteration, IndexError, psutil.NoSuchProcess):
+                victim = {
+                    "runner": service.runner,
+                    "worker": lambda service=service: chance.choice(service.workers()),
+                    "gunicorn": service.gunicorn,
+                }[kind]()
+                victim.kill()
+                killed[kind] += 1
+        poster.join(60)
+        assert len(set(ids)) == jobs
+        found = [one.final(job) for job in ids]
+        wait_until(lambda: len(lines(closed)) >= jobs, "all jobs to be closed")
+        states = Counter(job["state"] for job in found)
+        assert states["finished"] + states["interrupted"] == jobs, states
+        assert all(job["attempt"] >= 3 for job in found if job["state"] == "interrupted"), found
+        assert states["finished"] > jobs / 2, (states, killed)
+    assert sorted(lines(closed)) == sorted(f"closed {job}" for job in ids), killed
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"PATHSERVE_JOBS_KEY": "not a key of 32 bytes"},
+            "PATHSERVE_JOBS_KEY: each key must be 32 random bytes",
+        ),
+        (
+            {"PATHSERVE_JOBS_DATABASE": "mysql://user:planted-password@h/d"},
+            "PATHSERVE_JOBS_DATABASE: it must be",
+        ),
+        ({"PATHSERVE_JOBS_DATABASE": "sqlite:////proc/no/such.sqlite"}, "cannot be written"),
+        (
+            {"PATHSERVE_JOBS_DATABASE": "postgresql+psycopg://u:planted-password@127.0.0.1:9/d"},
+            "cannot be used",
+        ),
+        ({"PATHSERVE_SERVICE_URL": "ftp://somewhere"}, "PATHSERVE_SERVICE_URL"),
+    ],
+)
+def test_what_cannot_be_used_stops_the_start_with_a_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    database = settings.pop("PATHSERVE_JOBS_DATABASE", f"sqlite:///{tmp_path}/jobs.sqlite")
+    with WebhookService(database, key="PATHSERVE_JOBS_KEY" not in settings, **settings) as service:
+        assert service.process.wait(60) == ExitStatus.MISCONFIGURED
+        assert sentence in service.log()
+        assert "planted-password" not in service.log()
