@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import shapely
 
-from serving.webhooks.analyses.regions import polygonal
+from serving.webhooks.analyses.regions import on_grid, polygonal
 from serving.webhooks.techcyte.reports.geojson import (
     Feature,
     Geometry,
@@ -27,6 +27,9 @@ from serving.webhooks.techcyte.reports.workflows import BoundingBox, ScoredPoint
 
 _LEAST_POSITIONS = 4
 """Of a ring, with the first repeated at the end (RFC 7946, 3.1.6)."""
+
+_FINEST = 1 / 1024
+"""Of a pixel: to what corners are rounded that lie on the border of a slide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,9 @@ def mended_polygon(polygon: Polygon, slide: SlideSize | None) -> list[Polygon]:
     if slide is None or all(slide.has(x, y) for x, y in shell):
         return [Polygon(coordinates=kept)]
     drawn = shapely.make_valid(shapely.Polygon(kept[0], kept[1:]))
-    on_slide = polygonal(drawn.intersection(shapely.box(0, 0, slide.width, slide.height)))
-    return [polygon_of(part) for part in shapely.get_parts(on_slide) if not part.is_empty]
+    on_slide = drawn.intersection(shapely.box(0, 0, slide.width, slide.height))
+    # Places where edges cross the border are rounded, so that none is a breath beyond it.
+    return [polygon_of(part) for part in shapely.get_parts(on_grid(on_slide, _FINEST)) if not part.is_empty]
 
 
 def _closed(ring: Ring) -> Ring:
