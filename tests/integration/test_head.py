@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.webhooks.analyses.classes import classify
 from serving.webhooks.analyses.patches import Patches
+from serving.webhooks.heads.classes import classify
 from serving.webhooks.heads.file import read_head
 from tests.conftest import ModelFolders
 from tests.support.asking import cut

@@ -10,7 +10,7 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from serving.webhooks.analyses.patches import BoolArray, Int64Array, Patches
-from serving.webhooks.analyses.regions import Region, polygonal
+from serving.webhooks.analyses.regions import Region, on_grid, polygonal
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,7 @@ def _cut_to(area: BaseGeometry, region: Region | None) -> tuple[Polygon, ...]:
         if region.covers(part):
             cut.append(part)
         else:
-            # Viewers take whole pixels; rounding each corner by itself could make a polygon invalid.
-            cut.extend(_parts(polygonal(shapely.set_precision(part.intersection(region), 1.0))))
+            cut.extend(_parts(on_grid(part.intersection(region), 1.0)))  # viewers take whole pixels
     return _by_size(cut)
 
 

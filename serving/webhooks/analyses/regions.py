@@ -96,6 +96,16 @@ def centres_inside(origins: Int64Array, side: float, region: Region) -> BoolArra
     return np.asarray(shapely.contains_xy(region, centres[:, 0], centres[:, 1]), np.bool_)
 
 
+def on_grid(geometry: BaseGeometry, step: float) -> Region:
+    """Return a geometry with its corners at multiples of ``step``, less the parts that lose their area.
+
+    It is valid still, which it might not be if each corner were rounded by itself.
+    """
+    # GEOS divides by lengths of nothing on its way, of which numpy would warn.
+    with np.errstate(all="ignore"):
+        return polygonal(shapely.set_precision(geometry, step))
+
+
 def polygonal(geometry: BaseGeometry) -> Region:
     """Return the parts of a geometry that have an area; an empty polygon where none has."""
     parts = [part for part in shapely.get_parts(geometry, return_index=False) if part.area > 0]
