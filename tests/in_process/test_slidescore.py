@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import shapely
 from PIL import Image
+from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
 from tests.support.slidescore import (
@@ -111,7 +112,7 @@ def test_similar_is_highest_at_the_exemplar_and_gives_a_heat_map_polygons_points
     place, heat = heat_of(analyses, output)
     assert place == {"x": 1000, "y": 2000, "sizePerPixel": 448}
     assert heat.shape == (6, 8)
-    assert np.unravel_index(heat.argmax(), heat.shape) == (1, 1)
+    assert divmod(int(heat.argmax()), heat.shape[1]) == (1, 1)
     assert heat.max() == 255
     assert sorted(result["type"] for result in output) == ["anno2", "points", "polygons", "text"]
     assert of_type(output, "anno2")[0]["color"] == "Turbo"
@@ -127,7 +128,7 @@ def test_similar_is_highest_at_the_exemplar_and_gives_a_heat_map_polygons_points
 def test_an_exemplar_may_be_points(analyses: Analyses) -> None:
     points = json.dumps([{"x": 1672, "y": 2672}, {"x": 1672, "y": 2672}])
     _, heat = heat_of(analyses, analyses.output("similar", {"ROI": ROI, "Exemplar": points}))
-    assert np.unravel_index(heat.argmax(), heat.shape) == (1, 1)
+    assert divmod(int(heat.argmax()), heat.shape[1]) == (1, 1)
 
 
 def test_cluster_gives_the_same_every_time(analyses: Analyses) -> None:
@@ -166,7 +167,7 @@ def test_a_region_partly_outside_is_clipped(analyses: Analyses) -> None:
     assert all(0 <= x <= 2000 and 4500 <= y <= 6000 for x, y in places)
 
 
-SHAPES: dict[str, tuple[str, shapely.Geometry]] = {
+SHAPES: dict[str, tuple[str, BaseGeometry]] = {
     "polygon": (
         json.dumps(
             [{"type": "polygon", "points": [{"x": 0, "y": 0}, {"x": 5000, "y": 0}, {"x": 0, "y": 5000}]}]
@@ -335,8 +336,10 @@ def test_the_secret_may_be_in_the_path(own: Analyses) -> None:
     "host",
     [
         ..., None, 3, "", "https://elsewhere.example", "http://127.0.0.1", "{origin}.elsewhere.example",
-        "{origin}@elsewhere.example", "{origin}/path", "{origin}?x", "{origin}#x", "https{origin}", "{origin}:80",
-        "http://169.254.169.254", "file:///etc/passwd", "{origin} ", "{origin}\\@elsewhere.example",
+        "{origin}@elsewhere.example", "{origin}/path", "{origin}?x", "{origin}#x", "https{origin}",
+        "{origin}:80",
+        "http://169.254.169.254", "file:///etc/passwd", "{origin} ",
+        "{origin}\\@elsewhere.example",
     ],
 )  # fmt: skip
 def test_another_host_is_403_and_nobody_is_asked_anything(analyses: Analyses, host: object) -> None:

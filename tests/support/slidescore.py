@@ -89,7 +89,7 @@ class StoredSlide:
         texture = self._texture(halvings)
         rows = np.arange(region.y, region.bottom) % texture.shape[0]
         columns = np.arange(region.x, region.right) % texture.shape[1]
-        found = texture[rows[:, np.newaxis], columns[np.newaxis, :]].copy()
+        found: UInt8Array = texture[rows[:, np.newaxis], columns[np.newaxis, :]].copy()
         by = 1 << halvings
         shown = Rect(self.where.x // by, self.where.y // by, self.where.width // by, self.where.height // by)
         glass = np.full_like(found, GLASS)

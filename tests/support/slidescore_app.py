@@ -167,7 +167,7 @@ class Analyses:
         """POST a body: bytes, or anything else as JSON."""
         url = f"{self.url}/slidescore/{analysis}{query}"
         data = {"data": body} if isinstance(body, bytes) else {"json": body}
-        return self.session.post(url, timeout=90, **data)  # type: ignore[arg-type]
+        return self.session.post(url, timeout=90, **data)
 
     def click(
         self, analysis: str, answers: dict[str, Any], query: str = "", /, **changed: Any

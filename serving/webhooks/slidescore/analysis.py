@@ -10,12 +10,12 @@ import shapely
 
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.areas import Area
-from serving.webhooks.analyses.classes import classify
 from serving.webhooks.analyses.clusters import cluster
 from serving.webhooks.analyses.heatmap import HeatMap, heat_map
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import Summary
+from serving.webhooks.heads.classes import classify
 from serving.webhooks.heads.head import Head
 from serving.webhooks.slidescore import results
 from serving.webhooks.slidescore.plan import Plan

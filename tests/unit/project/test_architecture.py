@@ -30,13 +30,18 @@ FLOORS = {
         "config": 1, "errors": 1, "output": 1, "telemetry": 1,
         "front": 2, "pipeline": 2,
         "api": 3,
-        "client": 4, "http": 4, "webhooks": 4,
+        "client": 4, "http": 4,
         "processes": 5,
         "webhooks": 6,
         "cli": 7,
         "__main__": 8,
     },
-    "serving/webhooks": {"jobs": 1, "webhook": 2, "service": 4},
+    "serving/webhooks": {
+        "analyses": 1, "jobs": 1,
+        "heads": 2, "webhook": 2,
+        "slidescore": 3, "techcyte": 3,
+        "service": 4,
+    },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
 

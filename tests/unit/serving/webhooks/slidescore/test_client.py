@@ -110,7 +110,7 @@ def test_an_empty_tile_is_an_error(server: SlideScore) -> None:
 
 
 def test_a_busy_server_is_asked_again(server: SlideScore) -> None:
-    answers = [(429, {}, b""), (502, {}, b"")]
+    answers: list[Answer] = [(429, {}, b""), (502, {}, b"")]
     server.behaviour = Behaviour(override=lambda r: answers.pop() if r.is_tile and answers else None)
     assert connect(server.origin, server.new_token()).tile(13, 0, 0)
 

@@ -70,7 +70,7 @@ def test_an_upload_without_a_uuid_does_not_leave() -> None:
         HeatMap(100, 100, 100, np.zeros((2, 11), np.uint8)),
         HeatMap(100, 100, 0, np.zeros((2, 2), np.uint8)),
         HeatMap(100, 100, 10, np.zeros((2,), np.uint8)),
-        HeatMap(100, 100, 10, np.zeros((2, 2), np.float32)),  # type: ignore[arg-type]
+        HeatMap(100, 100, 10, np.zeros((2, 2), np.float32)),
     ],
 )
 def test_a_heat_map_that_is_none_or_lies_elsewhere_does_not_leave(heat: HeatMap) -> None:
