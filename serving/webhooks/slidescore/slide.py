@@ -22,8 +22,8 @@ from serving.webhooks.slidescore.scale import Scale, scale_of
 from serving.webhooks.slidescore.servers import Server
 from serving.webhooks.slidescore.tiles import Tiles
 
-CHUNK = 512
-"""Patches that are embedded at once."""
+CHUNK = 256
+"""Patches that are embedded at once, between two words of progress."""
 
 
 class NotEmbedded(Exception):
