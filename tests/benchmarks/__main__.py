@@ -13,6 +13,7 @@ from pathlib import Path
 from model.runtimes.load import BUILTIN
 from tests.benchmarks.bare import BATCH, Bare
 from tests.benchmarks.dicom import bench_dicom
+from tests.benchmarks.jobs import bench_jobs
 from tests.benchmarks.load import Scenario, measure, memory_megabytes, scenarios
 from tests.benchmarks.mixed import bench_memory, bench_mixed
 from tests.benchmarks.scaling import bench_scaling
@@ -109,6 +110,7 @@ def main() -> None:
         bench(f"ViT-S/16, {precision}", {"PATHSERVE_MODEL": BUILTIN} | openvino, options.seconds)
     bench_precisions(options.seconds)
     bench_mixed()
+    bench_jobs()
 
 
 if __name__ == "__main__":

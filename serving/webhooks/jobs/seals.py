@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.fernet import Fernet, InvalidToken
 from pydantic import SecretBytes, SecretStr
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 
 
 class BadKey(ValueError):
@@ -84,13 +87,12 @@ class Seals:
 
 
 def _fernet(key: SecretStr) -> Fernet:
-    try:
-        return Fernet(key.get_secret_value())
-    except ValueError:
+    if not _KEY.fullmatch(key.get_secret_value()):  # base64 itself is lenient
         raise BadKey(
             "each key must be 32 random bytes in url-safe base64; make one with "
             "`python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`"
-        ) from None
+        )
+    return Fernet(key.get_secret_value())
 
 
 def _fingerprint(key: SecretStr) -> str:
