@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import shapely
-from shapely import Polygon
+from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from serving.webhooks.analyses.patches import BoolArray, Int64Array, Patches
@@ -115,17 +116,13 @@ def _coverage(patches: Patches, groups: Sequence[BoolArray]) -> list[BaseGeometr
 
 
 def _cut_to(area: BaseGeometry, region: Region | None) -> tuple[Polygon, ...]:
-    parts = _parts(polygonal(area))
-    if region is None:
+    parts = np.array(_parts(polygonal(area)), object)
+    if region is None or not len(parts):
         return _by_size(parts)
     shapely.prepare(region)
-    cut: list[Polygon] = []
-    for part in parts:
-        if region.covers(part):
-            cut.append(part)
-        else:
-            cut.extend(_parts(on_grid(part.intersection(region), 1.0)))  # viewers take whole pixels
-    return _by_size(cut)
+    inside = shapely.covers(region, parts)
+    beyond = MultiPolygon(list(parts[~inside])).intersection(region)
+    return _by_size([*parts[inside], *_parts(on_grid(beyond, 1.0))])  # viewers take whole pixels
 
 
 def _parts(region: Region) -> list[Polygon]:

@@ -72,13 +72,23 @@ class Patches:
         ValueError
             When patches do not lie on one lattice, or two lie on one place.
         """
-        places = (self.origins - self.origins.min(axis=0)) / self.pitch
-        cells = np.asarray(np.rint(places), np.int64)
-        if np.abs(places - cells).max() > _OFF_LATTICE + 1 / self.pitch:
-            raise ValueError(f"the patches do not lie on one lattice of {self.pitch:g} pixels")
+        cells = np.stack([self._indexes(0), self._indexes(1)], axis=1)
         if len(np.unique(cells, axis=0)) < len(cells):
             raise ValueError("two patches lie on one place of the lattice")
         return cells
+
+    def _indexes(self, axis: int) -> Int64Array:
+        """Return each patch's column (axis 0) or row, counted from one to the next.
+
+        From the first, what a side is off by would add up over a slide.
+        """
+        places = self.origins[:, axis]
+        known = np.unique(places)
+        gaps = np.diff(known) / self.pitch
+        if np.abs(gaps - np.rint(gaps)).max(initial=0) > _OFF_LATTICE + 1 / self.pitch:
+            raise ValueError(f"the patches do not lie on one lattice of {self.pitch:g} pixels")
+        indexes = np.cumsum(np.rint(gaps), dtype=np.float64)
+        return np.asarray(np.append(0, indexes)[np.searchsorted(known, places)], np.int64)
 
     @cached_property
     def edges(self) -> tuple[Int64Array, Int64Array]:

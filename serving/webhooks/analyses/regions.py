@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from shapely import MultiPolygon, Point, Polygon
 from shapely.affinity import scale
 from shapely.geometry.base import BaseGeometry
 
+from serving.webhooks.analyses.crossings import Ring, require_few_crossings
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import BoolArray, Int64Array
 
@@ -19,6 +19,9 @@ Region = Polygon | MultiPolygon
 
 Points = Sequence[tuple[float, float]]
 """(x, y) in level-0 pixels; a ring may be closed or open."""
+
+_FARTHEST = 1e8
+"""No slide has so many pixels along a side; with far larger numbers, areas would overflow."""
 
 _QUARTER = 64
 """Edges of a quarter of an ellipse; it loses 0.01 % of its area."""
@@ -39,7 +42,7 @@ def rectangle(x: float, y: float, width: float, height: float) -> Region:
 
 def polygon(points: Points) -> Region:
     """Return all that a line encloses, where it crosses itself, too: both halves of an eight."""
-    return _region([_enclosed(points)])
+    return _region(_enclosed([points]))
 
 
 def ellipse(x: float, y: float, semi_x: float, semi_y: float) -> Region:
@@ -51,13 +54,31 @@ def ellipse(x: float, y: float, semi_x: float, semi_y: float) -> Region:
 
 def brush(painted: Iterable[Points], erased: Iterable[Points] = ()) -> Region:
     """Return what was painted and not erased, whatever was done first."""
-    kept = shapely.union_all([_enclosed(ring) for ring in painted])
-    return _region([kept.difference(shapely.union_all([_enclosed(ring) for ring in erased]))])
+    strokes = list(painted)
+    shapes = _enclosed([*strokes, *erased])
+    kept, gone = shapes[: len(strokes)], shapes[len(strokes) :]
+    return _region([shapely.union_all(kept).difference(shapely.union_all(gone))])
 
 
 def union(regions: Iterable[Region]) -> Region:
-    """Return all of several regions."""
-    return _region(regions)
+    """Return all of several regions that people drew."""
+    drawn = list(regions)
+    if len(drawn) > 1:
+        polygons = shapely.get_parts(drawn)
+        require_few_crossings([shapely.get_coordinates(ring) for ring in shapely.get_rings(polygons)])
+    return _region(drawn)
+
+
+def squares(origins: Int64Array, side: float) -> Region:
+    """Return the area of squares, such as patches; of any number, unlike a union of drawn regions.
+
+    Parameters
+    ----------
+    origins:
+        int64 ``[n, 2]``: (x, y) of the upper left corners in level-0 pixels.
+    """
+    left, top = origins.T
+    return _region(shapely.box(left, top, left + side, top + side))
 
 
 def clip(region: Region, width: int, height: int) -> Region:
@@ -118,12 +139,21 @@ def polygonal(geometry: BaseGeometry) -> Region:
     return flat[0] if len(flat) == 1 else MultiPolygon(flat) if flat else Polygon()
 
 
-def _enclosed(points: Points) -> BaseGeometry:
+def _enclosed(lines: Sequence[Points]) -> list[BaseGeometry]:
+    """Return what each of the lines encloses."""
+    rings = [_ring(points) for points in lines]
+    # One that crosses nothing is made in no time, however many points it has.
+    if len(rings) > 1 or not all(Polygon(ring).is_valid for ring in rings):
+        rings = require_few_crossings(rings)
+    # Of a line that winds round twice, the default method takes the inside for outside (even-odd).
+    return [shapely.make_valid(Polygon(ring), method="structure", keep_collapsed=False) for ring in rings]
+
+
+def _ring(points: Points) -> Ring:
     _require_finite(value for point in points for value in point)
     if len(points) < 3:
         raise AnalysisError(f"A region of {len(points)} points has no area; draw one of three or more.")
-    # Of a line that winds round twice, the default method takes the inside for outside (even-odd).
-    return shapely.make_valid(Polygon(points), method="structure", keep_collapsed=False)
+    return np.array([*points, points[0]], np.float64)
 
 
 def _region(shapes: Iterable[BaseGeometry]) -> Region:
@@ -134,5 +164,5 @@ def _region(shapes: Iterable[BaseGeometry]) -> Region:
 
 
 def _require_finite(numbers: Iterable[float]) -> None:
-    if not all(math.isfinite(number) for number in numbers):
-        raise AnalysisError("The region has a coordinate that is not a number; draw it anew.")
+    if not all(abs(number) <= _FARTHEST for number in numbers):  # NaN is not, either
+        raise AnalysisError("The region has a coordinate that is not a number on a slide; draw it anew.")

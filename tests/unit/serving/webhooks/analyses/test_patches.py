@@ -26,6 +26,13 @@ def test_a_lattice_with_another_scale_on_each_axis_does_not_drift() -> None:
     assert abs(int(patches.edges[1][-1]) - 200 * 447.95) <= 1
 
 
+def test_a_side_that_is_rounded_does_not_add_up_over_a_slide() -> None:
+    whole = lattice(300, 4, side=448.4, at=(0, 0))
+    patches = Patches(whole.origins, 448)
+    assert patches.cells.max(axis=0).tolist() == [299, 3]
+    assert patches.edges[0][-2] == round(299 * 448.4)
+
+
 def test_a_row_of_the_lattice_without_a_patch_has_its_place() -> None:
     patches = Patches(np.array([[0, 0], [0, 20], [50, 20]], np.int64), 10)
     assert patches.cells.tolist() == [[0, 0], [0, 2], [5, 2]]

@@ -14,6 +14,24 @@ from tests.support.lattice import lattice
 NAN, INF = math.nan, math.inf
 
 
+def comb(teeth: int, *, upright: bool) -> list[tuple[float, float]]:
+    """Return a ring of long thin teeth, which crosses itself nowhere."""
+    ring = []
+    for tooth in range(teeth):
+        ring += [
+            (0.0, tooth * 40.0),
+            (20_000.0, tooth * 40.0),
+            (20_000.0, tooth * 40.0 + 9),
+            (0.0, tooth * 40.0 + 9),
+        ]
+    ring += [(-10.0, teeth * 40.0), (-10.0, 0.0)]
+    return [(y, x) for x, y in ring] if upright else ring
+
+
+def random_line(points: int) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in np.random.default_rng(0).random((points, 2)) * 40_000]
+
+
 def test_a_rectangle_may_be_drawn_to_any_side() -> None:
     drawn = [regions.rectangle(100, 50, -100, -50), regions.rectangle(0, 50, 100, -50)]
     assert all(region.equals(regions.rectangle(0, 0, 100, 50)) for region in drawn)
@@ -94,11 +112,51 @@ def test_what_has_no_area_is_an_error(draw: object) -> None:
         lambda bad: regions.brush([[(0, 0), (9, 0), (bad, 9)]]),
     ],
 )
-@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.parametrize("bad", [NAN, INF, -INF, 1e9, -1e300])
 def test_a_coordinate_that_is_not_finite_is_an_error(draw: object, bad: float) -> None:
     assert callable(draw)
     with pytest.raises(AnalysisError, match="not a number"):
         draw(bad)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: regions.polygon(random_line(4000)),
+        lambda: regions.brush([comb(100, upright=True), comb(100, upright=False)]),
+        lambda: regions.brush([comb(100, upright=True)], [comb(100, upright=False)]),
+        lambda: regions.union([regions.polygon(comb(100, upright=upright)) for upright in (True, False)]),
+        lambda: regions.union(
+            [regions.rectangle(0, 9 * n, 9000, 4) for n in range(200)]
+            + [regions.rectangle(9 * n, 0, 4, 9000) for n in range(200)]
+        ),
+    ],
+    ids=["at random", "two combs", "a comb erased by one", "a union of combs", "a lattice"],
+)
+def test_lines_that_cross_without_end_are_refused_and_not_worked_on(draw: object) -> None:
+    assert callable(draw)
+    with pytest.raises(AnalysisError, match="cross more than 2,000 times"):
+        draw()
+
+
+def test_more_points_than_can_be_looked_at_are_refused() -> None:
+    with pytest.raises(AnalysisError, match="has 9,000 points, and at most 5,000"):
+        regions.polygon(random_line(9000))
+
+
+def test_a_line_by_hand_has_as_many_points_and_crossings_as_it_likes() -> None:
+    turns = np.linspace(0, 2 * math.pi, 30_000)
+    shaky = 5000 + np.random.default_rng(0).random(len(turns)) * 0.5
+    around = [(float(x), float(y)) for x, y in zip(shaky * np.cos(turns), shaky * np.sin(turns), strict=True)]
+    assert regions.polygon(around).area == pytest.approx(math.pi * 5000**2, rel=0.001)
+    assert regions.brush([around, [(0, 0), (9000, 0), (9000, 9)]]).area > math.pi * 5000**2
+    assert regions.polygon(random_line(70)).is_valid
+    assert regions.polygon(comb(2000, upright=True)).is_valid
+
+
+def test_squares_are_of_any_number() -> None:
+    patches = lattice(60, 50, side=448.5)
+    assert regions.centres_inside(patches.origins, 448.5, regions.squares(patches.origins, 449)).all()
 
 
 def test_a_patch_is_inside_by_its_centre() -> None:
