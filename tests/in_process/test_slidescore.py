@@ -18,6 +18,9 @@ from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
+from serving.config.settings import SettingsError
+from serving.webhooks.heads.file import write_head
+from serving.webhooks.heads.head import Head
 from tests.support.slidescore import (
     CASE,
     PATIENT,
@@ -144,6 +147,45 @@ def test_classify_without_a_head_says_so_and_reads_nothing(own: Analyses) -> Non
     assert "no head" in answer["message"]
     assert "no head" in text_of(answer["output"])
     assert {request.path for request in own.server.requests} == {"/Api/GiveUpToken"}
+
+
+def head_file(folder: Path, um_per_px: float = 0.5, digest: str = "sha256:00") -> str:
+    """A head that calls a patch dark where the probe's mean is low."""
+    weights = np.stack([np.full(384, 0.2), np.full(384, -0.2)]).astype(np.float32)
+    bias = np.array([-50.0, 50.0], np.float32)
+    head = Head("by darkness", ("light", "dark"), ("#FFCC00", "#3366CC"), weights, bias, um_per_px, digest)
+    write_head(folder / "head.json", head)
+    return str(folder / "head.json")
+
+
+def test_classify_gives_an_area_a_class_a_heat_map_of_the_second_and_names_the_head(tmp_path: Path) -> None:
+    with Analyses(tmp_path, {"PATHSERVE_SLIDESCORE_HEAD": head_file(tmp_path)}) as analyses:
+        output = analyses.output("classify", {"ROI": ROI})
+        (heat,) = of_type(output, "anno2")
+        assert heat["name"] == "Probability of dark"
+        names = [result["name"] for result in of_type(output, "polygons")]
+        assert all(name.startswith(("light (", "dark (")) for name in names)
+        assert names
+        assert "by darkness" in text_of(output)
+        assert list(analyses.server.given_up.values()) == [1]
+
+
+@pytest.mark.parametrize("made_for", [{"um_per_px": 0.25}, {"digest": "sha256:11"}])
+def test_a_head_for_another_resolution_or_encoder_is_refused_before_a_tile_is_read(
+    tmp_path: Path, made_for: dict[str, Any]
+) -> None:
+    with Analyses(tmp_path, {"PATHSERVE_SLIDESCORE_HEAD": head_file(tmp_path, **made_for)}) as analyses:
+        answer = analyses.ended(analyses.click("classify", {"ROI": ROI}))
+        assert answer["status"] == "error"
+        assert "head" in answer["message"]
+        assert analyses.server.tile_requests() == []
+        assert list(analyses.server.given_up.values()) == [1]
+
+
+def test_a_head_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "head.json").write_text("{}")
+    with pytest.raises(SettingsError, match="PATHSERVE_SLIDESCORE_HEAD"):
+        Analyses(tmp_path, {"PATHSERVE_SLIDESCORE_HEAD": str(tmp_path / "head.json")})
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ class _Analysis:
         context.progress("reading the slide")
         wanted = asked.um_per_px or self._settings.um_per_px
         slide = open_slide(self._client, self._server, wanted, context.waits)
+        self._require_fitting_head(slide.scale.um_per_px)
         exemplars = (
             np.empty((0, 2), np.int64)
             if asked.exemplar is None
@@ -145,6 +146,12 @@ class _Analysis:
                 "classify has no head: the operator sets PATHSERVE_SLIDESCORE_HEAD to a file that "
                 "`pathserve head train` has made."
             )
+
+    def _require_fitting_head(self, um_per_px: float) -> None:
+        """Raise before patches are read where the head is for others, as far as the encoder is known."""
+        digest = self._context.embedder.metadata.get("digest")
+        if self._used_head is not None and digest is not None:
+            self._used_head.require(str(digest), um_per_px)
 
     def _find(self, embedded: analysis.Embedded, exemplars: analysis.Exemplars) -> analysis.Finding:
         if self._used_head is not None:
