@@ -78,7 +78,7 @@ def _listening(host: str, port: int, variable: str) -> Iterator[None]:
 
 def _without(extra: str, error: ModuleNotFoundError, *libraries: str) -> ExitStatus:
     """Say which extra a command needs."""
-    if error.name not in libraries:
+    if (error.name or "").split(".")[0] not in libraries:
         raise error
     print(f"pathserve: {extra} needs more libraries: pip install 'pathserve[{extra}]'", file=sys.stderr)
     return ExitStatus.FAULT

@@ -15,7 +15,7 @@ class WebhookSettings(Group):
         ge=0,
         le=65535,
     )
-    workers: int = setting(
+    http_workers: int = setting(
         "PATHSERVE_WEBHOOKS_WORKERS", 2, "HTTP worker processes of `pathserve webhooks`.", ge=1, le=64
     )
     service_url: str | None = setting(

@@ -173,7 +173,8 @@ class Engine:
 def new_job(kind: str = "echo", *, secret: bytes | None = None, **more: Any) -> NewJob:
     """Return a job with usual values where none are given."""
     sealed = None if secret is None else SecretBytes(secret)
-    return NewJob(kind, **({"payload": b"what to say", "deadline_s": 60.0} | more), secret=sealed)
+    values: dict[str, Any] = {"payload": b"what to say", "deadline_s": 60.0}
+    return NewJob(kind, **(values | more), secret=sealed)
 
 
 def echo(context: JobContext) -> bytes:

@@ -68,24 +68,27 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
-        is_lost = False
+        answered = True
         while not self._ended.is_set():
             try:
-                self._turn()
-            except DatabaseLost as error:
-                if not is_lost:
-                    log.error("the job database %s", error.reason)
-                is_lost = True
+                answered = self._answered(before=answered)
+                self._each(answered)
             except Exception:  # nothing may end the heartbeat
                 log.exception("the heartbeat stumbled")
-                is_lost = True
-            else:
-                if is_lost:
-                    log.info("the job database answers again")
-                is_lost = False
-            self._each(not is_lost)
             self._hurry.wait(self._tick_s)
             self._hurry.clear()
+
+    def _answered(self, *, before: bool) -> bool:
+        """Have a turn; return whether the database answered."""
+        try:
+            self._turn()
+        except DatabaseLost as error:
+            if before:
+                log.error("the job database %s", error.reason)
+            return False
+        if not before:
+            log.info("the job database answers again")
+        return True
 
     def _turn(self) -> None:
         running = self._running()
@@ -115,10 +118,14 @@ class Heartbeat:
 
     def _end_late(self, running: Mapping[str, Running]) -> None:
         now = time.monotonic()
-        for job in running.values():
-            if now < job.waits.deadline or job.is_done:
-                continue
-            job.end(Why.LATE)
-            if now > job.waits.deadline + _OVERRUN_S and self._leases.abandon(job.claim, OUT_OF_TIME):
+        late = [job for job in running.values() if now >= job.waits.deadline]
+        for job in late:
+            if job.is_done:  # it is being closed, which has a time of its own
+                job.waits.cancel()
+            else:
+                job.end(Why.LATE)
+        for job in late:
+            overrun = not job.is_done and now > job.waits.deadline + _OVERRUN_S
+            if overrun and self._leases.abandon(job.claim, OUT_OF_TIME):
                 log.error("a handler does not end", extra={"job": job.claim.job_id, "kind": job.claim.kind})
                 self._abandon(job)

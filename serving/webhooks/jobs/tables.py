@@ -29,9 +29,7 @@ jobs = Table(
     Column("id", String(32), primary_key=True),
     Column("kind", String(100), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    # Sealed, and the fingerprint of the key that can open it; both go when the job has been closed.
-    Column("secret", LargeBinary),
+    # The fingerprint of the key that can open the secret.
     Column("seal", String(32)),
     Column("unique_key", String(64), unique=True),
     # Seconds since 1970 by the clock that all runners share (``Database.now``).
@@ -48,15 +46,20 @@ jobs = Table(
     Column("fence", Integer, nullable=False, default=0),
     Column("lease_until", Double),
     Column("cancel_asked", Boolean, nullable=False, default=False),
-    Column("progress", Text, nullable=False, default=""),
-    Column("output", LargeBinary),
-    Column("error", Text, nullable=False, default=""),
     # What has become of the call that closes it: none, due, begun.
     Column("closing", String(8), nullable=False, default="none"),
     # The row only remembers the key.
     Column("is_purged", Boolean, nullable=False, default=False),
+    # The large ones are last: what stands behind them in a row of SQLite's is found by reading through them.
+    Column("progress", Text, nullable=False, default=""),
+    Column("error", Text, nullable=False, default=""),
+    # Sealed; it goes when the job has been closed.
+    Column("secret", LargeBinary),
+    Column("payload", LargeBinary, nullable=False),
+    Column("output", LargeBinary),
     Index("pathserve_jobs_by_state", "state", "created_at"),
     Index("pathserve_jobs_by_closing", "closing"),
+    Index("pathserve_jobs_by_age", "keep_until"),
 )
 
 schema = Table("pathserve_schema", metadata, Column("version", Integer, nullable=False))

@@ -144,7 +144,7 @@ class WebhooksLauncher(Launcher):
 
 def _of_group(settings: Settings) -> Settings:
     """Return the settings with the group's own port, workers and limit of bodies in the service's place."""
-    own = {"port": settings.webhooks.port, "workers": settings.webhooks.workers}
+    own = {"port": settings.webhooks.port, "workers": settings.webhooks.http_workers}
     return settings.model_copy(
         update={
             "http": settings.http.model_copy(update=own),

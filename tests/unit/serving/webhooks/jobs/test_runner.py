@@ -83,9 +83,14 @@ def test_a_job_is_done_and_its_output_is_kept(engine: Engine) -> None:
 
 def test_jobs_begin_in_the_order_in_which_they_were_posted(engine: Engine) -> None:
     seen: list[bytes] = []
+
+    def note(context: JobContext) -> bytes:
+        seen.append(context.payload)
+        return b""
+
     for number in range(6):
         engine.post(payload=b"%d" % number)
-    with engine.runner({"echo": JobKind(lambda context: seen.append(context.payload) or b"")}, at_once=1):
+    with engine.runner({"echo": JobKind(note)}, at_once=1):
         wait_until(lambda: len(seen) == 6, "six jobs")
     assert seen == [b"0", b"1", b"2", b"3", b"4", b"5"]
 
