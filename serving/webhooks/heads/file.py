@@ -70,11 +70,7 @@ def read_head(path: Path) -> Head:
             f"{path} is of version {found.get('version')!r:.20}; this pathserve reads version {VERSION}."
         )
     try:
-        return _head(_File.model_validate(found))
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise HeadError(f"{path} cannot be used: {where}: {fault['msg']}.") from error
+        return _head(found)
     except ValueError as error:
         raise HeadError(f"{path} cannot be used: {error}.") from error
 
@@ -91,7 +87,14 @@ def _read(path: Path) -> bytes:
     return data or b""
 
 
-def _head(file: _File) -> Head:
+def _head(content: Mapping[str, object]) -> Head:
+    """Return a file's head; raise ValueError that names the first field that is wrong."""
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ValueError(f"{where}: {fault['msg']}") from error
     names = tuple(one.name for one in file.classes)
     if len(set(names)) < len(names):
         raise ValueError("two classes have one name")
@@ -125,7 +128,8 @@ def write_head(path: Path, head: Head, held_out: Mapping[str, object] | None = N
     Raises
     ------
     HeadError
-        When the file is there already, or cannot be written.
+        When the file is there already, cannot be written, or could not be read again: a class without a name,
+        a number that is not finite.
     """
     content = {
         "format": FORMAT,
@@ -141,16 +145,19 @@ def write_head(path: Path, head: Head, held_out: Mapping[str, object] | None = N
         "bias": _shortest(head.bias),
         "weights": [_shortest(row) for row in head.weights],
     }
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    try:
+        _head(content)  # what could not be read again is not written
+    except ValueError as error:
+        raise HeadError(f"{path} is not written: {error}.") from error
+    if path.exists():
+        raise HeadError(f"{path} is there already; name another file, or remove it.")
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text + "\n", encoding="utf-8")
         try:
-            os.link(temporary, path)  # unlike a rename, it does not replace what is there
+            temporary.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.replace(path)
         finally:
-            temporary.unlink()
-    except FileExistsError as error:
-        raise HeadError(f"{path} is there already; name another file, or remove it.") from error
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise HeadError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -64,11 +65,13 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_head(tmp_path / "missing" / "head.json", HEAD)
 
 
-def test_a_head_that_is_not_finite_is_never_written(path: Path) -> None:
+def test_what_could_not_be_read_again_is_not_written(path: Path) -> None:
     faulty = Head(HEAD.name, ("a", "b"), ("#000000", "#000000"), np.full((2, 2), np.nan, np.float32),
                   np.zeros(2, np.float32), 0.5, "sha256:1")  # fmt: skip
-    with pytest.raises(ValueError, match="Out of range"):
+    with pytest.raises(HeadError, match=r"not written: weights\.0\.0: Input should be a finite number"):
         write_head(path, faulty)
+    with pytest.raises(HeadError, match="not written: name: "):
+        write_head(path, dataclasses.replace(HEAD, name=""))
     assert not path.exists()
 
 
