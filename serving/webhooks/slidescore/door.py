@@ -31,6 +31,9 @@ from serving.webhooks.slidescore.servers import allowed_servers, server_of
 from serving.webhooks.webhook import DoorTools
 
 _RELEASE_S = 120.0
+_SYNC_SLACK_S = 30.0
+"""The caller's time ends first: what it does not wait for is cancelled, or ends so much later."""
+
 _STATUSES = {JobState.QUEUED: "queued", JobState.RUNNING: "processing"}
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,9 @@ class _Views:
         token = body.token()
         asked = self._asked(body, AnalysisName(analysis), server, token)
         if request.args.get("mode") == "sync":
-            return self._in_one_answer(self._post(asked, token, self._settings.sync_timeout_s))
+            return self._in_one_answer(
+                self._post(asked, token, self._settings.sync_timeout_s + _SYNC_SLACK_S)
+            )
         job_id = self._post(asked, token, self._job_timeout_s)
         return _json({"id": job_id, "status": _STATUSES[JobState.RUNNING]})
 
