@@ -46,10 +46,14 @@ class Summary:
         """Return the facts in lines, without a line break at the end."""
         tissue = "" if self.tissue is None else f"; {self.tissue:.0%} of the region is tissue"
         lines = [
-            f"{self.patches:,} patch{'' if self.patches == 1 else 'es'} at {self.um_per_px:g} µm/px{tissue}.",
+            f"{_counted(self.patches)} at {self.um_per_px:g} µm/px{tissue}.",
             f"Model: {self.model}." + ("" if self.head is None else f" Head: {self.head}."),
         ]
         if self.untrained:
             lines.append("UNTRAINED: the encoder's weights are random, so this result means nothing.")
-        lines += [f"{area.name}: {area.patches:,} patches ({area.share:.1%})" for area in self.areas]
+        lines += [f"{area.name}: {_counted(area.patches)} ({area.share:.1%})" for area in self.areas]
         return "\n".join([*lines, *self.remarks, RESEARCH_USE_ONLY])
+
+
+def _counted(patches: int) -> str:
+    return f"{patches:,} patch{'' if patches == 1 else 'es'}"
