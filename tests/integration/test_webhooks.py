@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from serving.config.exit_status import ExitStatus
+from serving.webhooks.service.launcher import MAX_BODY_BYTES
 from tests.support.service import wait_until
 from tests.support.webhooks import WebhookService
 
@@ -23,19 +25,140 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="ascii").splitlines() if path.exists() else []
 
 
-def test_a_job_is_posted_done_and_fetched_by_either_worker(jobs_database: str) -> None:
-    with WebhookService(jobs_database) as service:
-        service.wait_healthy()
-        jobs = [service.post({}, secret="planted") for _ in range(8)]
-        found = [service.final(job) for job in jobs]
-        assert {job["state"] for job in found} == {"finished"}
-        assert {job["output"]["pid"] for job in found} == {service.runner().pid}
-        assert {job["output"]["secret"] for job in found} == {7}
-        metrics = service.metrics()
-        assert metrics['pathserve_jobs_ended_total{kind="test.work",state="finished"}'] == 8
-        assert metrics['pathserve_jobs{state="finished"}'] == 8
-        assert metrics['pathserve_webhook_requests_total{route="test.post",status="200"}'] == 8
-        assert service.stop() == ExitStatus.OK
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def groups(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WebhookService, WebhookService]]:
+    """Two groups at one database, for tests that leave them as they were."""
+    if request.param == "sqlite":
+        database = f"sqlite:///{tmp_path_factory.mktemp('jobs') / 'jobs.sqlite'}"
+    else:
+        database = request.getfixturevalue("postgres").new_database()
+    with WebhookService(database) as one, WebhookService(database) as two:
+        yield one.wait_healthy(), two.wait_healthy()
+
+
+Groups = tuple[WebhookService, WebhookService]
+
+
+def test_a_job_is_posted_done_and_fetched_by_any_worker_of_any_group(groups: Groups) -> None:
+    one, two = groups
+    jobs = [one.post({}, secret="planted") for _ in range(8)]
+    found = [two.final(job) for job in jobs]
+    assert {job["state"] for job in found} == {"finished"}
+    assert {job["output"]["pid"] for job in found} <= {one.runner().pid, two.runner().pid}
+    assert {job["output"]["secret"] for job in found} == {7}
+    metrics = [group.metrics() for group in groups]
+    ended = 'pathserve_jobs_ended_total{kind="test.work",state="finished"}'
+    assert sum(each.get(ended, 0) for each in metrics) == 8
+    assert [each['pathserve_jobs{state="finished"}'] for each in metrics] == [8, 8]
+    assert metrics[0]['pathserve_webhook_requests_total{route="test.post",status="200"}'] == 8
+
+
+def test_each_group_describes_itself(groups: Groups) -> None:
+    one, _ = groups
+    document = one.session.get(f"{one.url}/openapi.json", timeout=10).json()
+    assert {"/health", "/metrics"} <= set(document["paths"])
+    assert "/health" in one.session.get(f"{one.url}/docs", timeout=10).text
+    health = one.session.get(f"{one.url}/health", timeout=10).json()
+    assert health["status"] == "ok"
+
+
+def test_a_body_that_is_too_large_or_a_path_that_is_not_there_is_refused_as_by_the_service(
+    groups: Groups,
+) -> None:
+    one, _ = groups
+    large = one.session.post(f"{one.url}/test/jobs", data=b" " * (MAX_BODY_BYTES + 1), timeout=10)
+    unknown = one.session.get(f"{one.url}/nobody", timeout=10)
+    assert (large.status_code, large.json()["error"]["code"]) == (413, "REQUEST_TOO_LARGE_ERROR")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "NOT_FOUND_ERROR")
+    for answer in (large, unknown):
+        assert answer.headers["X-Request-Id"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_job_that_kills_its_runner_is_given_up(groups: Groups) -> None:
+    one, two = groups
+    job = one.post({"crash": True})
+    found = one.final(job)
+    assert (found["state"], found["attempt"]) == ("interrupted", 3)
+    assert one.final(two.post({}))["state"] == "finished"
+
+
+def test_a_runner_that_sleeps_through_its_lease_is_not_seen_outside_when_it_wakes(
+    groups: Groups, tmp_path: Path
+) -> None:
+    one, two = groups
+    outside, closed, go = tmp_path / "outside", tmp_path / "closed", tmp_path / "go"
+    both = {service.runner().pid for service in groups}
+    job = one.post({"until": str(go), "file": str(outside), "closed": str(closed)}, secret="planted")
+    wait_until(lambda: one.job(job)["progress"] != "", "the job to run")
+    sleeper = int(one.job(job)["progress"].removeprefix("by "))
+    os.kill(sleeper, signal.SIGSTOP)
+    try:
+        wait_until(lambda: one.job(job)["attempt"] == 2, "the other runner to take over")
+        go.touch()
+        assert two.final(job)["output"]["pid"] in both - {sleeper}
+    finally:
+        os.kill(sleeper, signal.SIGCONT)
+
+    def does_jobs_again() -> bool:
+        later = [one.post({"seconds": 0.1}) for _ in range(6)]
+        return sleeper in {one.final(each)["output"]["pid"] for each in later}
+
+    wait_until(does_jobs_again, "the sleeper to be awake, and to have noticed")
+    assert lines(outside) == [f"did {job}"]
+    assert lines(closed) == [f"closed {job}"]
+
+
+@pytest.mark.timeout(400)
+def test_kills_at_random_moments_lose_no_job_and_close_each_once(groups: Groups, tmp_path: Path) -> None:
+    closed, chance, jobs = tmp_path / "closed", random.Random(16), 40
+    kills = ["runner"] * 5 + ["worker"] * 4 + ["gunicorn"]
+    chance.shuffle(kills)
+    one, _ = groups
+    ids: list[str] = []
+
+    def post_all() -> None:
+        """Post to either group; ask again by the same key when the answer is lost with a worker."""
+        for number in range(jobs):
+            service = groups[number % 2]
+            work = {"seconds": chance.uniform(0, 0.5), "closed": str(closed)}
+            posted = ""
+            while not posted:
+                with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+                    posted = service.post(work, secret="planted", key=f"post {number}")
+            ids.append(posted)
+
+    poster = threading.Thread(target=post_all)
+    poster.start()
+    pause = threading.Event()
+    for kind in kills:
+        pause.wait(chance.uniform(0.1, 1.5))
+        _kill(chance.choice(groups), kind)
+    poster.join(200)
+    assert len(set(ids)) == jobs
+    found = [one.final(job, 120) for job in ids]
+    wait_until(lambda: len(lines(closed)) >= jobs, "all jobs to be closed")
+    states = Counter(job["state"] for job in found)
+    assert states["finished"] + states["interrupted"] == jobs, states
+    assert all(job["attempt"] >= 3 for job in found if job["state"] == "interrupted"), found
+    assert states["finished"] > jobs / 2
+    assert sorted(lines(closed)) == sorted(f"closed {job}" for job in ids)
+
+
+def _kill(service: WebhookService, kind: str) -> None:
+    """Kill a process of the group as soon as there is one."""
+    killed: list[int] = []
+
+    def kill() -> bool:
+        with contextlib.suppress(StopIteration, IndexError, psutil.NoSuchProcess):
+            process = service.workers()[0] if kind == "worker" else getattr(service, kind)()
+            process.kill()
+            killed.append(process.pid)
+        return bool(killed)
+
+    wait_until(kill, f"a {kind} to kill")
 
 
 def test_a_killed_runner_is_replaced_and_its_job_done_without_waiting_for_the_lease(
@@ -59,15 +182,6 @@ def test_a_killed_runner_is_replaced_and_its_job_done_without_waiting_for_the_le
         wait_until(lambda: lines(closed) == [f"closed {job}"], "the job to be closed")
         wait_until(lambda: service.health() == 200, "health")
         assert service.metrics()["pathserve_runner_restarts_total"] == 1
-
-
-def test_a_job_that_kills_its_runner_is_given_up(jobs_database: str) -> None:
-    with WebhookService(jobs_database) as service:
-        service.wait_healthy()
-        job = service.post({"crash": True})
-        found = service.final(job)
-        assert (found["state"], found["attempt"]) == ("interrupted", 3)
-        assert service.final(service.post({}))["state"] == "finished"
 
 
 def test_after_a_restart_jobs_go_on_with_a_key_and_are_said_to_be_interrupted_without(
@@ -103,84 +217,6 @@ def test_sigterm_drains_and_gives_back_what_does_not_finish(jobs_database: str, 
         service.wait_healthy()
         assert service.final(short)["attempt"] == 1
         assert service.final(long)["state"] == "finished"
-
-
-def test_a_runner_that_sleeps_through_its_lease_is_not_seen_outside_when_it_wakes(
-    jobs_database: str, tmp_path: Path
-) -> None:
-    outside, closed, go = tmp_path / "outside", tmp_path / "closed", tmp_path / "go"
-    with WebhookService(jobs_database) as one, WebhookService(jobs_database) as two:
-        one.wait_healthy()
-        two.wait_healthy()
-        both = {service.runner().pid for service in (one, two)}
-        job = one.post({"until": str(go), "file": str(outside), "closed": str(closed)}, secret="planted")
-        wait_until(lambda: one.job(job)["progress"] != "", "the job to run")
-        sleeper = int(one.job(job)["progress"].removeprefix("by "))
-        os.kill(sleeper, signal.SIGSTOP)
-        try:
-            wait_until(lambda: one.job(job)["attempt"] == 2, "the other runner to take over")
-            go.touch()
-            found = two.final(job)
-            assert found["output"]["pid"] in both - {sleeper}
-        finally:
-            os.kill(sleeper, signal.SIGCONT)
-        # The sleeper has noticed when it does jobs again.
-        later = [one.post({"seconds": 0.3}) for _ in range(8)]
-        assert sleeper in {one.final(each)["output"]["pid"] for each in later}
-    assert lines(outside) == [f"did {job}"]
-    assert lines(closed) == [f"closed {job}"]
-
-
-@pytest.mark.timeout(400)
-def test_kills_at_random_moments_lose_no_job_and_close_each_once(jobs_database: str, tmp_path: Path) -> None:
-    closed, chance, jobs = tmp_path / "closed", random.Random(16), 40
-    kills = ["runner"] * 5 + ["worker"] * 4 + ["gunicorn"]
-    chance.shuffle(kills)
-    with WebhookService(jobs_database) as one, WebhookService(jobs_database) as two:
-        for service in (one, two):
-            service.wait_healthy()
-        ids: list[str] = []
-
-        def post_all() -> None:
-            """Post to either group; ask again by the same key when the answer is lost with a worker."""
-            for number in range(jobs):
-                service = (one, two)[number % 2]
-                work = {"seconds": chance.uniform(0, 0.5), "closed": str(closed)}
-                posted = ""
-                while not posted:
-                    with contextlib.suppress(requests.ConnectionError, requests.Timeout):
-                        posted = service.post(work, secret="planted", key=f"post {number}")
-                ids.append(posted)
-
-        poster = threading.Thread(target=post_all)
-        poster.start()
-        pause = threading.Event()
-        for kind in kills:
-            pause.wait(chance.uniform(0.1, 1.5))
-            _kill(chance.choice((one, two)), kind)
-        poster.join(200)
-        assert len(set(ids)) == jobs
-        found = [one.final(job, 120) for job in ids]
-        wait_until(lambda: len(lines(closed)) >= jobs, "all jobs to be closed")
-        states = Counter(job["state"] for job in found)
-        assert states["finished"] + states["interrupted"] == jobs, states
-        assert all(job["attempt"] >= 3 for job in found if job["state"] == "interrupted"), found
-        assert states["finished"] > jobs / 2
-    assert sorted(lines(closed)) == sorted(f"closed {job}" for job in ids)
-
-
-def _kill(service: WebhookService, kind: str) -> None:
-    """Kill a process of the group as soon as there is one."""
-    killed: list[int] = []
-
-    def kill() -> bool:
-        with contextlib.suppress(StopIteration, IndexError, psutil.NoSuchProcess):
-            process = service.workers()[0] if kind == "worker" else getattr(service, kind)()
-            process.kill()
-            killed.append(process.pid)
-        return bool(killed)
-
-    wait_until(kill, f"a {kind} to kill")
 
 
 def test_a_planted_token_is_found_nowhere(

@@ -14,6 +14,7 @@ from serving.webhooks.jobs.leases import Leases
 from serving.webhooks.jobs.running import Running, Why
 
 _TICK_S = 1.0
+_END_S = 5.0
 _OVERRUN_S = 10.0
 """How long a handler may take to end once its time is over."""
 
@@ -62,10 +63,10 @@ class Heartbeat:
         self._hurry.set()
 
     def stop(self) -> None:
-        """End; what is held then is held until its lease is over."""
+        """End; what is held then is held until its lease is over. A database that is away is not waited for."""
         self._ended.set()
         self._hurry.set()
-        self._thread.join()
+        self._thread.join(_END_S)
 
     def _run(self) -> None:
         answered = True

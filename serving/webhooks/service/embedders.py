@@ -79,8 +79,7 @@ def embedding(settings: Settings, context: ReadContext) -> Iterator[Embedding]:
         When the model cannot be loaded, or the service's address or key is malformed.
     """
     if settings.webhooks.service_url is not None:
-        clients = 2 * settings.jobs.at_once
-        with RemoteEmbedding(client_maker(settings), context, clients) as remote:
+        with RemoteEmbedding(client_maker(settings), context, settings.jobs.at_once) as remote:
             yield remote
     else:
         with embedder_in_process(settings, partial(predictor, settings, context)) as embedder:

@@ -92,9 +92,7 @@ class WebhooksLauncher(Launcher):
         )
         history = History(runs_model=True)
         name, numbers = secrets.token_hex(8), itertools.count(1)
-        key_alone = self._own.command.model_copy(update={"store_token": None})
-        theirs = self._own.model_copy(update={"shared": shared, "command": key_alone})
-        own = dataclasses.replace(group, settings=theirs)
+        own = dataclasses.replace(group, settings=_of_runner(self._own, shared))
         self._runner = Supervised(
             "runner",
             ALLOCATION | encoder_environment(os.environ) | libraries,
@@ -149,6 +147,17 @@ def _of_group(settings: Settings) -> Settings:
         update={
             "http": settings.http.model_copy(update=own),
             "requests": settings.requests.model_copy(update={"max_bytes": MAX_BODY_BYTES}),
+        }
+    )
+
+
+def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:
+    """Return the settings without the credentials that a runner does not use."""
+    return settings.model_copy(
+        update={
+            "shared": shared,
+            "command": settings.command.model_copy(update={"store_token": None}),
+            "http": settings.http.model_copy(update={"api_keys": None}),
         }
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +42,9 @@ BATCH = 64
 
 _IN_FLIGHT = 2
 """Such requests of one job at a time: one is answered while the next is read."""
+
+_TROUBLE_S = 60.0
+"""So long after a failure the service counts as away; without jobs, nothing would tell that it is back."""
 
 _GOOGLE = (".googleapis.com", ".prediction.vertexai.goog")
 _GOOGLE_REQUEST_BYTES = 1_400_000
@@ -106,19 +110,20 @@ class RemoteEmbedding:
 
     Parameters
     ----------
-    clients:
-        Requests that are sent at the same time.
+    jobs:
+        Jobs that run at the same time.
     """
 
-    def __init__(self, make: Callable[[], PathserveClient], context: ReadContext, clients: int) -> None:
+    def __init__(self, make: Callable[[], PathserveClient], context: ReadContext, jobs: int) -> None:
         self._context = context
         self._free: queue.SimpleQueue[PathserveClient] = queue.SimpleQueue()
-        self._clients = [make() for _ in range(clients)]
+        # One for each thread that may ask, so that none waits for another's.
+        self._clients = [make() for _ in range((_IN_FLIGHT + 1) * jobs)]
         for client in self._clients:
             self._free.put(client)
-        self._senders = ThreadPoolExecutor(clients, thread_name_prefix="send")
+        self._senders = ThreadPoolExecutor(_IN_FLIGHT * jobs, thread_name_prefix="send")
         self._metadata: Mapping[str, object] = {}
-        self._trouble: str | None = None
+        self._trouble: tuple[str, float] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -136,9 +141,10 @@ class RemoteEmbedding:
         return self._metadata
 
     def require_ready(self) -> None:
-        """Raise ServiceError when the latest request failed."""
-        if self._trouble is not None:
-            raise unavailable(self._trouble)
+        """Raise ServiceError when the latest request failed, and that was not long ago."""
+        trouble = self._trouble
+        if trouble is not None and time.monotonic() - trouble[1] < _TROUBLE_S:
+            raise unavailable(trouble[0])
 
     def for_job(self, waits: Cancellation) -> _JobEmbedder:
         """Return what embeds for one job, until its waits end."""
@@ -160,8 +166,9 @@ class RemoteEmbedding:
         except ServiceFault as error:
             if error.status == 200:
                 raise
-            self._trouble = f"The embedding service does not embed ({error.fault.code}, HTTP {error.status})."
-            raise unavailable(self._trouble, retry_after_s=30) from error
+            text = f"The embedding service does not embed ({error.fault.code}, HTTP {error.status})."
+            self._trouble = text, time.monotonic()
+            raise unavailable(text, retry_after_s=30) from error
         finally:
             self._free.put(client)
         self._metadata, self._trouble = client.metadata, None
