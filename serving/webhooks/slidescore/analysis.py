@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import shapely
 
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.areas import Area
@@ -100,10 +99,7 @@ class Exemplars:
 
     def cover(self, origins: Int64Array, side: int) -> BoolArray:
         """Return which squares have their centre in one of these, bool ``[n]``."""
-        left, top = self.origins.T
-        return regions.centres_inside(
-            origins, side, regions.union(shapely.box(left, top, left + side, top + side))
-        )
+        return regions.centres_inside(origins, side, regions.squares(self.origins, side))
 
 
 def similar(embedded: Embedded, exemplars: Exemplars, top: int) -> Finding:
