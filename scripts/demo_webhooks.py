@@ -23,7 +23,8 @@ from dicom_io.geometry import Rect
 from serving.webhooks.analyses.heatmap import HeatMap
 from serving.webhooks.analyses.picture import under_heat_map
 from tests.support.service import Service
-from tests.support.slidescore import SlideScore, StoredSlide, clicked, rect
+from tests.support.slidescore import SlideScore, clicked, rect
+from tests.support.tiled_slide import StoredSlide
 
 SECRET = "only-for-this-demonstration"
 REGION = Rect(1200, 900, 4480, 3584)

@@ -20,8 +20,9 @@ import psutil
 
 from serving.webhooks.slidescore.tiles import decoded
 from tests.support import models
-from tests.support.slidescore import SlideScore, StoredSlide, rect
+from tests.support.slidescore import SlideScore, rect
 from tests.support.slidescore_app import Analyses
+from tests.support.tiled_slide import StoredSlide
 from tests.support.tissue import tissue
 
 SIDE = 448

@@ -21,17 +21,9 @@ from dicom_io.geometry import Rect
 from serving.config.settings import SettingsError
 from serving.webhooks.heads.file import write_head
 from serving.webhooks.heads.head import Head
-from tests.support.slidescore import (
-    CASE,
-    PATIENT,
-    Answer,
-    Behaviour,
-    Request,
-    StoredSlide,
-    clicked,
-    rect,
-)
+from tests.support.slidescore import CASE, PATIENT, Answer, Behaviour, Request, clicked, rect
 from tests.support.slidescore_app import BODY_LIMIT, SECRET, Analyses
+from tests.support.tiled_slide import StoredSlide
 
 ROI = rect(1000, 2000, 4000, 3000)
 EXEMPLAR = rect(1448, 2448, 448, 448)

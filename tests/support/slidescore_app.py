@@ -37,7 +37,8 @@ from tests.support import models
 from tests.support.front import Front
 from tests.support.jobs import KEY, Engine
 from tests.support.service import wait_until
-from tests.support.slidescore import Behaviour, SlideScore, StoredSlide, clicked
+from tests.support.slidescore import Behaviour, SlideScore, clicked
+from tests.support.tiled_slide import StoredSlide
 
 SECRET = "a-secret-of-the-template"
 BODY_LIMIT = 1 << 20

@@ -6,7 +6,7 @@
     body.py, answers.py    what Slide Score posts, and the regions in its answers
     servers.py             the servers that a token may go to
     transport.py           HTTP to one of them: bounded, nowhere else, six requests at a time
-    client.py              the API: metadata, tile server, upload, giving the token up
+    api.py, client.py      its API: metadata, tile server, giving the token up; upload.py: results
     scale.py, tiles.py     which level and which tiles; each is fetched and decoded once
     region_image.py        squares of a slide as a source of patches, for the same encoder as all others
     plan.py, slide.py      which patches an analysis is made of, and their embeddings

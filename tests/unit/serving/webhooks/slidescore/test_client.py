@@ -13,11 +13,12 @@ from dicom_io.errors import ImageCode, ImageError
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.urls import parse_url
-from serving.webhooks.slidescore import client as module
+from serving.webhooks.slidescore import upload
 from serving.webhooks.slidescore.client import SlideFacts, SlideScoreClient
 from serving.webhooks.slidescore.transport import REQUESTS_AT_A_TIME, Transport, Unreached
 from tests.support.raw_server import RawServer, ok, says
-from tests.support.slidescore import Answer, Behaviour, Request, SlideScore, StoredSlide
+from tests.support.slidescore import Answer, Behaviour, Request, SlideScore
+from tests.support.tiled_slide import StoredSlide
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_no_more_than_six_requests_at_a_time_are_sent(server: SlideScore) -> Non
 
 
 def test_an_upload_arrives_whole(server: SlideScore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "UPLOAD_PIECE", 1000)
+    monkeypatch.setattr(upload, "UPLOAD_PIECE", 1000)
     data = bytes(range(256)) * 17
     uuid = connect(server.origin, server.new_token()).upload_anno2(data)
     assert server.anno2 == {uuid: data}

@@ -27,7 +27,8 @@ from serving.webhooks.slidescore.region_image import RegionSource
 from serving.webhooks.slidescore.scale import Scale, scale_of
 from serving.webhooks.slidescore.tiles import Tiles
 from serving.webhooks.slidescore.transport import Transport
-from tests.support.slidescore import Behaviour, SlideScore, StoredSlide
+from tests.support.slidescore import Behaviour, SlideScore
+from tests.support.tiled_slide import StoredSlide
 from tests.support.tissue import encode
 
 JPEG_NOISE = 12
