@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import requests
 
 from serving.config.exit_status import ExitStatus
 from serving.webhooks.service.launcher import MAX_BODY_BYTES
-from tests.support.service import wait_until
+from tests.support.service import Service, wait_until
 from tests.support.webhooks import WebhookService
 
 
@@ -281,8 +282,12 @@ def _of_postgres(address: str, request: pytest.FixtureRequest) -> list[bytes]:
 def test_what_cannot_be_used_stops_the_start_with_a_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str
 ) -> None:
-    database = settings.pop("PATHSERVE_JOBS_DATABASE", f"sqlite:///{tmp_path}/jobs.sqlite")
-    with WebhookService(database, key="PATHSERVE_JOBS_KEY" not in settings, **settings) as service:
+    usual = {
+        "PATHSERVE_WEBHOOKS_PORT": "0",
+        "PATHSERVE_JOBS_DATABASE": f"sqlite:///{tmp_path}/jobs.sqlite",
+        "PATHSERVE_SERVICE_URL": "http://127.0.0.1:9",
+    }
+    with Service(usual | settings, command=(sys.executable, "-m", "serving", "webhooks")) as service:
         assert service.process.wait(60) == ExitStatus.MISCONFIGURED
         assert sentence in service.log()
         assert "planted-password" not in service.log()

@@ -63,7 +63,7 @@ class Heartbeat:
         self._hurry.set()
 
     def stop(self) -> None:
-        """End; what is held then is held until its lease is over. A database that is away is not waited for."""
+        """End; what is held then is held until its lease is over. A database that is away is not awaited."""
         self._ended.set()
         self._hurry.set()
         self._thread.join(_END_S)
