@@ -7,17 +7,18 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock .ci/install-lock
+$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/slidescore-sdk.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	.ci/install-lock $(BIN)/python locks/dev.lock
 	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
+	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -26,6 +27,9 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 
 demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
 	$(BIN)/python -m scripts.demo
+
+demo-webhooks: $(INSTALLED) ## Start the webhooks beside a stand-in for Slide Score, click, poll, print and draw what a user sees
+	$(BIN)/python -m scripts.demo_webhooks
 
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
@@ -95,6 +99,7 @@ lock: ## Renew the lock files from pyproject.toml
 	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
+	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

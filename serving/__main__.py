@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     _add_embed(commands)
+    _add_head(commands)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -128,6 +129,44 @@ def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
         return _without("embed", error, "pyarrow", "tqdm")
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
     return embed(EmbedOptions(**given), settings)
+
+
+def _add_head(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    head = commands.add_parser("head", help="heads: classifiers over vectors, for the analysis classify")
+    train = head.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "train",
+        help="train a head on labelled vectors, and say how good it is",
+        epilog="Labels are a CSV of x,y,label or slide,x,y,label, where x and y are the upper left corner of "
+        "a patch in level-0 pixels, or GeoJSON from QuPath with classified areas, named as the slide's "
+        "table. docs/analyses.md has the details.",
+    )
+    train.add_argument("vectors", nargs="+", type=Path, metavar="TABLE", help="Parquet of pathserve embed")
+    train.add_argument("--labels", nargs="+", required=True, type=Path, metavar="FILE", help="CSV or GeoJSON")
+    train.add_argument("--out", required=True, type=Path, help="the head's file to write (JSON)")
+    train.add_argument("--name", help="of the head (default: the file's name)")
+    train.add_argument("--mpp", type=_resolution, help="µm/px of the patches, where the tables do not tell")
+    train.add_argument("--seed", type=int, default=0, help="of the split into folds (default 0)")
+    train.set_defaults(run=_train_head)
+
+
+def _resolution(text: str) -> float:
+    if not 0.05 <= (value := float(text)) <= 20:
+        raise ValueError
+    return value
+
+
+def _train_head(options: argparse.Namespace, _: Settings) -> ExitStatus:
+    try:
+        from serving.cli.head import TrainOptions, train_head
+    except ModuleNotFoundError as error:
+        if error.name not in ("pyarrow", "shapely", "sklearn", "contourpy"):
+            raise
+        print(
+            "pathserve: head needs more libraries: pip install 'pathserve[embed,webhooks]'", file=sys.stderr
+        )
+        return ExitStatus.FAULT
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(TrainOptions)}
+    return train_head(TrainOptions(**given))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ class Code(StrEnum):
     URI_TOO_LONG_ERROR = "URI_TOO_LONG_ERROR"
     CONTENT_ENCODING_ERROR = "CONTENT_ENCODING_ERROR"
     HEADERS_TOO_LARGE_ERROR = "HEADERS_TOO_LARGE_ERROR"
+    BODY_REQUIRED_ERROR = "BODY_REQUIRED_ERROR"
+    FORBIDDEN_ERROR = "FORBIDDEN_ERROR"
     NOT_FOUND_ERROR = "NOT_FOUND_ERROR"
     METHOD_NOT_ALLOWED_ERROR = "METHOD_NOT_ALLOWED_ERROR"
     SERVICE_UNAVAILABLE_ERROR = "SERVICE_UNAVAILABLE_ERROR"
@@ -128,6 +130,12 @@ TABLE: Mapping[Code, Row] = {
     ),
     Code.HEADERS_TOO_LARGE_ERROR: _whole(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too many or too long."
+    ),
+    Code.BODY_REQUIRED_ERROR: _whole(
+        HTTPStatus.LENGTH_REQUIRED, "The request has no body, and this route needs one (webhooks)."
+    ),
+    Code.FORBIDDEN_ERROR: _whole(
+        HTTPStatus.FORBIDDEN, "The request names a server that this service is not set up for (webhooks)."
     ),
     Code.NOT_FOUND_ERROR: _whole(HTTPStatus.NOT_FOUND, "No such path on this service."),
     Code.METHOD_NOT_ALLOWED_ERROR: _whole(

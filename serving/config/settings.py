@@ -25,6 +25,7 @@ from serving.config.groups import (
     SharedFolders,
     StoreSettings,
 )
+from serving.config.slidescore_group import SlideScoreSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -52,6 +53,7 @@ class Settings(BaseModel):
     log: LogSettings = LogSettings()
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()
+    slidescore: SlideScoreSettings = SlideScoreSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

@@ -33,6 +33,7 @@ def make_environment(folder: Path, index: Path, lock: str) -> subprocess.Complet
     (folder / "locks").mkdir()
     (folder / "locks/dev.lock").write_text(lock)
     (folder / "locks/ez-wsi-6.0.lock").write_text(release(index, "client", "1"))
+    (folder / "locks/slidescore-sdk.lock").write_text(release(index, "sdk", "1"))
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}

@@ -12,6 +12,7 @@ class Handler(BaseHTTPRequestHandler):
     """Keeps connections open and says nothing on the terminal."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are written apart
 
     def respond(self) -> None:
         """Answer a request; ``command`` says of which method."""

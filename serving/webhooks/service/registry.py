@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serving.webhooks.slidescore.webhook import SLIDESCORE
 from serving.webhooks.webhook import Webhook
 
-WEBHOOKS: tuple[Webhook, ...] = ()
+WEBHOOKS: tuple[Webhook, ...] = (SLIDESCORE,)

@@ -36,7 +36,12 @@ FLOORS = {
         "cli": 7,
         "__main__": 8,
     },
-    "serving/webhooks": {"jobs": 1, "webhook": 2, "service": 4},
+    "serving/webhooks": {
+        "analyses": 1, "jobs": 1,
+        "heads": 2, "webhook": 2,
+        "slidescore": 3, "techcyte": 3,
+        "service": 4,
+    },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
 
