@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.geometry import Rect
+from dicom_io.slides.level import Level
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
@@ -170,8 +171,8 @@ def _series(
     )
 
 
-def _tissue(slide: Slide, series: Series, context: ReadContext) -> TissueMap:
+def _tissue(slide: Slide[Level], series: Series, context: ReadContext) -> TissueMap:
     try:
-        return slide.tissue(series, context.levels)
+        return slide.tissue(context.levels.of_series(series, slide.levels), context.levels.max_pixels)
     except OverviewTooLarge as error:
         raise TargetError(f"{error.description} Embed all of it with --all.") from error
