@@ -23,7 +23,7 @@ from dicom_io.reading import (
 )
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.level import Level
+from dicom_io.slides.level import TiledLevel
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames hardly ever need a decoding helper."""
@@ -46,7 +46,7 @@ class LevelImage(OpenedImage):
 
     def __init__(
         self,
-        level: Level,
+        level: TiledLevel,
         options: ReadOptions,
         to_rgb: ToRgb,
         fetcher: FrameFetcher,
@@ -68,7 +68,7 @@ class LevelImage(OpenedImage):
                 Remedy.ANOTHER_SIZE,
             )
         # As far as the metadata says; a store may send frames in another syntax.
-        self.decodes_elsewhere = level.instance.transfer_syntax not in DECODED_HERE
+        self.decodes_elsewhere = next(iter(level.transfer_syntaxes), None) not in DECODED_HERE
         self.memory_bytes = fetcher.bytes_ahead
 
     def extra_frames(self, patches: int) -> int:

@@ -27,7 +27,7 @@ def right() -> SopInstance:
 
 
 def level(width: int, height: int, tile_width: int, tile_height: int) -> Level:
-    return Level((right(),), width, height, tile_width, tile_height)
+    return Level(width, height, tile_width, tile_height, (right(),))
 
 
 @given(
@@ -65,7 +65,7 @@ def test_frames_of_a_concatenation_are_found_in_their_part() -> None:
     assert made.frames == 12
     addresses = [made.address(frame) for frame in range(12)]
     assert [a.number for a in addresses] == [1, 2, 3] * 4
-    assert [a.sop_uid for a in addresses[::3]] == [p.sop_uid for p in parsed]
+    assert [a.part for a in addresses[::3]] == [p.sop_uid for p in parsed]
 
 
 def test_a_right_instance_meets_every_requirement() -> None:
