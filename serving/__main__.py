@@ -6,8 +6,8 @@ import argparse
 import dataclasses
 import io
 import sys
-from pathlib import Path
 
+from serving.cli.embed_arguments import add_embed
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError, load_settings
 from serving.telemetry.json_log import log_as_json
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     serve.set_defaults(run=_serve)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
-    _add_embed(commands)
+    embed_parser = add_embed(commands)
+    embed_parser.set_defaults(run=_embed)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -60,48 +61,18 @@ def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     return check(settings)
 
 
-def _add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    embed = commands.add_parser(
-        "embed",
-        help="write the vectors of an image's or a slide level's patches to a Parquet file",
-        epilog="The store's token is taken from PATHSERVE_STORE_TOKEN, the service's key from "
-        "PATHSERVE_API_KEY. A run that was stopped goes on when the same command is given again.",
-    )
-    embed.add_argument("where", metavar="FILE|gs://…|https://…/studies/…/series/…")
-    embed.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
-    embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
-    embed.add_argument("--level", type=int, default=0, help="level of a series, 0 is the largest (default)")
-    embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
-    embed.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
-    embed.add_argument(
-        "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
-    )
-    embed.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
-    embed.set_defaults(run=_embed)
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
-
-
-def _share(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 1:
-        raise ValueError
-    return value
-
-
 def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.embed import EmbedOptions, embed
+        from serving.output.formats import Format
     except ModuleNotFoundError as error:
         if error.name not in ("pyarrow", "tqdm"):
             raise
         print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
         return ExitStatus.FAULT
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
-    return embed(EmbedOptions(**given), settings)
+    formats = tuple(Format(name) for name in dict.fromkeys(options.formats))
+    return embed(EmbedOptions(**given | {"where": tuple(options.where), "formats": formats}), settings)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,7 @@ class ChunkEmbedder:
         As many as there are threads: each takes one, and puts it back.
     """
 
-    def __init__(
-        self, source: Source, options: ReadOptions, embedders: queue.SimpleQueue[Embedder]
-    ) -> None:
+    def __init__(self, source: Source, options: ReadOptions, embedders: queue.SimpleQueue[Embedder]) -> None:
         self._source, self._options, self._embedders = source, options, embedders
         self._failed_in_a_row = 0
         self._lock = threading.Lock()

@@ -90,7 +90,7 @@ def _of_mask(path: Path, data: bytes, width: int, height: int, context: ReadCont
             f"{path} has {columns}x{rows} pixels, which is not the shape of the slide, {width}x{height}."
         )
     colours = pixels if channels in (1, 3) else pixels[:, :, : channels - 1]
-    return _with_tissue(path, TissueMap(colours.any(axis=2), width, height))
+    return _with_tissue(path, TissueMap(np.asarray(colours.any(axis=2), np.bool_), width, height))
 
 
 def _of_outlines(path: Path, data: bytes, width: int, height: int) -> TissueMap:
@@ -104,8 +104,9 @@ def _of_outlines(path: Path, data: bytes, width: int, height: int) -> TissueMap:
             if not all(np.isfinite(one).all() and np.abs(one).max() < 1 << 20 for one in points):
                 raise ValueError("a point is far outside of the slide")
             fixed = [np.round(one * (1 << _SHIFT)).astype(np.int32) for one in points]
-            drawn = np.zeros_like(mask)
-            cv2.fillPoly(drawn, fixed, 1, shift=_SHIFT)  # holes are rings, too: they cross out
+            # Holes are rings, too: they cross out what the outer one draws, and nothing of other outlines.
+            drawn = np.zeros_like(mask) if len(fixed) > 1 else mask
+            cv2.fillPoly(drawn, fixed, 1, shift=_SHIFT)
             mask |= drawn
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise TissueError(f"{path} is not GeoJSON of polygons: {error}.") from error

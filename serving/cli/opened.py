@@ -40,7 +40,15 @@ _DEADLINE_S = 300.0
 _MOST_PICTURE_BYTES = 1 << 30
 """A larger file is a slide, or nothing that is read here."""
 
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF", b"\xff\x0a", b"\x00\x00\x00\x0c", b"\xff\x4f\xff\x51")
+_PICTURES = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"BM",
+    b"RIFF",
+    b"\xff\x0a",
+    b"\x00\x00\x00\x0c",
+    b"\xff\x4f\xff\x51",
+)
 """How PNG, JPEG, BMP, WebP, JPEG XL and JPEG 2000 begin: no slide does."""
 
 A = TypeVar("A")
@@ -66,7 +74,7 @@ class OpenedSlide:
         Returns the whole, uint8 RGB ``[rows, columns, 3]``.
     facts:
         What is known of it, as JSON: its format, digest, and ``mpp``, what itself says of level 0.
-    sent:
+    by_name:
         Whether a service can be asked for its patches by name; else they are read here and sent.
     """
 
@@ -126,9 +134,7 @@ def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
         raise TargetError(f"{code}: {where} {error}.") from error
 
 
-def _local(
-    where: str, mpp: float | None, context: ReadContext, files: contextlib.ExitStack
-) -> OpenedSlide:
+def _local(where: str, mpp: float | None, context: ReadContext, files: contextlib.ExitStack) -> OpenedSlide:
     """Return a picture by its first bytes, else a slide, else a picture of a kind that slides share."""
     path = Path(where)
     try:
@@ -181,7 +187,7 @@ def _of_local(name: str, local: LocalSlide) -> OpenedSlide:
 
 @dataclass(frozen=True, slots=True)
 class _KeptPicture(EncodedSource):
-    """An encoded image that is decoded once for all chunks that are read here; a service is sent its bytes."""
+    """An encoded image that is decoded once for all chunks; a service is sent its bytes."""
 
     shared: SharedRaster = field(repr=False)
 
@@ -241,9 +247,7 @@ def _scaled(levels: tuple[Level, ...], mpp: float | None) -> Slide[ScaledLevel]:
                 level.width,
                 level.height,
                 spacing
-                and Spacing(
-                    spacing.x * whole.width / level.width, spacing.y * whole.height / level.height
-                ),
+                and Spacing(spacing.x * whole.width / level.width, spacing.y * whole.height / level.height),
             )
             for level in levels
         ),

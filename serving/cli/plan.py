@@ -10,8 +10,8 @@ CHUNK = 512
 """Patches that are embedded, and written, at once."""
 
 BAND_ROWS = 16
-"""Rows of the grid that a block is high: 16 x 32 patches share all tiles but those at the block's edges, where
-a row of 512 patches shares every tile with the row below it, which is read when the tile is long forgotten."""
+"""Rows of the grid that a block is high: 16 x 32 patches share all tiles but those at the block's edges. A
+row of 512 patches shares its tiles with the next row, which is read when they are long forgotten."""
 
 Origin = tuple[int, int]
 """(x, y) of a patch's upper left pixel."""

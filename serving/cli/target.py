@@ -20,7 +20,7 @@ from serving.cli.plan import Origin
 from serving.output.table import PatchFrame
 
 MOST_ENLARGED = 1.15
-"""How much coarser than asked for a slide may be: scanners' 20x has pixels of 0.44 to 0.55 µm, and one that is
+"""How much coarser than asked for a slide may be: scanners' 20x has pixels of 0.44 to 0.55 µm, and what is
 a little over 0.5 is enlarged to it."""
 
 
@@ -75,9 +75,8 @@ class Target:
     def scale(self) -> str:
         """What is read, in words."""
         frame = self.frame
-        if frame.mpp is None:
-            return f"level {frame.level}"
-        return f"{frame.mpp:.4g} µm a pixel (level {frame.level})"
+        size = f"{frame.width}x{frame.height} pixels"
+        return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
 def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Target:

@@ -15,7 +15,7 @@ from dicom_io.web.series_path import parse_series_path
 SLIDE_ENDINGS = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".zip"}
 )
-"""Names of files that a folder is searched for. Pictures are not among them: overviews may be beside slides."""
+"""Files that a folder is searched for. Pictures are not among them: overviews may be beside slides."""
 
 _DICOM_MAGIC = b"DICM"
 

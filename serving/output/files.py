@@ -11,7 +11,17 @@ from typing import BinaryIO
 
 
 class OutputError(Exception):
-    """The output cannot be written, or is of another run; the text says what to do."""
+    """The output cannot be written, or is of another run; the text says what to do.
+
+    Attributes
+    ----------
+    full:
+        Whether there is no room left: then nothing else can be written there, either.
+    """
+
+    def __init__(self, sentence: str, *, full: bool = False) -> None:
+        super().__init__(sentence)
+        self.full = full
 
 
 @contextlib.contextmanager
@@ -49,7 +59,8 @@ def named(path: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         hint = " Make room; the same command goes on from there." if full else ""
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.{hint}") from error
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written: {reason}.{hint}", full=full) from error
 
 
 def _remove(path: Path) -> None:
