@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def tissue_file(given: Path, name: str) -> Path:
     TissueError
         When there is none in the folder.
     """
-    if not given.is_dir():
+    if not os.path.isdir(given):
         return given
     files = [given / f"{name}.{ending}" for ending in _ENDINGS]
     found = next((file for file in files if file.is_file()), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def paths_of(out: str, kinds: Sequence[Format], work: Worklist) -> list[tuple[Na
         Formats that are asked for; without any, what the file's name says, else Parquet.
     """
     path = Path(out)
-    if work.many or out.endswith("/") or path.is_dir():
+    if work.many or out.endswith("/") or os.path.isdir(out):
         return [(slide, _in_folder(path, kinds or [Format.PARQUET], slide)) for slide in work.slides]
     return [(slide, Paths(_beside(path, kinds))) for slide in work.slides]
 

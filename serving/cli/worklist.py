@@ -202,7 +202,7 @@ def _name(where: str) -> str:
         except ValueError:
             return "series"  # it is said to be none when it is opened
     path = Path(where)
-    name = path.name if Path(where).is_dir() else path.stem
+    name = path.name if os.path.isdir(where) else path.stem
     return name.removesuffix(".ome") or "slide"
 
 

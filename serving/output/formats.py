@@ -80,7 +80,8 @@ def writer(kind: Format) -> Writer:
     try:
         module: Writer = importlib.import_module(f"serving.output.{_MODULES[kind]}")
     except ModuleNotFoundError as error:
+        extra = "zarr" if kind is Format.ZARR else "embed"
         raise OutputError(
-            f"--format {kind} needs the library {error.name}: pip install 'pathserve[embed]'."
+            f"--format {kind} needs the library {error.name}: pip install 'pathserve[{extra}]'."
         ) from error
     return module

@@ -8,9 +8,11 @@ those who load a bag of vectors expect numbers: they are in ``failed/coords`` wi
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -20,6 +22,9 @@ import pyarrow.compute as pc
 from model.encoder import PATCH_SIDE
 from serving.output.files import whole_path
 from serving.output.table import ABOUT, About, PatchFrame, columns_of, vectors_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _ROWS_A_CHUNK = 256
 
@@ -35,8 +40,60 @@ def magnification(mpp: float) -> float:
     return usual if max(usual / power, power / usual) <= _ABOUT_AS_STRONG else round(power, 2)
 
 
+class _Sink(io.RawIOBase):
+    """A file that HDF5 writes to, which keeps what goes wrong to itself until it is asked.
+
+    HDF5 does not survive a write that fails, as where the disk is full: it raises at one place, and crashes
+    the process at another, when it closes the file.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        super().__init__()
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Buffer) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        with self._noted():
+            while rest:  # a raw file may take only some of it
+                rest = rest[self._file.write(rest) :]
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        with self._noted():
+            self._file.truncate(size)
+        return size or 0
+
+    def flush(self) -> None:
+        with self._noted():
+            self._file.flush()
+
+    def readinto(self, buffer: Buffer) -> int:
+        return self._file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def require_sound(self) -> None:
+        """Raise the first error there was."""
+        if self.error is not None:
+            raise self.error
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = self.error or error
+
+
 class _Hdf5Table:
-    def __init__(self, file: h5py.File, dimension: int) -> None:
+    def __init__(self, file: h5py.File, dimension: int, sink: _Sink) -> None:
+        self._sink = sink
         rows = _ROWS_A_CHUNK
         self._features = file.create_dataset(
             "features", (0, dimension), np.float32, maxshape=(None, dimension), chunks=(rows, dimension)
@@ -57,20 +114,22 @@ class _Hdf5Table:
         _extend(self._coords, columns_of(good, "x0", "y0"))
         _extend(self._failed, columns_of(bad, "x0", "y0"))
         _extend(self._errors, np.array(bad.column("error").to_pylist(), object))
+        self._sink.require_sound()
 
 
 @contextlib.contextmanager
 def writing(path: Path, about: About, frame: PatchFrame, dimension: int) -> Iterator[_Hdf5Table]:
     """Yield what writes an HDF5 file; see ``serving.output.formats``."""
     shared = {"name": path.stem, "savetodir": str(path.parent)}
-    with whole_path(path) as temporary:
-        temporary.touch()  # HDF5 does not say why it cannot make a file
-        with h5py.File(temporary, "w") as file:
+    with whole_path(path) as temporary, io.FileIO(temporary, "w+") as raw:
+        sink = _Sink(raw)
+        with h5py.File(sink, "w") as file:
             file.attrs[ABOUT] = json.dumps(about)
-            table = _Hdf5Table(file, dimension)
+            table = _Hdf5Table(file, dimension, sink)
             file["features"].attrs.update(shared | {"encoder": str(about["encoder"])})
             file["coords"].attrs.update(shared | _of_coords(frame, int(about["run"]["stride"])))
             yield table
+        sink.require_sound()
 
 
 def _of_coords(frame: PatchFrame, stride: int) -> dict[str, float]:
