@@ -24,6 +24,7 @@ from dicom_io.codecs.frame import decode_frame, decodes_in_process
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
+from dicom_io.decoding.slide_jobs import SlideFault
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
 
@@ -49,6 +50,10 @@ _MEMORY_PER_PIXEL = 64
 
 _PROFILE_BYTES = 16 << 20
 
+
+_SLIDE_CPU_S = 30
+_SLIDE_MEMORY = 1 << 30
+"""Bounds of a job about a slide's file: opening one reads thousands of files or directories of tiles."""
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +138,29 @@ class DecodePool:
             raise FrameError(answer.text)
         return answer[0]
 
+    def slide(self, job: dict[str, Any], room: int) -> tuple[UInt8Array, bytes]:
+        """Have a job about a slide's file done; see ``slide_jobs.SlideFile``.
+
+        Parameters
+        ----------
+        room:
+            Bytes, at most, of the answer.
+
+        Raises
+        ------
+        SlideFault
+        ImageError
+            INTERNAL_ERROR when no helper is available.
+        """
+        bounds = {"cpu_s": _SLIDE_CPU_S, "memory": _SLIDE_MEMORY + room}
+        try:
+            answer = self._bounded(b"", room, {**job, **bounds})
+        except Undecodable as error:
+            raise SlideFault(str(error)) from None
+        if isinstance(answer, _Fault):
+            raise SlideFault(answer.text)
+        return answer[0], answer[1] or b""
+
     @property
     def healthy(self) -> bool:
         """Whether helpers can be started, and nothing has been waiting unreasonably long for one."""
@@ -155,8 +183,15 @@ class DecodePool:
             "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
             "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
         }
-        with self._turn(bounds["cpu_s"]), memory_of(data, room) as memory:
-            details = {**job, **bounds, "length": len(data), "out": memory.out}
+        with self._turn(bounds["cpu_s"]):
+            return self._bounded(data, room, {**job, **bounds})
+
+    def _bounded(
+        self, data: bytes, room: int, job: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | _Fault:
+        """Have a job done that carries its bounds."""
+        with memory_of(data, room) as memory:
+            details = {**job, "length": len(data), "out": memory.out}
             ended = self._attempt(memory, details)
             if isinstance(ended, HelperEnded) and not ended.too_slow:
                 # It may have been killed from outside, by the OOM killer say: once more, in another process.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dicom_io.local.slide import LocalSlide, NotASlide
+from dicom_io.decoding.slide_jobs import NOT_KNOWN, SlideFault
+from dicom_io.local.openslide import open_with_openslide
+from dicom_io.local.slide import LocalSlide, NotASlide, UnreadableSlide
+from dicom_io.local.sniffing import HEAD_BYTES, what_else
 from dicom_io.sources.session import ReadContext
 
 
@@ -25,5 +28,17 @@ def open_slide(path: Path, context: ReadContext, *, slide_mpp: float | None = No
     NotASlide
         Says what the file is instead.
     UnreadableSlide
+    ImageError
+        INTERNAL_ERROR when no decoding helper is available.
     """
-    raise NotASlide(f"{path.name} is not a slide.")
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(HEAD_BYTES), path.stat().st_size
+    except OSError as error:
+        raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
+    try:
+        return LocalSlide(open_with_openslide(path, context, slide_mpp), context)
+    except SlideFault as fault:
+        if str(fault) == NOT_KNOWN:
+            raise NotASlide(f"{path.name} is not a slide: it is {what_else(path, head, size)}.") from fault
+        raise UnreadableSlide(f"{path.name} is a slide, but cannot be opened: {fault}.") from fault
