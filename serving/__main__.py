@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
 import sys
 
@@ -64,15 +63,12 @@ def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
 def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.embed import EmbedOptions, embed
-        from serving.output.formats import Format
     except ModuleNotFoundError as error:
         if error.name not in ("pyarrow", "tqdm"):
             raise
         print("pathserve: embed needs more libraries: pip install 'pathserve[embed]'", file=sys.stderr)
         return ExitStatus.FAULT
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
-    formats = tuple(Format(name) for name in dict.fromkeys(options.formats))
-    return embed(EmbedOptions(**given | {"where": tuple(options.where), "formats": formats}), settings)
+    return embed(EmbedOptions.of(options), settings)
 
 
 if __name__ == "__main__":

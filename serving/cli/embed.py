@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from serving.cli.chunks import Stopped
-from serving.cli.embedders import Embedders, client_of
+from serving.cli.embedders import Embedders, InProcess, client_of
 from serving.cli.given_tissue import TissueError
 from serving.cli.one_slide import SlideEmbedder
 from serving.cli.opened import TargetError
@@ -26,6 +29,7 @@ from serving.errors import fault_of
 from serving.output.files import OutputError
 from serving.output.formats import Format
 from serving.output.run import Paths
+from serving.pipeline.in_process import embedder_in_process
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
 
@@ -70,6 +74,13 @@ class EmbedOptions:
     icc: str
     picture: bool
 
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """Return what ``serving.cli.embed_arguments`` has parsed."""
+        given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(cls)}
+        formats = tuple(Format(name) for name in dict.fromkeys(arguments.formats))
+        return cls(**given | {"where": tuple(arguments.where), "formats": formats})
+
 
 class _Failed(Exception):
     """A slide that could not be embedded, or the whole run if every other slide would meet the same."""
@@ -79,8 +90,16 @@ class _Failed(Exception):
         self.ends_run = ends_run
 
 
-def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
-    """Run the command; return an exit status."""
+def embed(
+    options: EmbedOptions, settings: Settings, in_process: InProcess = embedder_in_process
+) -> ExitStatus:
+    """Run the command; return an exit status.
+
+    Parameters
+    ----------
+    in_process:
+        Makes the embedder where there is no service.
+    """
     log_as_json("ERROR", process="embed")
     try:
         _require_usable(options, settings)
@@ -92,7 +111,7 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
     report = Report(len(slides), many=work.many)
     context = read_context(settings)
     try:
-        with Embedders(options.service, settings, context) as embedders:
+        with Embedders(options.service, settings, context, in_process) as embedders:
             embedder = SlideEmbedder(options, settings, context, embedders)
             for slide, paths in slides:
                 if not _embed_one(slide, paths, embedder, report):
@@ -102,6 +121,8 @@ def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
         print("pathserve: stopped; the same command goes on from here.", file=sys.stderr)
         report.end()
         return ExitStatus.INTERRUPTED
+    finally:
+        context.decoders.close()
     report.end()
     if untrained:
         print("The encoder is UNTRAINED: its vectors mean nothing.")

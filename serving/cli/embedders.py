@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Self
 
 from dicom_io.sources.session import ReadContext
+from model.transport.client import EncoderClient
 from serving.cli.sending import SendingEmbedder
 from serving.client import PathserveClient
 from serving.client.embedder import ServiceEmbedder
@@ -16,11 +17,18 @@ from serving.config.group import revealed
 from serving.config.settings import Settings
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import embedder_in_process
+from serving.pipeline.predictor import Predictor
 from serving.processes.assembly import predictor
 
 IN_FLIGHT = 2
 """Chunks that are read and embedded at the same time: while one waits for its last patches, the encoder has
 those of the next. More would only take memory."""
+
+
+InProcess = Callable[
+    [Settings, Callable[[EncoderClient], Predictor]], contextlib.AbstractContextManager[Embedder]
+]
+"""Yields an embedder, given the settings and what makes its predictor once the encoder is linked."""
 
 
 class Embedders:
@@ -30,10 +38,19 @@ class Embedders:
     ----------
     service:
         Address of a running service; ``None`` embeds in this process.
+    in_process:
+        Makes an embedder in this process.
     """
 
-    def __init__(self, service: str | None, settings: Settings, context: ReadContext) -> None:
+    def __init__(
+        self,
+        service: str | None,
+        settings: Settings,
+        context: ReadContext,
+        in_process: InProcess = embedder_in_process,
+    ) -> None:
         self._service, self._settings, self._context = service, settings, context
+        self._in_process = in_process
         self._closing = contextlib.ExitStack()
         self._made: list[Embedder] = []
 
@@ -78,7 +95,7 @@ class Embedders:
             return
         if self._service is None:
             make = partial(predictor, self._settings, self._context)
-            self._made = [self._closing.enter_context(embedder_in_process(self._settings, make))] * IN_FLIGHT
+            self._made = [self._closing.enter_context(self._in_process(self._settings, make))] * IN_FLIGHT
         else:
             clients = [client_of(self._service, self._settings) for _ in range(IN_FLIGHT)]
             self._made = [ServiceEmbedder(self._closing.enter_context(client)) for client in clients]

@@ -60,7 +60,7 @@ class Target:
     origins:
         (x, y) of the patches, row by row.
     overview:
-        The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it is too large, and not needed.
+        The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it cannot be read, and is not needed.
     tissue:
         Where tissue is; ``None`` where it was not looked for.
     """
@@ -158,10 +158,12 @@ def at_scale(slide: Slide[ScaledLevel], mpp: float) -> View[ScaledLevel]:
 def _overview(slide: OpenedSlide, *, needed: bool) -> UInt8Array | None:
     try:
         return slide.overview()
-    except OverviewTooLarge as error:
-        if needed:
+    except ImageError as error:
+        if not needed:
+            return None  # what is damaged has patches that can be read all the same
+        if isinstance(error, OverviewTooLarge):
             raise TargetError(f"{error.description} Embed all of it with --all.") from error
-        return None
+        raise
 
 
 def _frame(slide: Slide[ScaledLevel], view: View[ScaledLevel]) -> PatchFrame:
