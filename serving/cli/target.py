@@ -60,7 +60,7 @@ class Target:
     origins:
         (x, y) of the patches, row by row.
     overview:
-        The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it cannot be read, and is not needed.
+        The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it cannot be read, nor has to.
     tissue:
         Where tissue is; ``None`` where it was not looked for.
     """
