@@ -37,6 +37,8 @@ def open_slide(path: Path, context: ReadContext, *, slide_mpp: float | None = No
     """
     if path.is_dir():
         return LocalSlide(open_dicom_slide(path, context, slide_mpp), context)
+    if path.exists() and not path.is_file():
+        raise UnreadableSlide(f"{path.name} is neither a file nor a folder.")
     try:
         with path.open("rb") as file:
             head, size = file.read(HEAD_BYTES), path.stat().st_size
