@@ -52,4 +52,4 @@ def open_slide(path: Path, context: ReadContext, *, slide_mpp: float | None = No
     except SlideFault as fault:
         if str(fault) == NOT_KNOWN:
             raise NotASlide(f"{path.name} is not a slide: it is {what_else(path, head, size)}.") from fault
-        raise UnreadableSlide(f"{path.name} is a slide, but cannot be opened: {fault}.") from fault
+        raise UnreadableSlide(f"{path.name} cannot be opened as a slide: {fault}.") from fault
