@@ -53,8 +53,8 @@ class Rect:
 
     def intersection(self, other: Rect) -> Rect | None:
         """Return the part that it shares with another, ``None`` where there is none."""
-        left, right = max(self.x, other.x), min(self.right, other.right)
-        top, bottom = max(self.y, other.y), min(self.bottom, other.bottom)
+        left, right = max(self.x, other.x), min(self.x + self.width, other.x + other.width)
+        top, bottom = max(self.y, other.y), min(self.y + self.height, other.y + other.height)
         return Rect(left, top, right - left, bottom - top) if left < right and top < bottom else None
 
     def clip(self, width: int, height: int) -> Rect | None:

@@ -28,7 +28,7 @@ from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.helper import MAX_PACKET
-from dicom_io.decoding.slide_jobs import SlideFault
+from dicom_io.decoding.slide_jobs import NOT_INSTALLED, SlideFault
 from dicom_io.errors import ImageError
 from dicom_io.geometry import UInt8Array
 
@@ -96,8 +96,10 @@ class SlideReader:
         ------
         SlideFault
         """
-        from dicom_io.decoding import slide_files  # noqa: PLC0415
-
+        try:
+            from dicom_io.decoding import slide_files  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise SlideFault(NOT_INSTALLED) from error
         if self._handles is None:
             self._handles = slide_files.SlideHandles()
         where = (job["slide"]["path"], job["slide"]["stamp"])

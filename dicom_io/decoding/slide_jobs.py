@@ -15,6 +15,10 @@ NOT_KNOWN = "it is of no format that OpenSlide knows"
 """The fault of a file that is no slide."""
 
 
+NOT_INSTALLED = "OpenSlide is not installed; pip install pathserve[slides]"
+"""The fault of every file where the libraries that read slides are not there."""
+
+
 class SlideFault(Exception):
     """A slide that cannot be read; the text says why, as a clause."""
 

@@ -125,7 +125,7 @@ class OpenSlideFiles:
         self._file = file
         self._icc = icc
         self._stored = description.levels
-        self._bytes = PositionedFile(Path(file.path))
+        self._bytes = PositionedFile.open(Path(file.path))
         try:
             stated = _stated(description)
             scale = believed_scale(stated, slide_mpp)
@@ -141,7 +141,7 @@ class OpenSlideFiles:
                 series_uid=None,
                 sop_uids=(),
                 digest=hashlib.sha256(
-                    self._bytes.ends() + (description.quickhash or "").encode()
+                    self._bytes.whole().ends() + (description.quickhash or "").encode()
                 ).hexdigest(),
                 has_icc_profile=icc is not None,
             )

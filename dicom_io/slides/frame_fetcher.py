@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -45,14 +45,16 @@ class FrameFetcher:
         self._form = level.form
         # Metadata may come from a caller, so a frame is shared only by those who read it in the same way.
         self._shared_by = (store.key, self._form, level.transfer_syntaxes)
-        # Guards _uses and _frames, which the threads that compute change, too (``done_with``). Who only looks
-        # a frame up does so without it: one is put in before its patches are read, and goes after them.
+        # Guards _uses, _frames and _arrived, which the threads that compute change, too (``done_with``). Who
+        # only looks a frame up does so without it: one is put in before its patches are read, and goes after.
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
+        self._arrived: set[int] = set()
+        self._coming: deque[SharedFrame] = deque()
         self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
 
@@ -88,11 +90,14 @@ class FrameFetcher:
         Cancelled
         """
         for frame in frames:
+            if frame in self._arrived:
+                continue  # most frames are waited for by several patches
             while frame not in self._frames and self._next < len(self._queue):
                 self._fetch_more()
             if frame not in self._frames:
                 self._claim([frame])
             self._wait_for(frame)
+            self._arrived.add(frame)
         self._fetch_ahead()
 
     def pixels(self, frame: int) -> UInt8Array:
@@ -119,6 +124,7 @@ class FrameFetcher:
                 self._uses[frame] -= 1
                 if self._uses[frame] <= 0:
                     self._frames.pop(frame, None)
+                    self._arrived.discard(frame)
 
     def close(self) -> None:
         """Stop fetching, what is on its way included: others who share it ask in their own name."""
@@ -159,9 +165,13 @@ class FrameFetcher:
 
     def _fetch_ahead(self) -> None:
         """Keep a few requests' worth of frames on their way."""
+        while self._coming and self._coming[0].fetched.done():
+            self._coming.popleft()
         while self._next < len(self._queue):
-            waiting = sum(not f.fetched.done() for f in list(self._frames.values()))
-            if waiting > (_GETS_AHEAD - 1) * self._per_get or len(self._frames) > _GETS_AHEAD * self._per_get:
+            # What has come behind a frame that has not counts as coming: this is asked for every patch, and
+            # to look at all of them would take longer than decoding.
+            coming, held, most = len(self._coming), len(self._frames), _GETS_AHEAD * self._per_get
+            if coming > most - self._per_get or held > most:
                 return
             self._fetch_more()
 
@@ -177,6 +187,7 @@ class FrameFetcher:
         with self._lock:
             self._frames.update(zip(batch, shared, strict=True))
             self._mine.update(batch[position] for position in mine)
+        self._coming.extend(shared)
         by_part: dict[str, list[_Entry]] = {}
         for position in mine:
             where = self._level.address(batch[position])

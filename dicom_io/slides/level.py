@@ -81,12 +81,16 @@ class TiledLevel(Protocol):
     @property
     def transfer_syntaxes(self) -> tuple[str, ...]: ...
 
-    def tiles(self, region: Rect) -> Iterator[tuple[int, Rect]]:
-        """Yield the index of each frame that a region touches, and the frame's own rectangle."""
+    def tiles(self, region: Rect) -> Iterator[tuple[int, int, int]]:
+        """Yield the index of each frame that a region touches, and its upper left pixel: x and y."""
         ...
 
     def touched(self, region: Rect) -> int:
         """Return how many frames a region touches."""
+        ...
+
+    def frames_in(self, region: Rect) -> list[int]:
+        """Return the indexes of the frames that a region touches."""
         ...
 
     def address(self, frame: int) -> FrameAddress:
@@ -130,21 +134,27 @@ class TileGrid:
         """Frames of the whole level."""
         return self.tiles_across * self.tiles_down
 
-    def tiles(self, region: Rect) -> Iterator[tuple[int, Rect]]:
-        """Yield the index of each frame that a region touches, and the frame's own rectangle.
+    def tiles(self, region: Rect) -> Iterator[tuple[int, int, int]]:
+        """Yield the index of each frame that a region touches, and its upper left pixel: x and y.
 
         Frames are counted from 0. Parts of the region outside of the image touch none.
         """
         columns, rows = self._grid(region)
+        across, width, height = self.tiles_across, self.tile_width, self.tile_height
         for row in rows:
             for column in columns:
-                x, y = column * self.tile_width, row * self.tile_height
-                yield row * self.tiles_across + column, Rect(x, y, self.tile_width, self.tile_height)
+                yield row * across + column, column * width, row * height
 
     def touched(self, region: Rect) -> int:
         """Return how many frames a region touches."""
         columns, rows = self._grid(region)
         return len(columns) * len(rows)
+
+    def frames_in(self, region: Rect) -> list[int]:
+        """Return the indexes of the frames that a region touches; they may be very many."""
+        columns, rows = self._grid(region)
+        across = self.tiles_across
+        return [row * across + column for row in rows for column in columns]
 
     def _grid(self, region: Rect) -> tuple[range, range]:
         """Return the columns and rows of the grid of tiles that a region touches."""

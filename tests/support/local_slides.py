@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from dicom_io.codecs.jpeg_markers import SIGNATURE
-from tests.support.slides import stained
+from tests.support.slides import Slide, stained
 from tests.support.tissue import UInt8Array
 
 TILE = 256
@@ -52,6 +53,15 @@ def tiles_of(pixels: UInt8Array, side: int = TILE) -> Iterator[UInt8Array]:
             yield np.pad(tile, pad, mode="edge")
 
 
+def as_jpeg(pixels: UInt8Array, side: int = TILE) -> UInt8Array:
+    """Return an image as it is seen once its tiles have been stored as JPEG."""
+    height, width = pixels.shape[:2]
+    tiles = [np.asarray(Image.open(io.BytesIO(jpeg(tile)))) for tile in tiles_of(pixels, side)]
+    across = -(-width // side)
+    rows = [np.concatenate(tiles[first : first + across], axis=1) for first in range(0, len(tiles), across)]
+    return np.concatenate(rows)[:height, :width]
+
+
 def write_svs(
     path: Path,
     levels: Sequence[UInt8Array],
@@ -59,7 +69,6 @@ def write_svs(
     mpp: float | str | None = 0.5,
     icc: bytes | None = None,
     with_tables: bool = True,
-    photometric: str = "ycbcr",
 ) -> Path:
     """Write levels as Aperio's scanners do, JPEG tiles with tables apart; return the path."""
     height, width = levels[0].shape[:2]
@@ -101,6 +110,23 @@ def write_tiles(
         metadata=None,
         extratags=[] if tables is None else [(347, 7, len(tables), tables, True)],
     )
+
+
+def write_dicom(folder: Path, slide: Slide) -> Path:
+    """Write a slide's instances as files of a folder, which is made; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, stored in enumerate(slide.instances):
+        (folder / f"IM{number:04}").write_bytes(stored.file())
+    return folder
+
+
+def write_zip(path: Path, slide: Slide, compression: int = zipfile.ZIP_STORED) -> Path:
+    """Write a slide's instances as a ZIP, beside a text; return the path."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("readme.txt", "no DICOM")
+        for number, stored in enumerate(slide.instances):
+            archive.writestr(f"DICOM/IM{number:04}", stored.file())
+    return path
 
 
 def pyramid_of(width: int, height: int, times: Sequence[int] = (1, 4)) -> list[UInt8Array]:
