@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from dicom_io.codecs.dicom_file import is_dicom_file
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.errors import ImageError
@@ -145,17 +146,10 @@ def _local(where: str, mpp: float | None, context: ReadContext, files: contextli
             raise TargetError(f"{_text(where)} cannot be read: No such file or directory.")
         try:
             local = files.enter_context(open_slide(path, context, slide_mpp=mpp))
-        except NotASlide:
-            if not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
+        except ImageError as error:
+            if (data := _bytes_of_picture(path, error, context)) is None:
                 raise
-            data = path.read_bytes()
-            try:
-                RasterFile(data, context.max_image_pixels)
-            except ImageError:
-                pass
-            else:
-                return _picture(_text(where), data, mpp, context)
-            raise
+            return _picture(_text(where), data, mpp, context)
     except OSError as error:
         raise TargetError(f"{_text(where)} cannot be read: {error.strerror or error}.") from error
     return _of_local(_text(where), local)
@@ -164,6 +158,23 @@ def _local(where: str, mpp: float | None, context: ReadContext, files: contextli
 def _begins_as_picture(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(16).startswith(_PICTURES)
+
+
+def _bytes_of_picture(path: Path, error: ImageError, context: ReadContext) -> bytes | None:
+    """Return the bytes of a file that is no slide but a picture: a TIFF in strips, or DICOM of another kind.
+
+    A slide that is damaged is not taken for a picture, though it may begin as one.
+    """
+    if not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
+        return None
+    data = path.read_bytes()
+    if not isinstance(error, NotASlide) and not is_dicom_file(data):
+        return None
+    try:
+        RasterFile(data, context.max_image_pixels)
+    except ImageError:
+        return None
+    return data
 
 
 def _text(where: str) -> str:

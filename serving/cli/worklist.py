@@ -6,18 +6,12 @@ import csv
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_io.local.discovery import SUFFIXES, slides_in
 from dicom_io.web.series_path import parse_series_path
-
-SLIDE_ENDINGS = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".zip"}
-)
-"""Files that a folder is searched for. Pictures are not among them: overviews may be beside slides."""
-
-_DICOM_MAGIC = b"DICM"
 
 
 class WorklistError(Exception):
@@ -88,9 +82,8 @@ def _expanded(where: str) -> tuple[list[NamedSlide], bool]:
     path = Path(where)
     try:
         if path.is_dir():
-            if is_dicom_folder(path):
-                return [NamedSlide(where, _name(where))], False
-            return _all_in(where, sorted(_slides_below(path))), True
+            found = slides_in(path)
+            return _all_in(where, list(map(str, found))), found != [path]
         if glob.has_magic(where) and not path.exists():
             return _all_in(where, sorted(glob.glob(where, recursive=True))), True
     except OSError as error:
@@ -103,46 +96,10 @@ def _expanded(where: str) -> tuple[list[NamedSlide], bool]:
 def _all_in(where: str, paths: Sequence[str]) -> list[NamedSlide]:
     if not paths:
         raise WorklistError(
-            f"{where} names no slide; a folder is searched for {', '.join(sorted(SLIDE_ENDINGS))} and for "
-            "folders of DICOM files, other pictures are named by a glob such as 'folder/*.png'."
+            f"{where} names no slide; a folder is searched for {', '.join(sorted(SUFFIXES))} and for DICOM "
+            "series, and other pictures are named by a glob such as 'folder/*.png'."
         )
     return [NamedSlide(path, _name(path)) for path in paths]
-
-
-def _slides_below(folder: Path) -> Iterator[str]:
-    """Yield the slides in a folder and in those below it; a folder of DICOM files is one slide."""
-
-    def unreadable(error: OSError) -> None:
-        raise error
-
-    for place, folders, files in os.walk(folder, onerror=unreadable):
-        here = Path(place)
-        dicom = [name for name in folders if not name.startswith(".") and is_dicom_folder(here / name)]
-        yield from (str(here / name) for name in dicom)
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in dicom]
-        for name in files:
-            if Path(name).suffix.lower() in SLIDE_ENDINGS and not name.startswith("."):
-                yield str(here / name)
-
-
-def is_dicom_folder(folder: Path) -> bool:
-    """Return whether there are DICOM files in a folder itself: then it is a slide."""
-    with os.scandir(folder) as entries:
-        return any(entry.is_file() and _is_dicom(entry) for entry in entries)
-
-
-def _is_dicom(entry: os.DirEntry[str]) -> bool:
-    """Return whether a file is called a DICOM file; stores' exports often have names without an ending."""
-    suffix = Path(entry.name).suffix.lower()
-    if suffix in (".dcm", ".dicom"):
-        return True
-    if suffix and not suffix[1:].isdigit():  # the last part of a UID looks like an ending
-        return False
-    try:
-        with open(entry.path, "rb") as file:
-            return file.read(132)[128:] == _DICOM_MAGIC
-    except OSError:
-        return False
 
 
 def _of_list(path: Path) -> list[NamedSlide]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tifffile
 
 from tests.support.app import ServedApp
 from tests.support.asking import cut
 from tests.support.commands import EmbedCommand
-from tests.support.local_slides import pyramid_of, write_svs
+from tests.support.local_slides import pyramid_of, write_dicom, write_svs
 from tests.support.models import TOLERANCE, probe
 from tests.support.slides import CODINGS, Slide, stained
 from tests.support.store import Store
@@ -34,13 +36,13 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def rows_of(path: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = pq.read_table(path).to_pylist()
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
 
 
-def about(path: Path) -> dict[str, object]:
-    found: dict[str, object] = json.loads(pq.read_schema(path).metadata[b"pathserve"])
+def about(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"pathserve"])
     return found
 
 
@@ -173,13 +175,11 @@ def test_a_slide_in_a_file_and_in_a_store_has_the_same_vectors(embed: EmbedComma
             (row["x0"], row["y0"], row["vector"]) for row in theirs
         ]
     rows = rows_of(tmp_path / "level.parquet")
-    expected = probe(np.stack(cut(pixels, *[(int(row["x"]), int(row["y"])) for row in rows])))  # type: ignore[call-overload]
+    expected = probe(np.stack(cut(pixels, *[(row["x"], row["y"]) for row in rows])))
     np.testing.assert_allclose([row["vector"] for row in rows], expected, atol=TOLERANCE)
 
 
 def level_of(path: Path) -> UInt8Array:
-    import tifffile
-
     return np.asarray(tifffile.imread(path, key=0), np.uint8)
 
 
@@ -206,7 +206,7 @@ def test_a_patch_that_fails_has_numbers_that_are_not_numbers_and_its_error(
     rows = rows_of(tmp_path / "s.parquet")
     failed = [row for row in rows if row["error"]]
     assert 0 < len(failed) < len(rows)
-    assert all(np.isnan(row["vector"]).all() == bool(row["error"]) for row in rows)  # type: ignore[call-overload]
+    assert all(np.isnan(row["vector"]).all() == bool(row["error"]) for row in rows)
     with h5py.File(tmp_path / "s.h5") as file:
         assert np.isfinite(file["features"][:]).all()
         assert len(file["coords"]) == len(rows) - len(failed)
@@ -222,6 +222,35 @@ def test_a_slide_of_which_every_patch_fails_has_failed(embed: EmbedCommand, tmp_
     assert done.status == 1
     assert "Every patch failed, the first with DICOM_ERROR" in done.err
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_dicom_in_a_folder_is_one_slide_and_beside_others_one_of_many(
+    embed: EmbedCommand, folder: Path, tmp_path: Path
+) -> None:
+    slide = Slide()
+    slide.add_level(stained(1000, 700), CODINGS["JPEG"], parts=2)
+    slide.add_level(stained(500, 350), CODINGS["JPEG"])
+    write_dicom(folder / "dicom", slide)
+    alone = embed(folder / "dicom", "--out", tmp_path / "alone.parquet", "--all")
+    assert alone.status == 0, alone.err
+    assert embed(folder, "--out", tmp_path / "out", "--all").status == 0
+    rows = rows_of(tmp_path / "alone.parquet")
+    assert rows_of(tmp_path / "out/dicom.parquet") == rows
+    assert {(row["study"], row["series"]) for row in rows} == {(slide.study, slide.series)}
+    with Store(slide) as store:
+        assert embed(store.series_path(slide), "--out", tmp_path / "store.parquet", "--all").status == 0
+    assert rows_of(tmp_path / "store.parquet") == rows
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
+def test_a_picture_that_is_no_slide_is_embedded_as_one_level(
+    embed: EmbedCommand, tmp_path: Path, kind: str
+) -> None:
+    image = tmp_path / f"picture.{kind.lower()}"
+    image.write_bytes(encode(stained(700, 500), kind))
+    done = embed(image, "--out", tmp_path / "p.parquet", "--all", "--mpp", "1", "--slide-mpp", "0.5")
+    assert done.status == 0, done.err
+    assert "1 patches of 350x250 pixels, level 0 at 1 µm" in done.out
 
 
 def test_two_slides_of_one_name_are_told_apart_before_anything_is_done(
