@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -81,7 +82,7 @@ def tissue_mask(pixels: UInt8Array) -> npt.NDArray[np.bool_]:
     return lit & (stained | darker)
 
 
-def _glass(saturation: UInt8Array, lightness: UInt8Array) -> tuple[float, float]:
+def _glass(saturation: npt.NDArray[Any], lightness: npt.NDArray[Any]) -> tuple[float, float]:
     """Return the saturation and the lightness of the glass, or usual ones where no glass is to be seen."""
     if lightness.size:
         lightest = lightness >= np.percentile(lightness, GLASS_PERCENTILE)
