@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -303,6 +305,33 @@ def test_a_damaged_part_is_named(service: Service, picture: Path, tmp_path: Path
     assert_sentence(done, f"{damaged} is damaged; remove it")
     damaged.unlink()
     assert run(*arguments).returncode == 0
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_rows(service: Service, tmp_path: Path) -> None:
+    image = tmp_path / "large.png"
+    image.write_bytes(encode(stained(2000, 1500)))
+
+    def arguments(out: Path) -> list[str]:
+        given = ["--all", "--stride", "30", "--format", "parquet,h5", "--service", service.url]
+        return [str(image), "--out", str(out), *given]
+
+    out, parts = tmp_path / "killed.parquet", tmp_path / "killed.parquet.parts"
+    with subprocess.Popen([sys.executable, "-m", "serving", "embed", *arguments(out)]) as process:
+        while not any(parts.glob("0*.parquet")):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"it ended by itself: {process.wait(0.02)}")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.parquet")}
+    assert 0 < len(kept) < 6
+    assert not out.exists()
+    done = run(*arguments(out))
+    assert done.returncode == 0, done.stderr
+    assert run(*arguments(tmp_path / "whole.parquet")).returncode == 0
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
+    with h5py.File(out.with_suffix(".h5")) as ours, h5py.File(tmp_path / "whole.h5") as theirs:
+        np.testing.assert_array_equal(ours["features"][:], theirs["features"][:])
+    assert not parts.exists()
 
 
 @pytest.mark.parametrize("out", ["/proc/out.parquet", "picture.png/out.parquet", "x" * 300])
