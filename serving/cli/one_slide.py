@@ -106,13 +106,10 @@ class SlideEmbedder:
             output = Output(paths, missing, Slide(slide.identities[target.frame.level], target.frame, about))
             try:
                 self._write_chunks(named.name, slide, target, work, output)
-                count = output.complete(work.bands)
+                self._write_picture(paths, target)  # while the same command would still make up for it
+                return Written(output.complete(work.bands), target.scale)
             finally:
                 output.leave()
-        if self._options.picture and target.overview is not None:
-            mask = None if target.tissue is None else target.tissue.mask
-            write_picture(picture_of(paths), picture(target.overview, mask, target.origins, target.frame))
-        return Written(count, target.scale)
 
     def _wanted(self, named: NamedSlide) -> Wanted:
         options = self._options
@@ -157,6 +154,11 @@ class SlideEmbedder:
             for number, (rows, model) in zip(todo, made, strict=True):
                 output.write(number, rows, model)
                 bar.update(len(rows.origins))
+
+    def _write_picture(self, paths: Paths, target: Target) -> None:
+        if self._options.picture and target.overview is not None:
+            mask = None if target.tissue is None else target.tissue.mask
+            write_picture(picture_of(paths), picture(target.overview, mask, target.origins, target.frame))
 
 
 def _about(run: Mapping[str, Any], slide: OpenedSlide, target: Target) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def opened(where: str, mpp: float | None, token: str | None, context: ReadContex
     elif where.startswith("gs://"):
         uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
         data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
-        yield _picture(where, data, mpp, context, GcsSource(uri, bearer))
+        yield _picture(where, data, mpp, context, lambda shared: _KeptObject(uri, bearer, shared))
     else:
         with contextlib.ExitStack() as files:
             yield _local(where, mpp, context, files)
@@ -207,13 +207,28 @@ class _KeptPicture(EncodedSource):
         return RasterImage(self.shared, options, session)
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptObject(GcsSource):
+    """An object in Cloud Storage that is fetched and decoded once for all chunks; a service is sent its name."""
+
+    shared: SharedRaster = field(repr=False)
+
+    def open(self, options: ReadOptions, session: ReadSession) -> RasterImage:
+        """Return the image, whose header has been read."""
+        return RasterImage(self.shared, options, session)
+
+
 def _picture(
-    name: str, data: bytes, mpp: float | None, context: ReadContext, source: Source | None = None
+    name: str,
+    data: bytes,
+    mpp: float | None,
+    context: ReadContext,
+    source: Callable[[SharedRaster], Source] | None = None,
 ) -> OpenedSlide:
     shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
     header = shared.header()
     level = _PlainLevel(header.width, header.height, believed_scale(None, mpp).spacing)
-    kept = source or _KeptPicture(lambda: data, shared)
+    kept = _KeptPicture(lambda: data, shared) if source is None else source(shared)
     return OpenedSlide(
         Slide((level,), "a picture does not say how large its pixels are"),
         (Identity(None, None, name),),
