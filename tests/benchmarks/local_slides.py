@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,8 +19,6 @@ from dicom_io.slides.slide import grid, in_stripes
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
-from serving.config.settings import load_settings
-from serving.processes.assembly import read_context
 from tests.support.local_slides import APERIO, TILE, jpeg, split_tables, tiles_of, write_tiles
 from tests.support.slides import stained
 

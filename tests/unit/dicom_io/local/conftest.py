@@ -13,8 +13,8 @@ from dicom_io.reading import ReadOptions, read_here
 from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
-from serving.processes.assembly import read_context
 from serving.config.settings import load_settings
+from serving.processes.assembly import read_context
 from tests.support.tissue import UInt8Array
 
 Read = Callable[..., list[UInt8Array]]
