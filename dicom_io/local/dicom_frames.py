@@ -149,9 +149,8 @@ def find_frames(file: Section, start: int, frames: int, extended: bytes | None) 
     for table in (np.frombuffer(extended or b"", "<u8", len(extended or b"") // 8), basic):
         # A basic table of a file beyond 4 GiB has overflowed in some writers: then it does not ascend.
         if len(table) == frames and (np.diff(table.astype(np.int64)) > 0).all() and table[0] == 0:
-            offsets = table.astype(np.int64)
-            if (offsets >= 0).all() and first + int(offsets[-1]) < file.size:
-                return EncapsulatedFrames(file, np.append(offsets + first, file.size))
+            bounds = table.astype(np.int64) + first
+            return EncapsulatedFrames(file, np.append(bounds, max(file.size, bounds[-1] + _HEADER)))
     return _scanned(file, first, frames)
 
 

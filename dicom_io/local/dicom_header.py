@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import tempfile
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -30,6 +32,9 @@ unfolds to three times its size, a blank slide to a thousand."""
 
 _FREE_BYTES = 256 << 20
 _CHUNK = 1 << 20
+
+_INLINE = 1 << 62
+"""Values of fewer bytes are part of the JSON, not referred to."""
 
 _EXTENDED_OFFSETS = 0x7FE00001
 _PIXEL_DATA = 0x7FE00010
@@ -107,7 +112,7 @@ def read_header(file: Section) -> DicomFile:
             stream, implicit, True, stop_when=_at_pixels, specific_tags=[BaseTag(tag) for tag in _TAGS]
         )
         header = stream.read(8 if implicit else 12)
-        document = dataset.to_json_dict(bulk_data_threshold=1 << 62, suppress_invalid_tags=True)
+        document = _as_json(dataset)
     except (DamagedImage, OSError):
         raise
     except Exception as error:  # pydicom raises anything at hostile bytes
@@ -125,6 +130,18 @@ def read_header(file: Section) -> DicomFile:
 
 def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return tag in (_PIXEL_DATA, 0x7FE00008, 0x7FE00009)
+
+
+def _as_json(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Return a data set as DICOM JSON, without elements that pydicom cannot read.
+
+    Its own way to leave those out also leaves out what is only written too long, such as pixel spacings.
+    """
+    document = {}
+    for tag in dataset.keys():  # noqa: SIM118  # a data set yields elements, and reads them for that
+        with contextlib.suppress(Exception):
+            document[f"{tag:08X}"] = dataset[tag].to_json_dict(None, _INLINE)
+    return document
 
 
 def _objective(dataset: Dataset) -> float | None:

@@ -64,17 +64,17 @@ class PositionedFile:
         Raises
         ------
         ImageError
-            DICOM_ERROR when the system cannot read them, or the file has been closed.
+            IMAGE_ERROR when the system cannot read them, or the file has been closed.
         """
         with self._lock:
             if self._closed:
-                raise ImageError(ImageCode.DICOM_ERROR, "The slide's file has been closed.")
+                raise ImageError(ImageCode.IMAGE_ERROR, "The slide's file has been closed.")
             self._readers += 1
         try:
             return os.pread(self._fd, size, offset)
         except OSError as error:
             raise ImageError(
-                ImageCode.DICOM_ERROR, f"The slide's file cannot be read: {error.strerror}."
+                ImageCode.IMAGE_ERROR, f"The slide's file cannot be read: {error.strerror}."
             ) from error
         finally:
             with self._lock:

@@ -65,6 +65,11 @@ class FileLevel(TileGrid):
         """The one that its frames come in."""
         return (self.syntax,)
 
+    @property
+    def fault_code(self) -> ImageCode:
+        """Of frames that cannot be decoded."""
+        return ImageCode.IMAGE_ERROR
+
     def address(self, frame: int) -> FrameAddress:
         """Return where a frame of the level (from 0) is."""
         return FrameAddress(str(self.index), frame + 1)
@@ -98,11 +103,11 @@ class JpegTiles:
         Raises
         ------
         ImageError
-            DICOM_ERROR when it cannot be read, or is too large for a tile.
+            IMAGE_ERROR when it cannot be read, or is too large for a tile.
         """
         offset, size = (int(value) for value in self.places[number])
         if size > most_encoded_bytes(self.form):
-            raise ImageError(ImageCode.DICOM_ERROR, f"A tile of the slide claims to have {size} bytes.")
+            raise ImageError(ImageCode.IMAGE_ERROR, f"A tile of the slide claims to have {size} bytes.")
         data = self.file.read(offset, size)
         return self.tables + data[2:]  # without its own start of an image
 
@@ -184,7 +189,7 @@ class OpenSlideFiles:
             )
         except SlideFault as error:
             raise ImageError(
-                ImageCode.DICOM_ERROR, f"The slide cannot be read: {error}; {level.describe(frame)}."
+                ImageCode.IMAGE_ERROR, f"The slide cannot be read: {error}; {level.describe(frame)}."
             ) from error
 
     def _level(self, index: int, scale: Scale) -> FileLevel:

@@ -106,7 +106,7 @@ class FrameFetcher:
         Raises
         ------
         ImageError
-            DICOM_ERROR when it does not decode.
+            The level's ``fault_code`` when it does not decode.
         """
         shared = self._frames[frame]
         try:
@@ -114,7 +114,7 @@ class FrameFetcher:
         except FrameError as error:
             self._cache.forget(self._key(frame), shared)
             raise ImageError(
-                ImageCode.DICOM_ERROR, f"A frame cannot be decoded: {error}; {self._level.describe(frame)}."
+                self._level.fault_code, f"A frame cannot be decoded: {error}; {self._level.describe(frame)}."
             ) from error
 
     def done_with(self, frames: Iterable[int]) -> None:

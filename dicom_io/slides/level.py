@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
 from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.errors import ImageCode
 from dicom_io.geometry import Rect
 from dicom_io.slides.instance import SopInstance
 
@@ -64,6 +65,8 @@ class TiledLevel(Protocol):
         How the frames hold their pixels, whatever they are compressed with.
     transfer_syntaxes:
         Those in which the frames may come, the likeliest first.
+    fault_code:
+        Of frames that cannot be decoded.
     """
 
     @property
@@ -80,6 +83,8 @@ class TiledLevel(Protocol):
     def form(self) -> FrameFormat: ...
     @property
     def transfer_syntaxes(self) -> tuple[str, ...]: ...
+    @property
+    def fault_code(self) -> ImageCode: ...
 
     def tiles(self, region: Rect) -> Iterator[tuple[int, int, int]]:
         """Yield the index of each frame that a region touches, and its upper left pixel: x and y."""
@@ -226,6 +231,11 @@ class Level(TileGrid):
     def transfer_syntaxes(self) -> tuple[str, ...]:
         """Those in which the store has it."""
         return self.instance.transfer_syntaxes
+
+    @property
+    def fault_code(self) -> ImageCode:
+        """Of frames that cannot be decoded."""
+        return ImageCode.DICOM_ERROR
 
     def address(self, frame: int) -> FrameAddress:
         """Return where a frame of the level (from 0) is in the store."""
