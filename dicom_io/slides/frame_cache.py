@@ -71,8 +71,11 @@ class SharedFrame:
                 pixels = self._decode(encoded.data, encoded.syntax, form)
                 pixels.flags.writeable = False
                 self._pixels = pixels
-                self.fetched = Future()  # the encoded bytes have no use any more
-                self.fetched.set_result(EncodedFrame(b"", encoded.syntax))
+                # The encoded bytes have no use any more. Whoever fetches for another request may look at this
+                # at any moment, and gives up what has not come: there must always be a result.
+                without_bytes: Future[EncodedFrame | ImageFault] = Future()
+                without_bytes.set_result(EncodedFrame(b"", encoded.syntax))
+                self.fetched = without_bytes
                 self._changed(self)
             return self._pixels
 

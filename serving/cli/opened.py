@@ -209,7 +209,7 @@ class _KeptPicture(EncodedSource):
 
 @dataclass(frozen=True, slots=True)
 class _KeptObject(GcsSource):
-    """An object in Cloud Storage that is fetched and decoded once for all chunks; a service is sent its name."""
+    """An object in Cloud Storage fetched and decoded once for all chunks; a service is sent its name."""
 
     shared: SharedRaster = field(repr=False)
 
