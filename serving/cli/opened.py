@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -163,12 +164,14 @@ def _begins_as_picture(path: Path) -> bool:
 def _bytes_of_picture(path: Path, error: ImageError, context: ReadContext) -> bytes | None:
     """Return the bytes of a file that is no slide but a picture: a TIFF in strips, or DICOM of another kind.
 
-    A slide that is damaged is not taken for a picture, though it may begin as one.
+    A slide that is damaged is not taken for a picture, though it may begin as one. Without OpenSlide nothing
+    tells them apart, and what is not too large is a picture.
     """
     if not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
         return None
     data = path.read_bytes()
-    if not isinstance(error, NotASlide) and not is_dicom_file(data):
+    may_be_picture = isinstance(error, NotASlide) or find_spec("openslide") is None or is_dicom_file(data)
+    if not may_be_picture:
         return None
     try:
         RasterFile(data, context.max_image_pixels)
