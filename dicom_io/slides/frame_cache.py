@@ -82,8 +82,11 @@ class SharedFrame:
                 )
                 pixels.flags.writeable = False
                 self._pixels = pixels
-                self.fetched = Future()  # the encoded bytes have no use any more
-                self.fetched.set_result(DecodedFrame(pixels))
+                # The encoded bytes have no use any more. Whoever fetches for another request may look at this
+                # at any moment, and gives up what has not come: there must always be a result.
+                without_bytes: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
+                without_bytes.set_result(DecodedFrame(pixels))
+                self.fetched = without_bytes
                 self._changed(self)
             return self._pixels
 
