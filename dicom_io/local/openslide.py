@@ -39,6 +39,10 @@ _REGION = (512, 256)
 and smaller, as RGBA, than what allocators map anew each time."""
 
 
+_PLAIN_GRIDS = frozenset({"aperio", "generic-tiff", "philips"})
+"""Formats whose tiles lie side by side; those of others overlap, or are put together from several areas."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileLevel(TileGrid):
     """A level of a slide's file.
@@ -128,6 +132,7 @@ class OpenSlideFiles:
         self._file = file
         self._icc = icc
         self._stored = description.levels
+        self._has_plain_grid = description.vendor in _PLAIN_GRIDS
         self._bytes = PositionedFile.open(Path(file.path))
         try:
             stated = _stated(description)
@@ -203,7 +208,7 @@ class OpenSlideFiles:
         regions = FileLevel(
             stored.width, stored.height, width, height, index, spacing, form, ExplicitVRLittleEndian
         )
-        found = self._file.jpeg_tiles(stored.width, stored.height)
+        found = self._file.jpeg_tiles(stored.width, stored.height) if self._has_plain_grid else None
         if found is None or not self._is_plausible(*found, stored):
             return regions
         jpegs = self._jpeg_tiles(*found)
