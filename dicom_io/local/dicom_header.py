@@ -156,13 +156,13 @@ def _inflated(file: Section, start: int) -> Section:
     decoder, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with tempfile.TemporaryFile() as out:
         for at in range(start, file.size, _CHUNK):
-            packed = file.read(at, _CHUNK)
+            packed = chunk = file.read(at, _CHUNK)
             while packed and not decoder.eof:
                 data = decoder.decompress(packed, _CHUNK)
-                unpacked += len(data)
-                require_bounded(unpacked, at + _CHUNK - start)
-                out.write(data)
                 packed = decoder.unconsumed_tail
+                unpacked += len(data)
+                require_bounded(unpacked, at - start + len(chunk) - len(packed))
+                out.write(data)
         if not decoder.eof:
             raise DamagedImage("its deflated data set is cut off")
         out.flush()

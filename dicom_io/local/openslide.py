@@ -27,18 +27,20 @@ from dicom_io.geometry import UInt8Array, nearest
 from dicom_io.local.files import PositionedFile, stamp_of
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.reading import OpenedImage, ReadOptions
-from dicom_io.slides.frame_cache import EncodedFrame
+from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
 from dicom_io.slides.level import FrameAddress, ScaledLevel, Spacing, TileGrid
 from dicom_io.slides.series import most_encoded_bytes
 from dicom_io.slides.slide import Slide
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation, Stop
 
-_REGION_SIDE = 512
-"""Pixels along an edge of a region, about, where a level is not read tile by tile."""
+_REGION = (512, 256)
+"""Width and height of a region: large enough to be worth the trip to a helper, a whole number of usual tiles,
+and smaller, as RGBA, than what allocators map anew each time."""
 
-_LEAST_SIDE, _MOST_SIDE = 128, 1024
-"""Tiles of other sizes do not decide the size of regions: so many trips to a helper, or so much memory."""
+
+_PLAIN_GRIDS = frozenset({"aperio", "generic-tiff", "philips"})
+"""Formats whose tiles lie side by side; those of others overlap, or are put together from several areas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class OpenSlideFiles:
         self._file = file
         self._icc = icc
         self._stored = description.levels
+        self._has_plain_grid = description.vendor in _PLAIN_GRIDS
         self._bytes = PositionedFile.open(Path(file.path))
         try:
             stated = _stated(description)
@@ -161,7 +164,9 @@ class OpenSlideFiles:
         icc = None if options.icc_target is IccTarget.NONE else self._icc
         return context.levels.read(store, self._levels[index], icc, options, session.measure)
 
-    def frames(self, index: int, numbers: Sequence[int], stop: Stop) -> Iterator[tuple[int, EncodedFrame]]:
+    def frames(
+        self, index: int, numbers: Sequence[int], stop: Stop
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
         """Yield frames of a level with their numbers, from 1."""
         jpegs = self._jpegs.get(index)
         for number in numbers:
@@ -170,8 +175,7 @@ class OpenSlideFiles:
             if jpegs is not None:
                 yield number, EncodedFrame(jpegs.tile(number - 1), JPEGBaseline8Bit)
             else:
-                pixels = self._region(self._levels[index], number - 1)
-                yield number, EncodedFrame(pixels.tobytes(), ExplicitVRLittleEndian)
+                yield number, DecodedFrame(self._region(self._levels[index], number - 1))
 
     def close(self) -> None:
         """Close the file."""
@@ -183,10 +187,12 @@ class OpenSlideFiles:
         # OpenSlide wants pixels of level 0. Where levels are no whole number of times smaller, it shifts by
         # what is lost here, less than half a pixel of level 0.
         times = self._stored[level.index].downsample
+        width, height = level.tile_width, level.tile_height
         try:
-            return self._file.region(
-                level.index, nearest(x * times), nearest(y * times), level.tile_width, level.tile_height
-            )
+            pixels = self._file.region(level.index, nearest(x * times), nearest(y * times), width, height)
+            if pixels.shape != (height, width, 3):  # the helper that sent them may have been taken over
+                raise SlideFault("it was not read as asked")
+            return pixels
         except SlideFault as error:
             raise ImageError(
                 ImageCode.IMAGE_ERROR, f"The slide cannot be read: {error}; {level.describe(frame)}."
@@ -197,12 +203,12 @@ class OpenSlideFiles:
         spacing = scale.spacing and Spacing(
             scale.spacing.x * whole.width / stored.width, scale.spacing.y * whole.height / stored.height
         )
-        width, height = _side(stored.tile_width), _side(stored.tile_height)
+        width, height = _REGION
         form = FrameFormat(width, height, 3, "RGB", 0)
         regions = FileLevel(
             stored.width, stored.height, width, height, index, spacing, form, ExplicitVRLittleEndian
         )
-        found = self._file.jpeg_tiles(stored.width, stored.height)
+        found = self._file.jpeg_tiles(stored.width, stored.height) if self._has_plain_grid else None
         if found is None or not self._is_plausible(*found, stored):
             return regions
         jpegs = self._jpeg_tiles(*found)
@@ -258,7 +264,7 @@ class _Frames:
 
     def frames_of(
         self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop
-    ) -> Iterator[tuple[int, EncodedFrame]]:
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
         return self.files.frames(int(part), numbers, stop)
 
 
@@ -284,10 +290,3 @@ def _stated(description: SlideDescription) -> Spacing | None:
     if x is None or y is None or not (x > 0 and y > 0):
         return None
     return Spacing(x, y)
-
-
-def _side(tile: int) -> int:
-    """Return the side of regions that are read of a level with tiles of a side."""
-    if not _LEAST_SIDE <= tile <= _MOST_SIDE:
-        return _REGION_SIDE
-    return tile * max(1, _REGION_SIDE // tile)

@@ -29,6 +29,13 @@ class EncodedFrame:
     syntax: str
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A frame whose pixels came as such, uint8 ``[height, width, samples]``."""
+
+    pixels: UInt8Array
+
+
 DecodeFrame = Callable[[bytes, str, FrameFormat], UInt8Array]
 """Decodes the bytes of a frame of a transfer syntax; raises FrameError."""
 
@@ -44,12 +51,12 @@ class SharedFrame:
     Attributes
     ----------
     fetched:
-        The frame as it was sent; once it has been decoded, a frame without bytes. Or the fault for which it
-        did not come: a value, as an exception would hold whoever waited for it, and all that they fetched.
+        The frame as it was sent; once it has been decoded, its pixels. Or the fault for which it did not
+        come: a value, as an exception would hold whoever waited for it, and all that they fetched.
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
-        self.fetched: Future[EncodedFrame | ImageFault] = Future()
+        self.fetched: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
         self.fetched.add_done_callback(lambda _: changed(self))
         self._decode = decode
         self._changed = changed
@@ -66,15 +73,19 @@ class SharedFrame:
         # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:
-                encoded = self.fetched.result(0)
-                assert isinstance(encoded, EncodedFrame)
-                pixels = self._decode(encoded.data, encoded.syntax, form)
+                came = self.fetched.result(0)
+                assert not isinstance(came, ImageFault)
+                pixels = (
+                    came.pixels
+                    if isinstance(came, DecodedFrame)
+                    else self._decode(came.data, came.syntax, form)
+                )
                 pixels.flags.writeable = False
                 self._pixels = pixels
                 # The encoded bytes have no use any more. Whoever fetches for another request may look at this
                 # at any moment, and gives up what has not come: there must always be a result.
-                without_bytes: Future[EncodedFrame | ImageFault] = Future()
-                without_bytes.set_result(EncodedFrame(b"", encoded.syntax))
+                without_bytes: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
+                without_bytes.set_result(DecodedFrame(pixels))
                 self.fetched = without_bytes
                 self._changed(self)
             return self._pixels
@@ -82,21 +93,21 @@ class SharedFrame:
     @property
     def failed(self) -> bool:
         """Whether fetching it came to nothing."""
-        return self.fetched.done() and self._encoded is None
+        return self.fetched.done() and self._came is None
 
     @property
     def encoded_bytes(self) -> int:
         """Bytes of the frame as it was sent, while they are held."""
-        encoded = self._encoded
-        return 0 if encoded is None else len(encoded.data)
+        came = self._came
+        return len(came.data) if isinstance(came, EncodedFrame) else 0
 
     @property
-    def _encoded(self) -> EncodedFrame | None:
+    def _came(self) -> EncodedFrame | DecodedFrame | None:
         fetched = self.fetched
         if not fetched.done() or fetched.exception() is not None:
             return None
-        encoded = fetched.result()
-        return encoded if isinstance(encoded, EncodedFrame) else None
+        came = fetched.result()
+        return None if isinstance(came, ImageFault) else came
 
 
 class FrameCache(Generic[K]):

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from dicom_io.codecs.frame_format import FrameFormat
-from dicom_io.slides.frame_cache import EncodedFrame
+from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.waiting import Cancellation, Stop
 
@@ -38,7 +38,7 @@ class FrameStore(Protocol):
 
     def frames_of(
         self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop
-    ) -> Iterator[tuple[int, EncodedFrame]]:
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
         """Yield frames of what a ``FrameAddress`` names as ``part``; see ``Series.frames``."""
 
 

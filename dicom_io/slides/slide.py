@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,10 +20,6 @@ ABOUT_AS_FINE = 1.01
 pixels by less than a percent would blur them for nothing."""
 
 _LEAST_OVERVIEW_SIDE = 512
-
-
-_STRIPE = 64
-"""Patches side by side in a stripe of ``in_stripes``."""
 
 
 class OverviewTooLarge(ImageError):
@@ -261,20 +256,6 @@ def grid(region: Rect, side: int, stride: int) -> list[Patch]:
         for y in range(region.y, region.bottom - side + 1, stride)
         for x in range(region.x, region.right - side + 1, stride)
     ]
-
-
-def in_stripes(patches: Iterable[Patch], stride: int) -> list[Patch]:
-    """Return patches in an order that decodes each tile of a slide once: stripe after stripe, from its top.
-
-    Rows of patches share tiles with the next row. A whole row of a large slide has more tiles than are kept;
-    a row of a stripe, ``_STRIPE`` patches wide, has few.
-
-    Parameters
-    ----------
-    stride:
-        Pixels from one patch to the next.
-    """
-    return sorted(patches, key=lambda patch: (patch.x // (_STRIPE * stride), patch.y, patch.x))
 
 
 def _shrunk(pixels: int, times: float) -> int:

@@ -59,7 +59,7 @@ def as_jpeg(pixels: UInt8Array, side: int = TILE) -> UInt8Array:
     tiles = [np.asarray(Image.open(io.BytesIO(jpeg(tile)))) for tile in tiles_of(pixels, side)]
     across = -(-width // side)
     rows = [np.concatenate(tiles[first : first + across], axis=1) for first in range(0, len(tiles), across)]
-    return np.concatenate(rows)[:height, :width]
+    return np.asarray(np.concatenate(rows)[:height, :width], np.uint8)
 
 
 def write_svs(
@@ -139,4 +139,4 @@ def _shrunk(pixels: UInt8Array, times: int) -> UInt8Array:
     height, width = pixels.shape[0] // times, pixels.shape[1] // times
     cut = pixels[: height * times, : width * times].astype(np.float32)
     means = cut.reshape(height, times, width, times, 3).mean(axis=(1, 3))
-    return np.rint(means).astype(np.uint8)
+    return np.asarray(np.rint(means), np.uint8)

@@ -164,7 +164,7 @@ def test_of_several_series_in_a_folder_a_file_names_its_own(
     np.testing.assert_array_equal(see(folder / "IM0000", context, read), first.instances[0].truth)
 
 
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("coding", ["explicit", "JPEG", "deflated"])
 def test_a_zip_is_read_like_a_folder(
     tmp_path: Path, context: ReadContext, read: Read, coding: str, compression: int

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import openslide
+import psutil
 import pytest
 import tifffile
 
@@ -41,9 +44,9 @@ def cut(pixels: UInt8Array, patch: Patch) -> UInt8Array:
     return pixels[patch.y : patch.bottom, patch.x : patch.right]
 
 
-def write_tiff(path: Path, pixels: UInt8Array, **options: object) -> Path:
+def write_tiff(path: Path, pixels: UInt8Array) -> Path:
     """Write a generic tiled TIFF of one level that is not JPEG."""
-    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", compression="zlib", **options)
+    tifffile.imwrite(path, pixels, tile=(256, 256), photometric="rgb", compression="zlib")
     return path
 
 
@@ -148,7 +151,7 @@ def test_a_resolution_that_is_missing_or_not_believed_must_be_given(
         assert local.slide.view(0).image_dimensions is None
     with open_slide(path, context, slide_mpp=0.25) as local:
         assert local.slide.at(1.0).index == 1
-        assert local.facts.spacing == (None if why.endswith("say") or mpp is None else Spacing(mpp, mpp))
+        assert local.facts.spacing == (Spacing(mpp, mpp) if isinstance(mpp, float) else None)
 
 
 def test_a_resolution_that_is_given_counts_more_than_the_files(tmp_path: Path, context: ReadContext) -> None:
@@ -256,3 +259,35 @@ def test_a_file_that_is_not_there_or_is_cut_off_is_named(tmp_path: Path, context
     path.write_bytes(path.read_bytes()[:-20_000])
     with pytest.raises((NotASlide, UnreadableSlide), match=r"slide\.svs"):
         open_slide(path, context)
+
+
+def test_a_helper_that_dies_does_not_end_the_slide(tmp_path: Path, context: ReadContext, read: Read) -> None:
+    pixels = stained(600, 500)
+    with open_slide(write_tiff(tmp_path / "slide.tif", pixels), context) as local:
+        for helper in psutil.Process().children():
+            helper.kill()
+            helper.wait(10)
+        (found,) = read(local.source(0), [Patch(100, 100, 224, 224)])
+    np.testing.assert_array_equal(found, pixels[100:324, 100:324])
+
+
+def test_without_openslide_a_slide_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "openslide.py").write_text("raise ModuleNotFoundError('openslide')")
+    path = write_svs(tmp_path / "slide.svs", [stained(300, 300)])
+    code = (
+        "import sys; from pathlib import Path; from serving.config.settings import load_settings\n"
+        "from serving.processes.assembly import read_context; from dicom_io.local.opening import open_slide\n"
+        "context = read_context(load_settings({}))\n"
+        "try:\n    open_slide(Path(sys.argv[1]), context)\n"
+        "except Exception as error:\n    print(error)\n"
+        "finally:\n    context.decoders.close()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "OpenSlide is not installed; pip install pathserve[slides]" in run.stdout
