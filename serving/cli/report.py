@@ -85,7 +85,8 @@ def _said(result: Result) -> str:
     if written.count is None:
         return "done already"
     scale = "" if written.scale is None else f" of {written.scale}"
-    return f"{written.count.rows} patches{scale}, {written.count.errors} with an error"
+    patches = "patch" if written.count.rows == 1 else "patches"
+    return f"{written.count.rows} {patches}{scale}, {written.count.errors} with an error"
 
 
 def _result(result: Result) -> str:

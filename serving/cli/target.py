@@ -101,11 +101,16 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Tar
         elif overview is not None:
             tissue = find_tissue(overview, width0, height0)
     patches = grid(Rect(0, 0, view.width, view.height), PATCH_SIDE, wanted.stride)
+    if not patches:
+        raise TargetError(
+            f"The slide has {view.width}x{view.height} pixels at this scale, less than a patch of "
+            f"{PATCH_SIDE}x{PATCH_SIDE}."
+        )
     if tissue is not None and wanted.least_tissue is not None:
         patches = tissue.over(view.width, view.height).where(patches, wanted.least_tissue)
     if not patches:
         raise TargetError(
-            f"No patch to embed in {view.width}x{view.height} pixels; --all takes those without tissue, too."
+            f"No patch of {view.width}x{view.height} pixels shows tissue; --all takes those without, too."
         )
     return Target(
         _frame(slide.slide, view),

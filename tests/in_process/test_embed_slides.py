@@ -250,7 +250,16 @@ def test_a_picture_that_is_no_slide_is_embedded_as_one_level(
     image.write_bytes(encode(stained(700, 500), kind))
     done = embed(image, "--out", tmp_path / "p.parquet", "--all", "--mpp", "1", "--slide-mpp", "0.5")
     assert done.status == 0, done.err
-    assert "1 patches of 350x250 pixels, level 0 at 1 µm" in done.out
+    assert "1 patch of 350x250 pixels, level 0 at 1 µm" in done.out
+
+
+def test_a_slide_without_tissue_or_smaller_than_a_patch_says_so(embed: EmbedCommand, tmp_path: Path) -> None:
+    (tmp_path / "glass.png").write_bytes(encode(np.full((400, 600, 3), 241, np.uint8)))
+    (tmp_path / "small.png").write_bytes(encode(stained(223, 600)))
+    done = embed(f"{tmp_path}/*.png", "--out", tmp_path / "out")
+    assert done.status == 1
+    assert "glass: No patch of 600x400 pixels shows tissue; --all takes those without, too." in done.err
+    assert "small: The slide has 223x600 pixels at this scale, less than a patch of 224x224." in done.err
 
 
 def test_two_slides_of_one_name_are_told_apart_before_anything_is_done(
