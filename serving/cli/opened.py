@@ -140,8 +140,10 @@ def _local(where: str, mpp: float | None, context: ReadContext, files: contextli
     """Return a picture by its first bytes, else a slide, else a picture of a kind that slides share."""
     path = Path(where)
     try:
-        is_picture = path.is_file() and _begins_as_picture(path)
-        if is_picture:
+        if path.is_file() and _begins_as_picture(path):
+            if path.stat().st_size > _MOST_PICTURE_BYTES:
+                most = _MOST_PICTURE_BYTES >> 20
+                raise TargetError(f"{_text(where)} is a picture of more than {most} MiB, too much to read.")
             return _picture(_text(where), path.read_bytes(), mpp, context)
         if not path.exists():
             raise TargetError(f"{_text(where)} cannot be read: No such file or directory.")
