@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile, StoredLevel, TileTable
@@ -27,7 +26,7 @@ from dicom_io.geometry import UInt8Array, nearest
 from dicom_io.local.files import PositionedFile, stamp_of
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.reading import OpenedImage, ReadOptions
-from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
+from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
 from dicom_io.slides.level import FrameAddress, ScaledLevel, Spacing, TileGrid
 from dicom_io.slides.series import most_encoded_bytes
 from dicom_io.slides.slide import Slide
@@ -38,6 +37,9 @@ _REGION = (512, 256)
 """Width and height of a region: large enough to be worth the trip to a helper, a whole number of usual tiles,
 and smaller, as RGBA, than what allocators map anew each time."""
 
+
+_MOST_SIDE = 4096
+"""Pixels along an edge of a JPEG tile that is decoded whole; OpenSlide reads parts of larger ones."""
 
 _PLAIN_GRIDS = frozenset({"aperio", "generic-tiff", "philips"})
 """Formats whose tiles lie side by side; those of others overlap, or are put together from several areas."""
@@ -126,8 +128,14 @@ class OpenSlideFiles:
     """
 
     def __init__(
-        self, file: SlideFile, description: SlideDescription, icc: bytes | None, slide_mpp: float | None
+        self,
+        file: SlideFile,
+        described: tuple[SlideDescription, bytes | None],
+        decode: DecodeFrame,
+        slide_mpp: float | None,
     ) -> None:
+        description, icc = described
+        self._decode = decode
         self.key: Hashable = ("slide", file.path, file.stamp)
         self._file = file
         self._icc = icc
@@ -229,7 +237,8 @@ class OpenSlideFiles:
     def _is_plausible(table: TileTable, places: npt.NDArray[np.int64], stored: StoredLevel) -> bool:
         """Return whether a table fits a level: it comes from a process that may have been taken over."""
         grid = TileGrid(stored.width, stored.height, table.tile_width, table.tile_height)
-        return min(table.tile_width, table.tile_height) > 0 and grid.frames == len(places)
+        sides = (table.tile_width, table.tile_height)
+        return min(sides) > 0 and max(sides) <= _MOST_SIDE and grid.frames == len(places)
 
     def _same_pixels(self, regions: FileLevel, jpegs: JpegTiles) -> bool:
         """Return whether OpenSlide sees a tile just as it is decoded here.
@@ -243,7 +252,7 @@ class OpenSlideFiles:
         x, y = across * grid.tile_width, down * grid.tile_height
         width, height = min(grid.tile_width, grid.width - x), min(grid.tile_height, grid.height - y)
         try:
-            ours = decode_frame(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
+            ours = self._decode(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
             theirs = self._file.region(regions.index, int(x * times), int(y * times), width, height)
         except (FrameError, ImageError, SlideFault):
             return False
@@ -279,8 +288,7 @@ def open_with_openslide(path: Path, context: ReadContext, slide_mpp: float | Non
     """
     try:
         file = SlideFile(os.path.abspath(path), stamp_of(path), context.decoders.slide)
-        description, icc = file.describe()
-        return OpenSlideFiles(file, description, icc, slide_mpp)
+        return OpenSlideFiles(file, file.describe(), context.decoders.frame, slide_mpp)
     except OSError as error:
         raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
 
