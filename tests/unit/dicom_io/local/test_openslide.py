@@ -20,6 +20,7 @@ from dicom_io.decoding.slide_files import SlideHandles
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
 from dicom_io.local import openslide as openslide_files
+from dicom_io.local.file_level import FileLevel
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import NotASlide, UnreadableSlide
 from dicom_io.reading import ReadOptions
@@ -181,7 +182,7 @@ def test_tiles_that_are_far_too_large_are_left_to_openslide(
     monkeypatch.setattr(openslide_files, "_MOST_SIDE", 255)
     with open_slide(path, context) as local:
         (level,) = local.slide.levels
-        assert isinstance(level, openslide_files.FileLevel)
+        assert isinstance(level, FileLevel)
         assert (level.tile_width, level.tile_height) == (512, 256)
         (found,) = read(local.source(0), [Patch(0, 0, 600, 500)])
     np.testing.assert_array_equal(found, as_jpeg(stained(600, 500)))
@@ -216,7 +217,7 @@ def test_a_damaged_tile_fails_its_own_patches_alone(
     with open_slide(path, context) as local:
         before = read(local.source(0), [whole])
         for _ in range(2):
-            with pytest.raises(ImageError, match="tile 0 of row [01] of level 0") as caught:
+            with pytest.raises(ImageError, match=r"tile 0 of row [01] of level 0") as caught:
                 read(local.source(0), [hurt])
             assert caught.value.code is ImageCode.IMAGE_ERROR
         np.testing.assert_array_equal(read(local.source(0), [whole]), before)
