@@ -11,25 +11,24 @@ import hashlib
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile, StoredLevel, TileTable
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array, nearest
+from dicom_io.local.file_level import FileLevel, JpegTiles
 from dicom_io.local.files import PositionedFile, stamp_of
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.reading import OpenedImage, ReadOptions
-from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
-from dicom_io.slides.level import FrameAddress, ScaledLevel, Spacing, TileGrid
-from dicom_io.slides.series import most_encoded_bytes
+from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
+from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
 from dicom_io.slides.slide import Slide
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation, Stop
@@ -38,80 +37,11 @@ _REGION = (512, 256)
 """Width and height of a region: large enough to be worth the trip to a helper, a whole number of usual tiles,
 and smaller, as RGBA, than what allocators map anew each time."""
 
+_MOST_SIDE = 4096
+"""Pixels along an edge of a JPEG tile that is decoded whole; OpenSlide reads parts of larger ones."""
 
 _PLAIN_GRIDS = frozenset({"aperio", "generic-tiff", "philips"})
 """Formats whose tiles lie side by side; those of others overlap, or are put together from several areas."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileLevel(TileGrid):
-    """A level of a slide's file.
-
-    Attributes
-    ----------
-    index:
-        In its slide.
-    spacing:
-        Size of a pixel that is believed.
-    form, syntax:
-        How its frames come: as JPEG tiles, or as native RGB.
-    """
-
-    index: int
-    spacing: Spacing | None
-    form: FrameFormat
-    syntax: str
-
-    @property
-    def transfer_syntaxes(self) -> tuple[str, ...]:
-        """The one that its frames come in."""
-        return (self.syntax,)
-
-    @property
-    def fault_code(self) -> ImageCode:
-        """Of frames that cannot be decoded."""
-        return ImageCode.IMAGE_ERROR
-
-    def address(self, frame: int) -> FrameAddress:
-        """Return where a frame of the level (from 0) is."""
-        return FrameAddress(str(self.index), frame + 1)
-
-    def describe(self, frame: int) -> str:
-        """Return the place of a tile."""
-        column, row = frame % self.tiles_across, frame // self.tiles_across
-        return f"tile {column} of row {row} of level {self.index}"
-
-
-@dataclass(frozen=True, slots=True)
-class JpegTiles:
-    """The JPEG tiles of a level in a TIFF file.
-
-    Attributes
-    ----------
-    tables:
-        What each tile begins with: the shared JPEG tables, without their end; or only the start of an image.
-    places:
-        int64 ``[tiles, 2]``: offset in the file, and size.
-    """
-
-    file: PositionedFile
-    form: FrameFormat
-    tables: bytes
-    places: npt.NDArray[np.int64] = field(repr=False)
-
-    def tile(self, number: int) -> bytes:
-        """Return a tile, from 0, as a JPEG image of its own; cut off where the file is.
-
-        Raises
-        ------
-        ImageError
-            IMAGE_ERROR when it cannot be read, or is too large for a tile.
-        """
-        offset, size = (int(value) for value in self.places[number])
-        if size > most_encoded_bytes(self.form):
-            raise ImageError(ImageCode.IMAGE_ERROR, f"A tile of the slide claims to have {size} bytes.")
-        data = self.file.read(offset, size)
-        return self.tables + data[2:]  # without its own start of an image
 
 
 class OpenSlideFiles:
@@ -126,8 +56,14 @@ class OpenSlideFiles:
     """
 
     def __init__(
-        self, file: SlideFile, description: SlideDescription, icc: bytes | None, slide_mpp: float | None
+        self,
+        file: SlideFile,
+        described: tuple[SlideDescription, bytes | None],
+        decode: DecodeFrame,
+        slide_mpp: float | None,
     ) -> None:
+        description, icc = described
+        self._decode = decode
         self.key: Hashable = ("slide", file.path, file.stamp)
         self._file = file
         self._icc = icc
@@ -229,7 +165,8 @@ class OpenSlideFiles:
     def _is_plausible(table: TileTable, places: npt.NDArray[np.int64], stored: StoredLevel) -> bool:
         """Return whether a table fits a level: it comes from a process that may have been taken over."""
         grid = TileGrid(stored.width, stored.height, table.tile_width, table.tile_height)
-        return min(table.tile_width, table.tile_height) > 0 and grid.frames == len(places)
+        sides = (table.tile_width, table.tile_height)
+        return min(sides) > 0 and max(sides) <= _MOST_SIDE and grid.frames == len(places)
 
     def _same_pixels(self, regions: FileLevel, jpegs: JpegTiles) -> bool:
         """Return whether OpenSlide sees a tile just as it is decoded here.
@@ -243,7 +180,7 @@ class OpenSlideFiles:
         x, y = across * grid.tile_width, down * grid.tile_height
         width, height = min(grid.tile_width, grid.width - x), min(grid.tile_height, grid.height - y)
         try:
-            ours = decode_frame(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
+            ours = self._decode(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
             theirs = self._file.region(regions.index, int(x * times), int(y * times), width, height)
         except (FrameError, ImageError, SlideFault):
             return False
@@ -279,8 +216,7 @@ def open_with_openslide(path: Path, context: ReadContext, slide_mpp: float | Non
     """
     try:
         file = SlideFile(os.path.abspath(path), stamp_of(path), context.decoders.slide)
-        description, icc = file.describe()
-        return OpenSlideFiles(file, description, icc, slide_mpp)
+        return OpenSlideFiles(file, file.describe(), context.decoders.frame, slide_mpp)
     except OSError as error:
         raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
 

@@ -19,6 +19,8 @@ from dicom_io.colour.transforms import IccTransform
 from dicom_io.decoding.slide_files import SlideHandles
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
+from dicom_io.local import openslide as openslide_files
+from dicom_io.local.file_level import FileLevel
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import NotASlide, UnreadableSlide
 from dicom_io.reading import ReadOptions
@@ -173,6 +175,19 @@ def test_a_level_that_misses_tiles_is_left_to_openslide(
         np.testing.assert_array_equal(found, as_jpeg(pixels)[:256, :256])
 
 
+def test_tiles_that_are_far_too_large_are_left_to_openslide(
+    tmp_path: Path, context: ReadContext, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_svs(tmp_path / "slide.svs", [stained(600, 500)])
+    monkeypatch.setattr(openslide_files, "_MOST_SIDE", 255)
+    with open_slide(path, context) as local:
+        (level,) = local.slide.levels
+        assert isinstance(level, FileLevel)
+        assert (level.tile_width, level.tile_height) == (512, 256)
+        (found,) = read(local.source(0), [Patch(0, 0, 600, 500)])
+    np.testing.assert_array_equal(found, as_jpeg(stained(600, 500)))
+
+
 def test_many_threads_read_one_slide_rightly(tmp_path: Path, context: ReadContext, read: Read) -> None:
     pixels = stained(1500, 1100)
     path = write_tiff(tmp_path / "slide.tif", pixels)
@@ -197,12 +212,12 @@ def test_a_damaged_tile_fails_its_own_patches_alone(
         offset, size = page.dataoffsets[0], page.databytecounts[0]
     with path.open("r+b") as raw:
         raw.seek(offset + size // 3)
-        raw.write(os.urandom(200))
+        raw.write(b"\xff\xd9" * 100)
     whole, hurt = Patch(1600, 600, 224, 224), Patch(0, 0, 512, 512)
     with open_slide(path, context) as local:
         before = read(local.source(0), [whole])
         for _ in range(2):
-            with pytest.raises(ImageError, match="tile 0 of row 0 of level 0") as caught:
+            with pytest.raises(ImageError, match=r"tile 0 of row [01] of level 0") as caught:
                 read(local.source(0), [hurt])
             assert caught.value.code is ImageCode.IMAGE_ERROR
         np.testing.assert_array_equal(read(local.source(0), [whole]), before)
