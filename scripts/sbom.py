@@ -1,4 +1,4 @@
-"""``make sbom``: what the image holds (CycloneDX), and a table of licences."""
+"""``make sbom``: what the image holds, and the extra for slides (CycloneDX), and a table of licences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import warnings
-from importlib.metadata import PackageNotFoundError, metadata
+from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "sbom.json"
+OPTIONAL = ("openslide-bin", "openslide-python", "tifffile")
+"""Packages of the extra ``slides``, which the image does not hold: OpenSlide is under the LGPL-2.1."""
 
 
 def licence_of(name: str) -> str | None:
@@ -38,6 +40,18 @@ def main() -> None:
         stderr=subprocess.DEVNULL,
     )
     document = json.loads(OUT.read_text())
+    document["components"] += [
+        {
+            "type": "library",
+            "bom-ref": f"extra-{name}",
+            "name": name,
+            "version": version(name),
+            "purl": f"pkg:pypi/{name}@{version(name)}",
+            "scope": "optional",
+        }
+        for name in OPTIONAL
+        if licence_of(name) is not None
+    ]
     components = [(licence_of(component["name"]), component) for component in document["components"]]
     document["components"] = [component for licence, component in components if licence]
     for licence, component in components:

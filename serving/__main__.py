@@ -8,8 +8,9 @@ import dataclasses
 import io
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from serving.cli.embed_arguments import add_embed
+from serving.cli.head_arguments import add_train
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError, load_settings
 from serving.telemetry.json_log import log_as_json
@@ -29,8 +30,8 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     webhooks.set_defaults(run=_webhooks)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
-    _add_embed(commands)
-    _add_head(commands)
+    add_embed(commands).set_defaults(run=_embed)
+    add_train(commands).set_defaults(run=_train_head)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -76,11 +77,14 @@ def _listening(host: str, port: int, variable: str) -> Iterator[None]:
         ) from error
 
 
-def _without(extra: str, error: ModuleNotFoundError, *libraries: str) -> ExitStatus:
+def _without(
+    command: str, error: ModuleNotFoundError, *libraries: str, extra: str | None = None
+) -> ExitStatus:
     """Say which extra a command needs."""
     if (error.name or "").split(".")[0] not in libraries:
         raise error
-    print(f"pathserve: {extra} needs more libraries: pip install 'pathserve[{extra}]'", file=sys.stderr)
+    install = f"pip install 'pathserve[{extra or command}]'"
+    print(f"pathserve: {command} needs more libraries: {install}", file=sys.stderr)
     return ExitStatus.FAULT
 
 
@@ -90,81 +94,19 @@ def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     return check(settings)
 
 
-def _add_embed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    embed = commands.add_parser(
-        "embed",
-        help="write the vectors of an image's or a slide level's patches to a Parquet file",
-        epilog="The store's token is taken from PATHSERVE_STORE_TOKEN, the service's key from "
-        "PATHSERVE_API_KEY. A run that was stopped goes on when the same command is given again.",
-    )
-    embed.add_argument("where", metavar="FILE|gs://…|https://…/studies/…/series/…")
-    embed.add_argument("--out", required=True, type=Path, help="the Parquet file to write")
-    embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
-    embed.add_argument("--level", type=int, default=0, help="level of a series, 0 is the largest (default)")
-    embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
-    embed.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
-    embed.add_argument(
-        "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
-    )
-    embed.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
-    embed.set_defaults(run=_embed)
-
-
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
-
-
-def _share(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 1:
-        raise ValueError
-    return value
-
-
 def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.embed import EmbedOptions, embed
     except ModuleNotFoundError as error:
         return _without("embed", error, "pyarrow", "tqdm")
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(EmbedOptions)}
-    return embed(EmbedOptions(**given), settings)
-
-
-def _add_head(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    head = commands.add_parser("head", help="heads: classifiers over vectors, for the analysis classify")
-    train = head.add_subparsers(required=True, metavar="COMMAND").add_parser(
-        "train",
-        help="train a head on labelled vectors, and say how good it is",
-        epilog="Labels are a CSV of x,y,label or slide,x,y,label, where x and y are the upper left corner of "
-        "a patch in level-0 pixels, or GeoJSON from QuPath with classified areas, named as the slide's "
-        "table. docs/analyses.md has the details.",
-    )
-    train.add_argument("vectors", nargs="+", type=Path, metavar="TABLE", help="Parquet of pathserve embed")
-    train.add_argument("--labels", nargs="+", required=True, type=Path, metavar="FILE", help="CSV or GeoJSON")
-    train.add_argument("--out", required=True, type=Path, help="the head's file to write (JSON)")
-    train.add_argument("--name", help="of the head (default: the file's name)")
-    train.add_argument("--mpp", type=_resolution, help="µm/px of the patches, where the tables do not tell")
-    train.add_argument("--seed", type=int, default=0, help="of the split into folds (default 0)")
-    train.set_defaults(run=_train_head)
-
-
-def _resolution(text: str) -> float:
-    if not 0.05 <= (value := float(text)) <= 20:
-        raise ValueError
-    return value
+    return embed(EmbedOptions.of(options), settings)
 
 
 def _train_head(options: argparse.Namespace, _: Settings) -> ExitStatus:
     try:
         from serving.cli.head import TrainOptions, train_head
     except ModuleNotFoundError as error:
-        if error.name not in ("pyarrow", "shapely", "sklearn", "contourpy"):
-            raise
-        print(
-            "pathserve: head needs more libraries: pip install 'pathserve[embed,webhooks]'", file=sys.stderr
-        )
-        return ExitStatus.FAULT
+        return _without("head", error, "pyarrow", "shapely", "sklearn", "contourpy", extra="embed,webhooks")
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(TrainOptions)}
     return train_head(TrainOptions(**given))
 

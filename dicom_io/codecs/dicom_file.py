@@ -16,7 +16,9 @@ from dicom_io.codecs.frame_format import NATIVE, PHOTOMETRIC, FrameError, FrameF
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import UInt8Array
 
-_PREAMBLE_BYTES = 132
+PREAMBLE_BYTES = 132
+"""Before the file meta information: the preamble and ``DICM`` (PS3.10, 7.1)."""
+
 _READS_AT_MOST = 50_000
 
 
@@ -106,15 +108,16 @@ def _read(data: bytes) -> tuple[str, Dataset]:
     it could expand to any size.
     """
     file = _CountedReads(data)
-    file.seek(_PREAMBLE_BYTES)
-    meta = read_dataset(file, False, True, stop_when=_after_meta)
+    file.seek(PREAMBLE_BYTES)
+    meta = read_dataset(file, False, True, stop_when=after_meta)
     syntax = str(meta.TransferSyntaxUID)
     if syntax == DeflatedExplicitVRLittleEndian or syntax not in DECODERS:
         raise _unsupported(f"its transfer syntax {syntax} is not supported in a file")
     return syntax, read_dataset(file, syntax == ImplicitVRLittleEndian, True)
 
 
-def _after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+def after_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    """Return whether the file meta information ends before an element; for ``read_dataset``."""
     return tag.group != 2
 
 

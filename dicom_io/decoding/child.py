@@ -1,9 +1,9 @@
 """The decoding helper: ``python -m dicom_io.decoding.child FD``, started and killed by ``decoding.pool``.
 
-It decodes one image or frame at a time, for one HTTP worker, with bounds on its memory and its processor
-time that the system enforces: a decoder that crashes, never ends or asks for too much takes down this process
-and nothing else. Jobs come as JSON packets over a socket, each with a memory file that holds the encoded
-bytes and has room for the pixels.
+It decodes one image or frame at a time, or reads a part of a slide's file, for one HTTP worker, with bounds
+on its memory and its processor time that the system enforces: a decoder that crashes, never ends or asks for
+too much takes down this process and nothing else. Jobs come as JSON packets over a socket, each with a memory
+file that holds the encoded bytes and has room for the pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +28,18 @@ from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.helper import MAX_PACKET
+from dicom_io.decoding.slide_jobs import NOT_INSTALLED, SlideFault
 from dicom_io.errors import ImageError
+from dicom_io.geometry import UInt8Array
+
+if TYPE_CHECKING:
+    from dicom_io.decoding.slide_files import SlideHandles
 
 _ENDED_BY_WORKER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that a supervisor may send to all processes at once; requests being drained still need this one."""
+
+
+_MAX_REASON = 1000
 
 
 def main() -> None:
@@ -39,16 +48,20 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold images
     worker = socket.socket(fileno=int(sys.argv[1]))
-    at_start = _address_space()
+    own = _address_space()
     worker.send(b"{}")
+    reader = SlideReader()
     while True:
         packet, fds, _, _ = socket.recv_fds(worker, MAX_PACKET, 1)
         if not packet:
             return
         job = json.loads(packet)
-        _limit(job["cpu_s"], at_start + job["memory"])
-        answer = json.dumps(_run(job, fds[0]))
+        before = _address_space()
+        _limit(job["cpu_s"], own + job["memory"])
+        answer = json.dumps(_run(job, fds[0], reader))
         os.close(fds[0])
+        if "slide" in job:  # what slides keep open is no part of what the next job may take
+            own += _address_space() - before
         with contextlib.suppress(BrokenPipeError):  # the worker is gone; the next receive ends the loop
             worker.send(answer.encode())
 
@@ -70,19 +83,44 @@ def _address_space() -> int:
         return int(file.read().split()[0]) * mmap.PAGESIZE
 
 
-def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
-    with mmap.mmap(fd, 0) as memory:
-        data = memory[: job["length"]]
+class SlideReader:
+    """Runs jobs about slides; OpenSlide is loaded by the first one."""
+
+    def __init__(self) -> None:
+        self._handles: SlideHandles | None = None
+
+    def run(self, job: dict[str, Any]) -> tuple[UInt8Array, bytes]:
+        """Return bytes or pixels, and JSON where there are facts to tell.
+
+        Raises
+        ------
+        SlideFault
+        """
         try:
-            if "frame" in job:
-                width, height, samples, photometric, planar = job["frame"]
-                form = FrameFormat(width, height, samples, photometric, planar)
-                pixels, profile = decode_frame(data, job["syntax"], form), None
-            else:
-                raster = RasterFile(data, job["max_pixels"]).decode()
-                pixels, profile = raster.pixels, raster.icc_profile
-        except FrameError as error:
-            return {"fault": str(error)}
+            from dicom_io.decoding import slide_files  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise SlideFault(NOT_INSTALLED) from error
+        if self._handles is None:
+            self._handles = slide_files.SlideHandles()
+        where = (job["slide"]["path"], job["slide"]["stamp"])
+        if "region" in job:
+            return self._handles.region(*where, *job["region"]), b""
+        if "tiles" in job:
+            found = slide_files.jpeg_tiles(where[0], *job["tiles"])
+            return _NOTHING if found is None else (found[1], json.dumps(asdict(found[0])).encode())
+        description, icc = self._handles.describe(*where)
+        return np.frombuffer(icc, np.uint8), json.dumps(description.to_json()).encode()
+
+
+_NOTHING = (np.empty(0, np.uint8), b"")
+
+
+def _run(job: dict[str, Any], fd: int, reader: SlideReader) -> dict[str, Any]:
+    with mmap.mmap(fd, 0) as memory:
+        try:
+            pixels, profile = _result(job, memory, reader)
+        except (FrameError, SlideFault) as error:
+            return {"fault": str(error)[:_MAX_REASON]}
         except ImageError as error:
             return {"fault": error.description, "code": error.code}
         except MemoryError:
@@ -94,6 +132,18 @@ def _run(job: dict[str, Any], fd: int) -> dict[str, Any]:
         out[pixels.nbytes : pixels.nbytes + len(profile or b"")] = array.array("B", profile or b"")
         del out  # a mapping cannot be closed while an array refers to it
         return {"shape": pixels.shape, "profile": None if profile is None else len(profile)}
+
+
+def _result(job: dict[str, Any], memory: mmap.mmap, reader: SlideReader) -> tuple[UInt8Array, bytes | None]:
+    if "slide" in job:
+        return reader.run(job)
+    data = memory[: job["length"]]
+    if "frame" in job:
+        width, height, samples, photometric, planar = job["frame"]
+        form = FrameFormat(width, height, samples, photometric, planar)
+        return decode_frame(data, job["syntax"], form), None
+    raster = RasterFile(data, job["max_pixels"]).decode()
+    return raster.pixels, raster.icc_profile
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,14 @@ class HelperEnded(Exception):
         named = signal.Signals(-status).name if status is not None and status < 0 else f"status {status}"
         super().__init__("no answer" if status is None else named)
         self.too_slow = status is None or status == -signal.SIGXCPU
+
+
+@dataclass(frozen=True, slots=True)
+class HelperFault:
+    """What a helper found wrong with the bytes; that of a frame has no code."""
+
+    text: str
+    code: str | None
 
 
 class Helper:
@@ -125,6 +134,21 @@ class Helper:
         self._process.kill()
         self._process.wait()
         self._socket.close()
+
+
+def start_helper() -> Helper:
+    """Start a helper; once more where the first one ended, which may have been killed from outside.
+
+    Raises
+    ------
+    OSError, HelperEnded
+    """
+    try:
+        return Helper()
+    except HelperEnded as ended:
+        if ended.too_slow:
+            raise
+    return Helper()
 
 
 class JobMemory:

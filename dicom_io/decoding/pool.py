@@ -17,13 +17,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dicom_io.codecs.frame import decode_frame, decodes_in_process
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
-from dicom_io.decoding.helper import Helper, HelperEnded, JobMemory, memory_of
+from dicom_io.decoding.helper import Helper, HelperEnded, HelperFault, JobMemory, memory_of, start_helper
+from dicom_io.decoding.slide_jobs import SlideFault
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
 
@@ -49,6 +49,10 @@ _MEMORY_PER_PIXEL = 64
 
 _PROFILE_BYTES = 16 << 20
 
+
+_SLIDE_CPU_S = 30
+_SLIDE_MEMORY = 1 << 30
+"""Bounds of a job about a slide's file: opening one reads thousands of files or directories of tiles."""
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +115,7 @@ class DecodePool:
             raise ImageError(
                 ImageCode.IMAGE_ERROR, f"The image cannot be decoded: {error}. Send it in another format."
             ) from None
-        if isinstance(answer, _Fault):
+        if isinstance(answer, HelperFault):
             raise ImageError(ImageCode(answer.code or ImageCode.IMAGE_ERROR), answer.text)
         return Raster(*answer)
 
@@ -133,9 +137,32 @@ class DecodePool:
             )
         except Undecodable as error:
             raise FrameError(str(error)) from None
-        if isinstance(answer, _Fault):
+        if isinstance(answer, HelperFault):
             raise FrameError(answer.text)
         return answer[0]
+
+    def slide(self, job: dict[str, Any], room: int) -> tuple[UInt8Array, bytes]:
+        """Have a job about a slide's file done; see ``slide_jobs.SlideFile``.
+
+        Parameters
+        ----------
+        room:
+            Bytes, at most, of the answer.
+
+        Raises
+        ------
+        SlideFault
+        ImageError
+            INTERNAL_ERROR when no helper is available.
+        """
+        bounds = {"cpu_s": _SLIDE_CPU_S, "memory": _SLIDE_MEMORY + room}
+        try:
+            answer = self._bounded(b"", room, {**job, **bounds})
+        except Undecodable as error:
+            raise SlideFault(str(error)) from None
+        if isinstance(answer, HelperFault):
+            raise SlideFault(answer.text)
+        return answer[0], answer[1] or b""
 
     @property
     def healthy(self) -> bool:
@@ -154,13 +181,20 @@ class DecodePool:
 
     def _run(
         self, data: bytes, room: int, pixels: int, job: Mapping[str, Any]
-    ) -> tuple[UInt8Array, bytes | None] | _Fault:
+    ) -> tuple[UInt8Array, bytes | None] | HelperFault:
         bounds = {
             "cpu_s": _CPU_S + _CPU_S_PER_MEGAPIXEL * pixels // 1_000_000,
             "memory": _MEMORY + _MEMORY_PER_PIXEL * pixels + len(data) + room,
         }
-        with self._turn(bounds["cpu_s"]), memory_of(data, room) as memory:
-            details = {**job, **bounds, "length": len(data), "out": memory.out}
+        with self._turn(bounds["cpu_s"]):
+            return self._bounded(data, room, {**job, **bounds})
+
+    def _bounded(
+        self, data: bytes, room: int, job: Mapping[str, Any]
+    ) -> tuple[UInt8Array, bytes | None] | HelperFault:
+        """Have a job done that carries its bounds."""
+        with memory_of(data, room) as memory:
+            details = {**job, "length": len(data), "out": memory.out}
             ended = self._attempt(memory, details)
             if isinstance(ended, HelperEnded) and not ended.too_slow:
                 # It may have been killed from outside, by the OOM killer say: once more, in another process.
@@ -188,14 +222,14 @@ class DecodePool:
 
     def _attempt(
         self, memory: JobMemory, details: Mapping[str, Any]
-    ) -> tuple[UInt8Array, bytes | None] | _Fault | HelperEnded:
+    ) -> tuple[UInt8Array, bytes | None] | HelperFault | HelperEnded:
         try:
             with self._helper() as helper:
                 answer = helper.ask(details, memory.fd)
         except HelperEnded as ended:
             return ended
         if "fault" in answer:
-            return _Fault(str(answer["fault"]), answer.get("code"))
+            return HelperFault(str(answer["fault"]), answer.get("code"))
         return memory.result(answer)
 
     @contextlib.contextmanager
@@ -238,13 +272,15 @@ class DecodePool:
 
     def _drop_ended(self) -> None:
         """Forget idle helpers that were killed from outside: a job sent to one would waste an attempt."""
-        running = [helper for helper in self._idle if helper.is_running()]
-        self._count -= len(self._idle) - len(running)
-        self._idle = running
+        ended = [helper for helper in self._idle if not helper.is_running()]
+        for helper in ended:
+            helper.end()  # its socket is still open
+            self._idle.remove(helper)
+        self._count -= len(ended)
 
     def _started(self) -> Helper:
         try:
-            helper = _start()
+            helper = start_helper()
         except BaseException as error:
             with self._changed:
                 self._count -= 1
@@ -262,20 +298,3 @@ class DecodePool:
             self._count -= 1
         helper.end()  # the pool was closed meanwhile, and could not end a helper it did not know
         raise _no_helper()
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """What a helper found wrong with the bytes; that of a frame has no code."""
-
-    text: str
-    code: str | None
-
-
-def _start() -> Helper:
-    try:
-        return Helper()
-    except HelperEnded as ended:
-        if ended.too_slow:
-            raise
-    return Helper()  # the first may have been killed from outside; once more

@@ -29,10 +29,12 @@ class EncodedFrame:
     syntax: str
 
 
-_DECODED: Future[EncodedFrame | ImageFault] = Future()
-"""In the place of the bytes of all frames that have been decoded."""
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A frame whose pixels came as such, uint8 ``[height, width, samples]``."""
 
-_DECODED.set_result(EncodedFrame(b"", ""))
+    pixels: UInt8Array
+
 
 DecodeFrame = Callable[[bytes, str, FrameFormat], UInt8Array]
 """Decodes the bytes of a frame of a transfer syntax; raises FrameError."""
@@ -49,8 +51,8 @@ class SharedFrame:
     Attributes
     ----------
     fetched:
-        The frame as it was sent; once it has been decoded, a frame without bytes. Or the fault for which it
-        did not come: a value, as an exception would hold whoever waited for it, and all that they fetched.
+        The frame as it was sent; once it has been decoded, its pixels. Or the fault for which it did not
+        come: a value, as an exception would hold whoever waited for it, and all that they fetched.
     failed:
         Whether fetching it came to nothing.
     encoded_bytes:
@@ -58,14 +60,14 @@ class SharedFrame:
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
-        self.fetched: Future[EncodedFrame | ImageFault] = Future()
+        self.failed = False
+        self.encoded_bytes = 0
+        self.fetched: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
         self.fetched.add_done_callback(self._arrived)
         self._decode = decode
         self._changed = changed
         self._lock = threading.Lock()
         self._pixels: UInt8Array | None = None
-        self.failed = False
-        self.encoded_bytes = 0
 
     def pixels(self, form: FrameFormat) -> UInt8Array:
         """Return the decoded frame, uint8 ``[height, width, samples]``; it must have been fetched.
@@ -77,21 +79,28 @@ class SharedFrame:
         # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:
-                encoded = self.fetched.result(0)
-                assert isinstance(encoded, EncodedFrame)
-                pixels = self._decode(encoded.data, encoded.syntax, form)
+                came = self.fetched.result(0)
+                assert not isinstance(came, ImageFault)
+                pixels = (
+                    came.pixels
+                    if isinstance(came, DecodedFrame)
+                    else self._decode(came.data, came.syntax, form)
+                )
                 pixels.flags.writeable = False
                 self._pixels = pixels
-                self.fetched, self.encoded_bytes = _DECODED, 0  # the encoded bytes have no use any more
+                # The encoded bytes have no use any more. Whoever fetches for another request may look at this
+                # at any moment, and gives up what has not come: there must always be a result.
+                without_bytes: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
+                without_bytes.set_result(DecodedFrame(pixels))
+                self.fetched, self.encoded_bytes = without_bytes, 0
                 self._changed(self)
             return self._pixels
 
-    def _arrived(self, fetched: Future[EncodedFrame | ImageFault]) -> None:
+    def _arrived(self, fetched: Future[EncodedFrame | DecodedFrame | ImageFault]) -> None:
         came = None if fetched.cancelled() or fetched.exception() is not None else fetched.result()
         if isinstance(came, EncodedFrame):
             self.encoded_bytes = len(came.data)
-        else:
-            self.failed = True
+        self.failed = came is None or isinstance(came, ImageFault)
         self._changed(self)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -12,8 +12,8 @@ from dicom_io.codecs.frame_format import FrameError
 from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_cache import FrameCache, SharedFrame
-from dicom_io.slides.level import Level
-from dicom_io.slides.series import FRAME_SLACK, Series
+from dicom_io.slides.level import TiledLevel
+from dicom_io.slides.series import FRAME_SLACK, FrameStore
 from dicom_io.waiting import Stop
 
 FRAMES_PER_GET = 64
@@ -32,27 +32,29 @@ _GETS_AHEAD = 4
 class FrameFetcher:
     """The frames of one level for one instance of a request.
 
-    One thread plans and waits; frames arrive in the series' own threads, and pixels are asked for by those
+    One thread plans and waits; frames arrive in the store's own threads, and pixels are asked for by those
     that compute. Frames that several requests need are in the cache while they are still on their way: who
     claims one first fetches it, and the others wait for that. A request that ends takes down only what it
     asked of the store itself; who waited for that asks anew, in its own name.
     """
 
-    def __init__(self, series: Series, cache: FrameCache[Hashable], level: Level) -> None:
-        self._series = series
+    def __init__(self, store: FrameStore, cache: FrameCache[Hashable], level: TiledLevel) -> None:
+        self._store = store
         self._cache = cache
         self._level = level
         self._form = level.form
         # Metadata may come from a caller, so a frame is shared only by those who read it in the same way.
-        self._shared_by = (series.key, self._form, level.instance.transfer_syntaxes)
-        # Guards _uses and _frames, which the threads that compute change, too (``done_with``). Who only looks
-        # a frame up does so without it: one is put in before its patches are read, and goes after them.
+        self._shared_by = (store.key, self._form, level.transfer_syntaxes)
+        # Guards _uses, _frames and _arrived, which the threads that compute change, too (``done_with``). Who
+        # only looks a frame up does so without it: one is put in before its patches are read, and goes after.
         self._lock = threading.Lock()
         self._queue: list[int] = []
         self._next = 0
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
+        self._arrived: set[int] = set()
+        self._coming: deque[SharedFrame] = deque()
         self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
 
@@ -88,11 +90,14 @@ class FrameFetcher:
         Cancelled
         """
         for frame in frames:
+            if frame in self._arrived:
+                continue  # most frames are waited for by several patches
             while frame not in self._frames and self._next < len(self._queue):
                 self._fetch_more()
             if frame not in self._frames:
                 self._claim([frame])
             self._wait_for(frame)
+            self._arrived.add(frame)
         self._fetch_ahead()
 
     def pixels(self, frame: int) -> UInt8Array:
@@ -101,17 +106,15 @@ class FrameFetcher:
         Raises
         ------
         ImageError
-            DICOM_ERROR when it does not decode.
+            The level's ``fault_code`` when it does not decode.
         """
         shared = self._frames[frame]
         try:
             return shared.pixels(self._form)
         except FrameError as error:
             self._cache.forget(self._key(frame), shared)
-            where = self._level.address(frame)
             raise ImageError(
-                ImageCode.DICOM_ERROR,
-                f"A frame cannot be decoded: {error}; SOP instance {where.sop_uid}, frame {where.number}.",
+                self._level.fault_code, f"A frame cannot be decoded: {error}; {self._level.describe(frame)}."
             ) from error
 
     def done_with(self, frames: Iterable[int]) -> None:
@@ -121,6 +124,7 @@ class FrameFetcher:
                 self._uses[frame] -= 1
                 if self._uses[frame] <= 0:
                     self._frames.pop(frame, None)
+                    self._arrived.discard(frame)
 
     def close(self) -> None:
         """Stop fetching, what is on its way included: others who share it ask in their own name."""
@@ -138,7 +142,7 @@ class FrameFetcher:
         while True:
             shared = self._frames[frame]
             try:
-                came = self._series.waits.result(shared.fetched)
+                came = self._store.waits.result(shared.fetched)
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
             if not isinstance(came, ImageFault):
@@ -161,9 +165,13 @@ class FrameFetcher:
 
     def _fetch_ahead(self) -> None:
         """Keep a few requests' worth of frames on their way."""
+        while self._coming and self._coming[0].fetched.done():
+            self._coming.popleft()
         while self._next < len(self._queue):
-            waiting = sum(not f.fetched.done() for f in list(self._frames.values()))
-            if waiting > (_GETS_AHEAD - 1) * self._per_get or len(self._frames) > _GETS_AHEAD * self._per_get:
+            # What has come behind a frame that has not counts as coming: this is asked for every patch, and
+            # to look at all of them would take longer than decoding.
+            coming, held, most = len(self._coming), len(self._frames), _GETS_AHEAD * self._per_get
+            if coming > most - self._per_get or held > most:
                 return
             self._fetch_more()
 
@@ -179,25 +187,25 @@ class FrameFetcher:
         with self._lock:
             self._frames.update(zip(batch, shared, strict=True))
             self._mine.update(batch[position] for position in mine)
+        self._coming.extend(shared)
         by_part: dict[str, list[_Entry]] = {}
         for position in mine:
             where = self._level.address(batch[position])
             entry = (batch[position], where.number, shared[position])
-            by_part.setdefault(where.sop_uid, []).append(entry)
+            by_part.setdefault(where.part, []).append(entry)
         self._asking = [asked for asked in self._asking if not asked.done()]
-        for sop_uid, entries in by_part.items():
-            asked = self._series.io.submit(self._get, sop_uid, sorted(entries, key=lambda e: e[1]))
+        for part, entries in by_part.items():
+            asked = self._store.io.submit(self._get, part, sorted(entries, key=lambda e: e[1]))
             asked.add_done_callback(partial(self._end, entries))
             self._asking.append(asked)
 
-    def _get(self, sop_uid: str, entries: list[_Entry]) -> ImageFault:
+    def _get(self, part: str, entries: list[_Entry]) -> ImageFault:
         """Send one request, in an I/O thread, and hand its frames on; return why the others do not come."""
         if self._stop.is_set():
             return _GIVEN_UP
-        part = next(p for p in self._level.parts if p.sop_uid == sop_uid)
         waiting = {number: shared for _, number, shared in entries}
         try:
-            for number, encoded in self._series.frames(part, list(waiting), self._form, self._stop):
+            for number, encoded in self._store.frames_of(part, list(waiting), self._form, self._stop):
                 waiting[number].fetched.set_result(encoded)
         except ImageError as error:
             return error.fault

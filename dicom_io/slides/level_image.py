@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from pydicom.uid import JPEGBaseline8Bit
@@ -24,7 +25,7 @@ from dicom_io.reading import (
 )
 from dicom_io.resampling import Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.level import Level
+from dicom_io.slides.level import TiledLevel
 
 DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 """Transfer syntaxes whose frames hardly ever need a decoding helper."""
@@ -40,6 +41,15 @@ MAX_FRAME_USES = 500_000
 tiles take 324,000; tiles of a few pixels, which a store or a caller may claim, far more."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a patch is made of: a region of the level, empty for none, and the frames that it touches."""
+
+    patch: Patch
+    region: Rect
+    frames: list[int]
+
+
 class LevelImage(OpenedImage):
     """A level of a slide, whose patches are put together from its frames."""
 
@@ -47,7 +57,7 @@ class LevelImage(OpenedImage):
 
     def __init__(
         self,
-        level: Level,
+        level: TiledLevel,
         options: ReadOptions,
         to_rgb: ToRgb,
         fetcher: FrameFetcher,
@@ -69,7 +79,7 @@ class LevelImage(OpenedImage):
                 Remedy.ANOTHER_SIZE,
             )
         # As far as the metadata says; a store may send frames in another syntax.
-        self.decodes_elsewhere = level.instance.transfer_syntax not in DECODED_HERE
+        self.decodes_elsewhere = next(iter(level.transfer_syntaxes), None) not in DECODED_HERE
         self.memory_bytes = fetcher.bytes_ahead
 
     def extra_frames(self, patches: int) -> int:
@@ -94,40 +104,42 @@ class LevelImage(OpenedImage):
         # Tiles may be of a few pixels and come in many bytes each: the fewer patches then wait for theirs.
         most = SLOW_PATCHES_AT_ONCE if self.decodes_elsewhere else PATCHES_AT_ONCE
         at_once = max(1, min(most, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
+        parts = [
+            _Part(patch, region, self._level.frames_in(region))
+            for patch, region in zip(patches, regions, strict=True)
+        ]
         across, down = self._level.tile_width, self._level.tile_height
-        order = sorted(range(len(patches)), key=lambda i: (regions[i].y // down, regions[i].x // across))
-        self._fetcher.plan([self._frames(regions[i]) for i in order])
-        return (self._task(patches, indexes) for indexes in in_chunks(order, at_once))
+        order = sorted(
+            range(len(patches)), key=lambda i: (parts[i].region.y // down, parts[i].region.x // across)
+        )
+        self._fetcher.plan([parts[i].frames for i in order])
+        return (self._task([parts[i] for i in indexes], indexes) for indexes in in_chunks(order, at_once))
 
-    def _task(self, patches: Sequence[Patch], indexes: Sequence[int]) -> PatchTask:
-        some = [patches[index] for index in indexes]
+    def _task(self, parts: Sequence[_Part], indexes: Sequence[int]) -> PatchTask:
         return PatchTask(
             indexes,
-            pixels=lambda: [self._pixels(patch) for patch in some],
-            wait=lambda: self._fetch(some),
+            pixels=lambda: [self._pixels(part) for part in parts],
+            wait=lambda: self._fetch(parts),
             ready=lambda: False,
         )
 
-    def _fetch(self, patches: Sequence[Patch]) -> None:
+    def _fetch(self, parts: Sequence[_Part]) -> None:
         """Wait for the frames of these patches."""
         with self._measure(ReadStage.FETCH):
-            for patch in patches:
-                self._fetcher.wait(self._frames(self._region(patch)))
+            for part in parts:
+                self._fetcher.wait(part.frames)
 
-    def _pixels(self, patch: Patch) -> UInt8Array:
+    def _pixels(self, part: _Part) -> UInt8Array:
         """Put a patch together, transform its colours, then bring it to its size."""
         if self._scale_x == self._scale_y == 1:
-            return self._rgb(self._region(patch))
+            return self._rgb(part)
         if self._scale_x >= 1 and self._scale_y >= 1:
-            return resize(self._rgb(self._region(patch)), patch.width, patch.height)
-        return self._enlarged(patch)
+            return resize(self._rgb(part), part.patch.width, part.patch.height)
+        return self._enlarged(part)
 
     def close(self) -> None:
         """Stop fetching."""
         self._fetcher.close()
-
-    def _frames(self, region: Rect) -> list[int]:
-        return [frame for frame, _ in self._level.tiles(region)]
 
     def _region(self, patch: Patch) -> Rect:
         """Return the pixels of the level that a patch of the resized level is made of; empty for none."""
@@ -145,23 +157,41 @@ class LevelImage(OpenedImage):
         rows = taps(inside.y, inside.height, self.height, self._level.height)
         return rows, taps(inside.x, inside.width, self.width, self._level.width)
 
-    def _enlarged(self, patch: Patch) -> UInt8Array:
+    def _enlarged(self, part: _Part) -> UInt8Array:
+        patch = part.patch
         out = np.zeros((patch.height, patch.width, 3), np.uint8)
         inside = patch.clip(self.width, self.height)
         if inside is not None:
-            out[inside.within(patch)] = resample(self._rgb(self._region(patch)), *self._taps(inside))
+            out[inside.within(patch)] = resample(self._rgb(part), *self._taps(inside))
         return out
 
-    def _rgb(self, region: Rect) -> UInt8Array:
-        """Return a region of the level in the wanted colours; what is outside of the image is black."""
-        pixels = np.zeros((region.height, region.width, self._form.samples), np.uint8)
+    def _rgb(self, part: _Part) -> UInt8Array:
+        """Return a part of the level in the wanted colours; what is outside of the image is black."""
+        region = part.region
+        shape = (region.height, region.width, self._form.samples)
         inside = region.clip(self._level.width, self._level.height)
-        frames = list(self._level.tiles(region))
+        pixels = np.empty(shape, np.uint8) if inside == region else np.zeros(shape, np.uint8)
         with self._measure(ReadStage.DECODE):
-            for frame, tile in frames:
-                # Tiles at the edges reach beyond the image, and hold anything there.
-                if inside is not None and (part := tile.intersection(inside)) is not None:
-                    pixels[part.within(region)] = self._fetcher.pixels(frame)[part.within(tile)]
-        self._fetcher.done_with(frame for frame, _ in frames)
+            if inside is not None:
+                self._put_together(inside, region, pixels)
+        self._fetcher.done_with(part.frames)
         with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
+
+    def _put_together(self, inside: Rect, region: Rect, pixels: UInt8Array) -> None:
+        """Copy tiles to the pixels of a region, as far as they are inside of the level.
+
+        Tiles at the edges reach beyond it, and hold anything there.
+        """
+        across, down, right, bottom = (
+            self._level.tile_width,
+            self._level.tile_height,
+            inside.right,
+            inside.bottom,
+        )
+        for frame, x, y in self._level.tiles(inside):
+            left, top = max(x, inside.x), max(y, inside.y)
+            end, low = min(x + across, right), min(y + down, bottom)
+            pixels[top - region.y : low - region.y, left - region.x : end - region.x] = self._fetcher.pixels(
+                frame
+            )[top - y : low - y, left - x : end - x]

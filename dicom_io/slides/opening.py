@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
 from dicom_io.reading import Measure, ReadOptions
-from dicom_io.slides.frame_cache import FrameCache
+from dicom_io.slides.frame_cache import EncodedFrame, FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
-from dicom_io.slides.level import Level
+from dicom_io.slides.level import Level, TiledLevel
 from dicom_io.slides.level_image import LevelImage
+from dicom_io.slides.overview import OpenLevel
 from dicom_io.slides.pyramid import pyramid_images, select_level
-from dicom_io.slides.series import Series
+from dicom_io.slides.series import FrameStore, Series
+from dicom_io.waiting import Cancellation, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +79,60 @@ class LevelOpener:
             DICOM_ERROR when its frames are too large, INVALID_ICC_PROFILE_TRANSFORM_ERROR when its profile
             cannot be used.
         """
-        level, form = found.level, found.level.form
+        frames = FramesOfSeries(series, found.level)
+        return self.read(frames, found.level, found.icc_profile, options, measure)
+
+    def of_series(self, series: Series, levels: Sequence[Level]) -> OpenLevel:
+        """Return what opens the levels of a series in their colours as stored, by their index."""
+        return lambda index, options: self.open(
+            series, FoundLevel(levels[index], None), options, lambda _: nullcontext()
+        )
+
+    def read(
+        self,
+        store: FrameStore,
+        level: TiledLevel,
+        icc_profile: bytes | None,
+        options: ReadOptions,
+        measure: Measure,
+    ) -> LevelImage:
+        """Open a level of any store of frames; see ``open``."""
+        form = level.form
         if form.width * form.height > self.max_pixels:
             raise ImageError(
                 ImageCode.DICOM_ERROR,
                 f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
                 f"{self.max_pixels} pixels.",
             )
-        to_rgb = self.transforms.to_rgb(found.icc_profile, options.icc_target, form.samples)
-        fetcher = FrameFetcher(series, self.frames, level)
+        to_rgb = self.transforms.to_rgb(icc_profile, options.icc_target, form.samples)
+        fetcher = FrameFetcher(store, self.frames, level)
         return LevelImage(level, options, to_rgb, fetcher, measure)
+
+
+@dataclass(frozen=True, slots=True)
+class FramesOfSeries:
+    """A series as the store of one of its levels' frames."""
+
+    series: Series
+    level: Level
+
+    @property
+    def key(self) -> Hashable:
+        return self.series.key
+
+    @property
+    def io(self) -> Executor:
+        return self.series.io
+
+    @property
+    def waits(self) -> Cancellation:
+        return self.series.waits
+
+    def frames_of(
+        self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop
+    ) -> Iterator[tuple[int, EncodedFrame]]:
+        instance = next(i for i in self.level.parts if i.sop_uid == part)
+        return self.series.frames(instance, numbers, form, stop)
 
 
 def _common_profile(series: Series, instances: Sequence[SopInstance], level: Level) -> bytes | None:

@@ -114,9 +114,9 @@ def _level(parts: list[SopInstance], *, strict: bool) -> Level:
     _require_alike(parts)
     rows, columns = first.rows or 0, first.columns or 0
     if first.is_whole_slide:
-        level = Level(tuple(parts), first.total_columns or 0, first.total_rows or 0, columns, rows)
+        level = Level(first.total_columns or 0, first.total_rows or 0, columns, rows, tuple(parts))
     else:
-        level = Level(tuple(parts), columns, rows, columns, rows)
+        level = Level(columns, rows, columns, rows, tuple(parts))
     _require_all_frames(level)
     return level
 

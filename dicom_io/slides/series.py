@@ -1,4 +1,4 @@
-"""An opened series of a slide: the one seam between slides and the stores that have their instances."""
+"""The seams between slides and whoever has their frames: a series of DICOM instances, or any such store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from typing import Protocol
 
 from dicom_io.codecs.frame_format import FrameFormat
-from dicom_io.slides.frame_cache import EncodedFrame
+from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.waiting import Cancellation, Stop
 
@@ -18,6 +18,28 @@ FRAME_SLACK = 65_536
 def most_encoded_bytes(form: FrameFormat) -> int:
     """Return how many bytes a frame may come in: a compressed one may be larger than a native one."""
     return 2 * form.native_bytes + FRAME_SLACK
+
+
+class FrameStore(Protocol):
+    """Whoever has the frames of a level, bound to the rights of one caller and to the time of one request.
+
+    Attributes
+    ----------
+    key, io, waits:
+        As of a ``Series``.
+    """
+
+    @property
+    def key(self) -> Hashable: ...
+    @property
+    def io(self) -> Executor: ...
+    @property
+    def waits(self) -> Cancellation: ...
+
+    def frames_of(
+        self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
+        """Yield frames of what a ``FrameAddress`` names as ``part``; see ``Series.frames``."""
 
 
 class Series(Protocol):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch, Rect, UInt8Array, nearest, rounded
-from dicom_io.reading import ReadOptions, read_here
-from dicom_io.slides.level import Level, Spacing
+from dicom_io.slides.level import ScaledLevel, Spacing
 from dicom_io.slides.level_image import MAX_DOWNSAMPLING
-from dicom_io.slides.opening import FoundLevel, LevelOpener
-from dicom_io.slides.series import Series
-from dicom_io.slides.tissue import TissueMap, find_tissue, overview_of
+from dicom_io.slides.overview import OpenLevel, read_overview
+from dicom_io.slides.tissue import TissueMap, find_tissue
+
+L_co = TypeVar("L_co", bound=ScaledLevel, covariant=True)
 
 ABOUT_AS_FINE = 1.01
 """Scales that differ by less than this factor are taken for the same: scanners round theirs, and to resample
@@ -26,8 +26,12 @@ class OverviewTooLarge(ImageError):
     """No level is small enough to be read whole."""
 
 
+class NoResolution(ImageError):
+    """Nothing usable tells the size of the slide's pixels, and it is needed for what was asked."""
+
+
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Generic[L_co]):
     """A level at a scale: it gives the level that a request names, and the frame of the patches' coordinates.
 
     Attributes
@@ -38,7 +42,7 @@ class View:
         Size of the whole in pixels at this scale.
     """
 
-    level: Level
+    level: L_co
     index: int
     width: int
     height: int
@@ -63,8 +67,8 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Slide:
-    """The pyramid of one series.
+class Slide(Generic[L_co]):
+    """The pyramid of one series, or of one file.
 
     Coordinates of the slide are pixels of its largest level, level 0, or mm from the upper left corner of
     that level's upper left pixel; x to the right along a row, y down. Levels show the same area, so a place
@@ -74,9 +78,12 @@ class Slide:
     ----------
     levels:
         Largest first, at least one; see ``pyramid_levels``.
+    why_unscaled:
+        Why its levels have no spacing, where they have none: a clause.
     """
 
-    levels: tuple[Level, ...]
+    levels: tuple[L_co, ...]
+    why_unscaled: str = "its metadata gives none"
 
     @property
     def width(self) -> int:
@@ -93,12 +100,12 @@ class Slide:
         """Size of a pixel of level 0; ``None`` where the metadata does not tell."""
         return self.levels[0].spacing
 
-    def view(self, index: int) -> View:
+    def view(self, index: int) -> View[L_co]:
         """Return a level as it is stored."""
         level = self.levels[index]
         return View(level, index, level.width, level.height)
 
-    def at(self, um_per_px: float) -> View:
+    def at(self, um_per_px: float) -> View[L_co]:
         """Return the slide at a scale: the coarsest level that is at least as fine, shrunk to it.
 
         A level that is within 1 % of the scale (``ABOUT_AS_FINE``) is used as it is. Any other is resized on
@@ -113,7 +120,8 @@ class Slide:
         Raises
         ------
         ImageError
-            LEVEL_NOT_FOUND_ERROR when no level is as fine, DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR when the
+            ``NoResolution`` when the size of the pixels is not known, LEVEL_NOT_FOUND_ERROR when no level is
+            as fine, DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR when the
             coarsest is more than 8 times finer.
         """
         if not 0 < um_per_px < math.inf:
@@ -123,10 +131,16 @@ class Slide:
             for index, level in enumerate(self.levels)
             if (spacing := level.spacing) and max(spacing.x, spacing.y) <= um_per_px * ABOUT_AS_FINE
         ]
+        if (finest := self.spacing) is None:
+            raise NoResolution(
+                ImageCode.LEVEL_NOT_FOUND_ERROR,
+                f"The slide's resolution is not known: {self.why_unscaled}.",
+            )
         if not fine:
             raise ImageError(
                 ImageCode.LEVEL_NOT_FOUND_ERROR,
-                f"No level of the slide has pixels of {um_per_px:g} µm or less; {self._finest()}.",
+                f"No level of the slide has pixels of {um_per_px:g} µm or less; the finest has "
+                f"{max(finest.x, finest.y):g} µm.",
             )
         spacing, index = max(fine, key=lambda found: max(found[0].x, found[0].y))
         level = self.levels[index]
@@ -141,25 +155,19 @@ class Slide:
             )
         return View(level, index, _shrunk(level.width, shrunk[0]), _shrunk(level.height, shrunk[1]))
 
-    def _finest(self) -> str:
-        spacing = self.spacing
-        return (
-            "its metadata gives none"
-            if spacing is None
-            else f"the finest has {max(spacing.x, spacing.y):g} µm"
-        )
-
     def region_of_mm(self, x: float, y: float, width: float, height: float) -> Rect:
         """Return a rectangle in mm as pixels of level 0, its edges at the nearest pixel's, halves up.
 
         Raises
         ------
         ImageError
-            DICOM_ERROR when the metadata does not tell the size of a pixel.
+            ``NoResolution`` when the size of a pixel is not known.
         """
         spacing = self.spacing
         if spacing is None:
-            raise ImageError(ImageCode.DICOM_ERROR, "The slide's metadata gives no pixel spacing.")
+            raise NoResolution(
+                ImageCode.DICOM_ERROR, f"The slide's resolution is not known: {self.why_unscaled}."
+            )
         return rounded(
             x * 1000 / spacing.x,
             y * 1000 / spacing.y,
@@ -167,7 +175,7 @@ class Slide:
             (y + height) * 1000 / spacing.y,
         )
 
-    def patches_in(self, region: Rect, view: View, side: int, stride: int) -> list[Patch]:
+    def patches_in(self, region: Rect, view: View[ScaledLevel], side: int, stride: int) -> list[Patch]:
         """Return the patches of a region of interest.
 
         What is outside of the slide is cut off. The patches lie fully in the rest, row by row from its upper
@@ -191,8 +199,13 @@ class Slide:
         top, height = _within(scaled.y, scaled.height, view.height, side)
         return grid(Rect(left, top, width, height), side, stride)
 
-    def overview(self, series: Series, opener: LevelOpener) -> UInt8Array:
+    def overview(self, open_level: OpenLevel, max_pixels: int) -> UInt8Array:
         """Return the whole slide from its smallest level that still shows something, colours as stored.
+
+        Parameters
+        ----------
+        max_pixels:
+            Most pixels of a level that is read for this.
 
         Returns
         -------
@@ -204,25 +217,28 @@ class Slide:
         ImageError
             Of the store, or of a frame.
         """
-        level = self._overview_level()
-        if level.width * level.height > opener.max_pixels:
+        index = self._overview_level()
+        level = self.levels[index]
+        if level.width * level.height > max_pixels:
             raise OverviewTooLarge(
                 ImageCode.DICOM_ERROR,
                 f"The smallest level has {level.width}x{level.height} pixels: too many to look for tissue "
                 "in.",
             )
-        image = opener.open(series, FoundLevel(level, None), ReadOptions(), lambda _: nullcontext())
-        (whole,) = read_here(image, [Patch(0, 0, level.width, level.height)])
-        return overview_of(whole)
+        return read_overview(open_level, index, level.width, level.height)
 
-    def tissue(self, series: Series, opener: LevelOpener) -> TissueMap:
+    def tissue(self, open_level: OpenLevel, max_pixels: int) -> TissueMap:
         """Return where tissue is, for patches of level 0; ``TissueMap.over`` makes it another frame's."""
-        return find_tissue(self.overview(series, opener), self.width, self.height)
+        return find_tissue(self.overview(open_level, max_pixels), self.width, self.height)
 
-    def _overview_level(self) -> Level:
-        """Return the smallest level that still shows where tissue is."""
-        large_enough = [one for one in self.levels if max(one.width, one.height) >= _LEAST_OVERVIEW_SIDE]
-        return large_enough[-1] if large_enough else self.levels[0]
+    def _overview_level(self) -> int:
+        """Return the index of the smallest level that still shows where tissue is."""
+        large_enough = [
+            index
+            for index, level in enumerate(self.levels)
+            if max(level.width, level.height) >= _LEAST_OVERVIEW_SIDE
+        ]
+        return large_enough[-1] if large_enough else 0
 
 
 def grid(region: Rect, side: int, stride: int) -> list[Patch]:

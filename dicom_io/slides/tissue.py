@@ -1,9 +1,10 @@
-"""Which parts of a slide hold tissue: a plain rule over the colours of an overview."""
+"""Which parts of a slide hold tissue: a plain rule over an overview's colours, beside those of its glass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,14 +15,24 @@ from dicom_io.geometry import Patch, UInt8Array
 OVERVIEW_SIDE = 2048
 """Longest side, in pixels, of the overview that tissue is looked for in."""
 
-MIN_SATURATION = 20
-"""Least saturation (HSV, of 255) of stained tissue."""
+MORE_SATURATION = 12
+"""How much more saturated (HSV, of 255) than the glass stained tissue is at least."""
 
-MAX_LIGHTNESS = 200
-"""Most lightness (of 255) of unstained things that still count: pigment, gray images."""
+LESS_LIGHTNESS = 30
+"""How much darker (of 255) than the glass unstained things are that still count: pigment, gray images."""
 
 MIN_LIGHTNESS = 10
 """Darker is outside of the scanned area, or a marker."""
+
+GLASS_PERCENTILE = 95.0
+"""The glass is what is at least as light as this share of the pixels, in percent. Lamps and white balances
+differ: a lightness of 196 is a dim slide's glass and another's tissue."""
+
+MOST_SATURATED_GLASS, DARKEST_GLASS = 50, 150
+"""Beyond these the lightest pixels are tissue, too: a picture that tissue fills."""
+
+USUAL_GLASS = (8.0, 230.0)
+"""Saturation and lightness of glass where there is none to be seen."""
 
 
 def overview_of(pixels: UInt8Array) -> UInt8Array:
@@ -51,7 +62,7 @@ def find_tissue(pixels: UInt8Array, width: int, height: int) -> TissueMap:
 
 
 def tissue_mask(pixels: UInt8Array) -> npt.NDArray[np.bool_]:
-    """Return which pixels show tissue: what is stained, or darker than glass, but not black.
+    """Return which pixels show tissue: what is stained, or darker than the glass, but not black.
 
     Parameters
     ----------
@@ -64,8 +75,21 @@ def tissue_mask(pixels: UInt8Array) -> npt.NDArray[np.bool_]:
     """
     saturation = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)[:, :, 1]
     lightness = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    mask: npt.NDArray[np.bool_] = (saturation >= MIN_SATURATION) | (lightness <= MAX_LIGHTNESS)
-    return mask & (lightness >= MIN_LIGHTNESS)
+    lit: npt.NDArray[np.bool_] = lightness >= MIN_LIGHTNESS
+    saturation_of_glass, lightness_of_glass = _glass(saturation[lit], lightness[lit])
+    stained = saturation >= saturation_of_glass + MORE_SATURATION
+    darker = lightness <= lightness_of_glass - LESS_LIGHTNESS
+    return lit & (stained | darker)
+
+
+def _glass(saturation: npt.NDArray[Any], lightness: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the saturation and the lightness of the glass, or usual ones where no glass is to be seen."""
+    if lightness.size:
+        lightest = lightness >= np.percentile(lightness, GLASS_PERCENTILE)
+        found = float(np.median(saturation[lightest])), float(np.median(lightness[lightest]))
+        if found[0] <= MOST_SATURATED_GLASS and found[1] >= DARKEST_GLASS:
+            return found
+    return USUAL_GLASS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,53 +1,37 @@
-"""``pathserve embed``: every patch of an image or of a level, as a table of vectors."""
+"""``pathserve embed``: the patches of slides, as tables of vectors."""
 
 from __future__ import annotations
 
-import contextlib
+import argparse
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
+from typing import Self
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.geometry import Patch
-from dicom_io.reading import ReadOptions
-from dicom_io.sources.session import ReadContext
-from model.encoder import PATCH_SIDE, Vectors
-from serving.cli.target import Target, TargetError, find_target
-from serving.client import PathserveClient, ServiceFault
-from serving.client.embedder import ServiceEmbedder
+from serving.cli.chunks import Stopped
+from serving.cli.embedders import Embedders, InProcess, client_of
+from serving.cli.given_tissue import TissueError
+from serving.cli.one_slide import SlideEmbedder
+from serving.cli.opened import TargetError
+from serving.cli.outputs import paths_of
+from serving.cli.report import Report, Result
+from serving.cli.worklist import NamedSlide, WorklistError, worklist
+from serving.client import ServiceFault
 from serving.config.exit_status import ExitStatus
-from serving.config.group import revealed
 from serving.config.settings import Settings
-from serving.errors import Code, Fault, fault_of
-from serving.output import Output, OutputError, Rows
-from serving.pipeline.embedder import Embedder
+from serving.errors import fault_of
+from serving.output.files import OutputError
+from serving.output.formats import Format
+from serving.output.run import Paths
 from serving.pipeline.in_process import embedder_in_process
-from serving.pipeline.types import Instance
-from serving.processes.assembly import predictor, read_context
+from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
-
-CHUNK = 512
-"""Patches that are sent, and written, at once."""
-
-OUTAGE = 20
-"""A run stops when the store or the service has failed for this many patches in a row."""
-
-_OF_OUTAGES = {Code.HTTP_ERROR, Code.INTERNAL_ERROR}
-_OF_ONE_PATCH = {
-    Code.DICOM_ERROR,
-    Code.IMAGE_ERROR,
-    Code.HTTP_ERROR,
-    Code.INTERNAL_ERROR,
-    Code.PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR,
-    Code.TOO_MANY_PATCHES_ERROR,
-}
-"""Codes that may concern only some of the patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,72 +41,124 @@ class EmbedOptions:
     Attributes
     ----------
     where:
-        A file, ``gs://BUCKET/OBJECT``, or the address of a series.
+        Files, folders, globs, CSV files, ``gs://BUCKET/OBJECT``, or addresses of series.
+    out:
+        As it was typed: a file, or a folder.
+    formats:
+        Kinds of files; empty takes what ``out`` says, else Parquet.
     service:
         Address of a running service; ``None`` embeds in this process.
+    level, mpp:
+        Level that is read as it is, or the size of a pixel in µm that slides are brought to.
+    slide_mpp:
+        Size of a pixel of the largest level in µm, in place of what the slides say.
     everything:
         Whether patches without tissue are embedded, too.
+    tissue:
+        File, or folder of files, that people have outlined tissue in.
+    picture:
+        Whether a picture of what was embedded is written.
     """
 
-    where: str
-    out: Path
+    where: tuple[str, ...]
+    out: str
+    formats: tuple[Format, ...]
     service: str | None
-    level: int
+    level: int | None
+    mpp: float | None
+    slide_mpp: float | None
     stride: int
     everything: bool
     min_tissue: float
+    tissue: Path | None
     icc: str
+    picture: bool
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """Return what ``serving.cli.embed_arguments`` has parsed."""
+        given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(cls)}
+        formats = tuple(Format(name) for name in dict.fromkeys(arguments.formats))
+        return cls(**given | {"where": tuple(arguments.where), "formats": formats})
 
 
-class _Stopped(Exception):
-    """A fault that every further patch would meet as well."""
+class _Failed(Exception):
+    """A slide that could not be embedded, or the whole run if every other slide would meet the same."""
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(
-            f"{fault.code}: {fault.description} What is done is kept; the same command goes on from there."
-        )
+    def __init__(self, sentence: str, *, ends_run: bool = False) -> None:
+        super().__init__(sentence)
+        self.ends_run = ends_run
 
 
-def embed(options: EmbedOptions, settings: Settings) -> ExitStatus:
-    """Run the command; return an exit status."""
+def embed(
+    options: EmbedOptions, settings: Settings, in_process: InProcess = embedder_in_process
+) -> ExitStatus:
+    """Run the command; return an exit status.
+
+    Parameters
+    ----------
+    in_process:
+        Makes the embedder where there is no service.
+    """
     log_as_json("ERROR", process="embed")
     try:
         _require_usable(options, settings)
-        context = read_context(settings)
-        token = revealed(settings.command.store_token)
-        target = find_target(
-            options.where, options.level, token, context, look_for_tissue=not options.everything
-        )
-        origins = target.grid(options.stride, options.min_tissue)
-        if not origins:
-            raise TargetError(
-                f"No patch to embed in {target.width}x{target.height} pixels; "
-                "--all takes those without tissue, too."
-            )
-        output = Output(options.out, _about(options, target, len(origins)))
-        try:
-            with _embedder(options, settings, context) as embedder:
-                chunks = _ChunkWriter(target, IccTarget.named(options.icc), embedder, output).run(origins)
-            rows, errors = output.complete(chunks)
-        finally:
-            output.leave()
-    except (TargetError, OutputError, ServiceFault, _Stopped) as error:
+        work = worklist(options.where)
+        slides = paths_of(options.out, options.formats, work)
+    except (TargetError, WorklistError) as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return ExitStatus.FAULT
-    except ImageError as error:
-        fault = fault_of(error.fault)
-        print(f"pathserve: {fault.code}: {fault.description}", file=sys.stderr)
-        return ExitStatus.FAULT
-    except OSError as error:  # the system's folder for small files is full, for one
-        print(f"pathserve: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
-        return ExitStatus.FAULT
+    report = Report(len(slides), many=work.many)
+    context = read_context(settings)
+    try:
+        with Embedders(options.service, settings, context, in_process) as embedders:
+            embedder = SlideEmbedder(options, settings, context, embedders)
+            for slide, paths in slides:
+                if not _embed_one(slide, paths, embedder, report):
+                    break
+            untrained = bool(embedders.metadata.get("untrained"))
     except KeyboardInterrupt:
         print("pathserve: stopped; the same command goes on from here.", file=sys.stderr)
+        report.end()
         return ExitStatus.INTERRUPTED
-    print(f"{options.out}: {rows} patches of {target.width}x{target.height} pixels, {errors} with an error.")
-    if embedder.metadata.get("untrained"):
+    finally:
+        context.decoders.close()
+    report.end()
+    if untrained:
         print("The encoder is UNTRAINED: its vectors mean nothing.")
-    return ExitStatus.OK
+    return ExitStatus.FAULT if report.failed else ExitStatus.OK
+
+
+def _embed_one(slide: NamedSlide, paths: Paths, embedder: SlideEmbedder, report: Report) -> bool:
+    """Embed a slide and report it; return whether the next one is worth trying."""
+    began = time.monotonic()
+    written, failed = None, None
+    try:
+        with _sentences():
+            written = embedder.embed(slide, paths)
+    except _Failed as error:
+        failed = error
+    failure = None if failed is None else str(failed)
+    report.add(Result(slide.name, paths.first, written, failure, time.monotonic() - began))
+    return failed is None or not failed.ends_run
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what can be wrong with a slide, its output or a service into one sentence."""
+    try:
+        yield
+    except (TargetError, TissueError, Stopped) as error:
+        raise _Failed(str(error)) from error
+    except OutputError as error:
+        raise _Failed(str(error), ends_run=error.full) from error
+    except ServiceFault as error:
+        raise _Failed(str(error), ends_run=True) from error
+    except ImageError as error:
+        fault = fault_of(error.fault)
+        raise _Failed(f"{fault.code}: {fault.description}") from error
+    except OSError as error:  # the system's folder for small files is full, for one
+        raise _Failed(f"{error.filename or 'the system'}: {error.strerror or error}.") from error
 
 
 def _require_usable(options: EmbedOptions, settings: Settings) -> None:
@@ -134,89 +170,6 @@ def _require_usable(options: EmbedOptions, settings: Settings) -> None:
         raise TargetError(f"--icc {options.icc} is not a colour space; there are {names}.") from None
     if options.service is not None:
         try:
-            PathserveClient(options.service, api_key=revealed(settings.command.api_key))
+            client_of(options.service, settings)
         except ValueError as error:
             raise TargetError(f"{error}.") from None
-
-
-def _about(options: EmbedOptions, target: Target, patches: int) -> dict[str, Any]:
-    return {
-        "where": options.where,
-        "instance": target.instance,
-        "digest": target.digest,
-        "level": target.level,
-        "width": target.width,
-        "height": target.height,
-        "stride": options.stride,
-        "min_tissue": None if options.everything else options.min_tissue,
-        "icc": IccTarget.named(options.icc),
-        "patches": patches,
-        "chunk": CHUNK,
-    }
-
-
-@contextlib.contextmanager
-def _embedder(options: EmbedOptions, settings: Settings, context: ReadContext) -> Iterator[Embedder]:
-    if options.service is not None:
-        with PathserveClient(
-            options.service,
-            api_key=revealed(settings.command.api_key),
-            max_request_bytes=settings.requests.max_bytes,
-            use_proxy=settings.stores.use_proxy,
-        ) as client:
-            yield ServiceEmbedder(client)
-    else:
-        with embedder_in_process(settings, partial(predictor, settings, context)) as embedder:
-            yield embedder
-
-
-class _ChunkWriter:
-    """Embeds a target's patches and writes them, chunk by chunk."""
-
-    def __init__(self, target: Target, icc: IccTarget, embedder: Embedder, output: Output) -> None:
-        self._target = target
-        self._options = ReadOptions(icc_target=icc)
-        self._embedder = embedder
-        self._output = output
-        self._failed_in_a_row = 0
-
-    def run(self, origins: Sequence[tuple[int, int]]) -> int:
-        """Embed the chunks that have not been written yet; return the number of all chunks."""
-        target = self._target
-        constants = {
-            "study": target.study,
-            "series": target.series,
-            "instance": target.instance,
-            "level": target.level,
-        }
-        starts = range(0, len(origins), CHUNK)
-        with tqdm(total=len(origins), unit=" patches", disable=None) as bar:
-            for chunk, start in enumerate(starts):
-                mine = origins[start : start + CHUNK]
-                if not self._output.has(chunk):
-                    rows = list(self._isolating(mine))
-                    vectors, errors = [v for v, _ in rows], [e for _, e in rows]
-                    model = str(self._embedder.metadata["digest"])
-                    self._output.write(chunk, Rows(mine, vectors, errors), constants, model)
-                bar.update(len(mine))
-        return len(starts)
-
-    def _isolating(self, origins: Sequence[tuple[int, int]]) -> Iterator[tuple[Vectors | None, str | None]]:
-        """Yield a vector or an error for each patch; patches that fail together are retried in halves."""
-        patches = tuple(Patch(x, y, PATCH_SIDE, PATCH_SIDE) for x, y in origins)
-        (found,) = self._embedder.embed([Instance(self._target.source, patches, self._options)])
-        if not isinstance(found, Fault):
-            self._failed_in_a_row = 0
-            yield from ((vector, None) for vector in found)
-        elif found.code not in _OF_ONE_PATCH:
-            raise _Stopped(found)
-        elif len(origins) > 1:
-            middle = len(origins) // 2
-            yield from self._isolating(origins[:middle])
-            yield from self._isolating(origins[middle:])
-        else:
-            self._failed_in_a_row += found.code in _OF_OUTAGES
-            if self._failed_in_a_row >= OUTAGE:
-                raise _Stopped(found)
-            # A table holds text; a service may send halves of characters.
-            yield None, f"{found.code}: {found.description}".encode("utf-8", "replace").decode("utf-8")

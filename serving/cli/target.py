@@ -1,177 +1,184 @@
-"""What ``pathserve embed`` embeds: a file, an object or a level of a series, and its grid of patches."""
+"""What ``pathserve embed`` embeds of a slide: a level, or a scale, and the patches that show tissue."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from dicom_io.colour.transforms import to_rgb
-from dicom_io.geometry import Rect
-from dicom_io.slides.pyramid import pyramid_levels
-from dicom_io.slides.series import Series
-from dicom_io.slides.slide import OverviewTooLarge, Slide, grid
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Rect, UInt8Array, nearest
+from dicom_io.reading import ReadOptions
+from dicom_io.slides.level import ScaledLevel
+from dicom_io.slides.slide import NoResolution, OverviewTooLarge, Slide, View, grid
 from dicom_io.slides.tissue import TissueMap, find_tissue
-from dicom_io.sources.encoded import EncodedSource, GcsSource
-from dicom_io.sources.session import ReadContext, Source
-from dicom_io.sources.shared_raster import SharedRaster
-from dicom_io.sources.slide_level import DicomWebSource
-from dicom_io.waiting import Cancellation
-from dicom_io.web.credentials import BearerToken
-from dicom_io.web.gcs import parse_gcs_uri
-from dicom_io.web.series_path import SeriesPath, parse_series_path
+from dicom_io.sources.session import ReadContext
 from model.encoder import PATCH_SIDE
-from serving.errors import Code
+from serving.cli.given_tissue import read_tissue
+from serving.cli.opened import OpenedSlide, TargetError
+from serving.cli.plan import Origin
+from serving.output.table import PatchFrame
 
-_DEADLINE_S = 300.0
+MOST_ENLARGED = 1.15
+"""How much coarser than asked for a slide may be: scanners' 20x has pixels of 0.44 to 0.55 µm, and what is
+a little over 0.5 is enlarged to it."""
 
-A = TypeVar("A")
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which patches of a slide are wanted.
 
-class TargetError(Exception):
-    """The target cannot be embedded; the text says why and what to do."""
+    Attributes
+    ----------
+    level:
+        Index of the level that is read as it is; ``None`` where ``mpp`` is given.
+    mpp:
+        Size of a pixel in µm that the slide is brought to.
+    tissue:
+        File with the tissue; ``None`` looks for it.
+    least_tissue:
+        Least share, 0 to 1, of a patch that must show tissue; ``None`` takes all patches.
+    """
+
+    level: int | None
+    mpp: float | None
+    stride: int
+    tissue: Path | None
+    least_tissue: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One image, or one level of a slide.
+    """The patches of a slide that are embedded.
 
     Attributes
     ----------
-    source:
-        What opens it.
-    study, series, instance:
-        UIDs of a slide; ``instance`` is the file or the object of another image.
-    level:
-        Index of the level, 0 is the largest.
-    width, height:
-        Size in pixels.
+    frame:
+        The pixels that patches are given in.
+    options:
+        How the level is read: its size, where it is not as stored.
+    origins:
+        (x, y) of the patches, row by row.
+    overview:
+        The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it cannot be read, nor has to.
     tissue:
         Where tissue is; ``None`` where it was not looked for.
-    digest:
-        SHA-256 of a file's or an object's bytes.
     """
 
-    source: Source
-    study: str | None
-    series: str | None
-    instance: str
-    level: int
-    width: int
-    height: int
+    frame: PatchFrame
+    options: ReadOptions
+    origins: list[Origin]
+    overview: UInt8Array | None = field(repr=False)
     tissue: TissueMap | None = field(repr=False)
-    digest: str | None = None
 
-    def grid(self, stride: int, min_tissue: float) -> list[tuple[int, int]]:
-        """Return the origins of the patches that lie fully inside, row by row.
-
-        Parameters
-        ----------
-        stride:
-            Pixels from one patch to the next.
-        min_tissue:
-            Least share of a patch, 0 to 1, that must show tissue, where it was looked for.
-        """
-        patches = grid(Rect(0, 0, self.width, self.height), PATCH_SIDE, stride)
-        if self.tissue is not None:
-            patches = self.tissue.where(patches, min_tissue)
-        return [(patch.x, patch.y) for patch in patches]
+    @property
+    def scale(self) -> str:
+        """What is read, in words."""
+        frame = self.frame
+        size = f"{frame.width}x{frame.height} pixels"
+        return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
-def find_target(
-    where: str, level: int, token: str | None, context: ReadContext, *, look_for_tissue: bool
-) -> Target:
-    """Open the target that a command line names.
-
-    Parameters
-    ----------
-    where:
-        A file's path, ``gs://BUCKET/OBJECT``, or the address of a series.
-    token:
-        The caller's token for the store.
+def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Target:
+    """Choose a level, look for tissue and lay the grid.
 
     Raises
     ------
     TargetError
-        When there is no such file or level.
+        When there is no such level or scale, no size of a pixel, or no patch to embed.
+    TissueError
+        When the file of tissue cannot be used.
     ImageError
         When a store or an image has a fault.
     """
-    bearer = None if token is None else BearerToken(token)
-    if where.startswith(("https://", "http://")):
-        return _series(
-            _address(parse_series_path, where, Code.DICOM_PATH_ERROR),
-            level,
-            bearer,
-            context,
-            look_for_tissue,
-        )
-    if level != 0:
-        raise TargetError("--level is for series; an image has one level.")
-    if where.startswith("gs://"):
-        uri = _address(parse_gcs_uri, where, Code.GCS_IMAGE_PATH_FORMAT_ERROR)
-        data = context.gcs.fetch(uri, bearer, Cancellation(time.monotonic() + _DEADLINE_S))
-        return _image(GcsSource(uri, bearer), where, data, context, look_for_tissue)
-    try:
-        data = Path(where).read_bytes()
-    except OSError as error:
-        raise TargetError(f"{where} cannot be read: {error.strerror}.") from error
-    # A table holds text; a file's name on this system may be any bytes.
-    name = os.fsencode(where).decode("utf-8", "replace")
-    return _image(EncodedSource(lambda: data), name, data, context, look_for_tissue)
-
-
-def _address(parse: Callable[[str], A], where: str, code: Code) -> A:
-    try:
-        return parse(where)
-    except ValueError as error:
-        raise TargetError(f"{code}: {where} {error}.") from error
-
-
-def _image(source: Source, name: str, data: bytes, context: ReadContext, look_for_tissue: bool) -> Target:
-    shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
-    header = shared.header()
-    width, height = header.width, header.height
-    tissue = find_tissue(to_rgb(shared.raster().pixels), width, height) if look_for_tissue else None
-    return Target(source, None, None, name, 0, width, height, tissue, hashlib.sha256(data).hexdigest())
-
-
-def _series(
-    path: SeriesPath,
-    level: int,
-    token: BearerToken | None,
-    context: ReadContext,
-    look_for_tissue: bool,
-) -> Target:
-    def series() -> Series:
-        return context.dicomweb.series(path, token, Cancellation(time.monotonic() + _DEADLINE_S))
-
-    levels = pyramid_levels(series().instances(), strict=context.levels.strict)
-    if not 0 <= level < len(levels):
-        sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
-        raise TargetError(f"The series has no level {level}; it has {sizes or 'no image'}.")
-    chosen = levels[level]
+    view = _view(slide.slide, wanted)
+    overview = _overview(slide, needed=wanted.least_tissue is not None and wanted.tissue is None)
     tissue = None
-    if look_for_tissue:
-        tissue = _tissue(Slide(levels), series(), context).over(chosen.width, chosen.height)
+    width0, height0 = slide.slide.width, slide.slide.height
+    if wanted.least_tissue is not None:
+        if wanted.tissue is not None:
+            tissue = read_tissue(wanted.tissue, width0, height0, context)
+        elif overview is not None:
+            tissue = find_tissue(overview, width0, height0)
+    patches = grid(Rect(0, 0, view.width, view.height), PATCH_SIDE, wanted.stride)
+    if not patches:
+        raise TargetError(
+            f"The slide has {view.width}x{view.height} pixels at this scale, less than a patch of "
+            f"{PATCH_SIDE}x{PATCH_SIDE}."
+        )
+    if tissue is not None and wanted.least_tissue is not None:
+        patches = tissue.over(view.width, view.height).where(patches, wanted.least_tissue)
+    if not patches:
+        raise TargetError(
+            f"No patch of {view.width}x{view.height} pixels shows tissue; --all takes those without, too."
+        )
     return Target(
-        DicomWebSource(path, chosen.sop_uids, token),
-        path.study_uid,
-        path.series_uid,
-        chosen.sop_uids[0],
-        level,
-        chosen.width,
-        chosen.height,
+        _frame(slide.slide, view),
+        ReadOptions(image_dimensions=view.image_dimensions),
+        [(patch.x, patch.y) for patch in patches],
+        overview,
         tissue,
     )
 
 
-def _tissue(slide: Slide, series: Series, context: ReadContext) -> TissueMap:
+def _view(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+    if wanted.mpp is not None:
+        return at_scale(slide, wanted.mpp)
+    levels, level = slide.levels, wanted.level or 0
+    if not 0 <= level < len(levels):
+        sizes = ", ".join(f"{i}: {found.width}x{found.height}" for i, found in enumerate(levels))
+        raise TargetError(f"The slide has no level {level}; it has {sizes}.")
+    return slide.view(level)
+
+
+def at_scale(slide: Slide[ScaledLevel], mpp: float) -> View[ScaledLevel]:
+    """Return a slide at a size of a pixel in µm: see ``Slide.at``, and ``MOST_ENLARGED``.
+
+    Raises
+    ------
+    TargetError
+        When the size of its pixels is not known, or there is no such level.
+    """
     try:
-        return slide.tissue(series, context.levels)
-    except OverviewTooLarge as error:
-        raise TargetError(f"{error.description} Embed all of it with --all.") from error
+        return slide.at(mpp)
+    except NoResolution as error:
+        raise TargetError(
+            f"{error.fault.description} Give it with --slide-mpp, the µm of a pixel of the largest level: "
+            "about 0.25 where the objective was 40x, 0.5 where it was 20x."
+        ) from error
+    except ImageError as error:
+        spacing = slide.spacing
+        if error.code is not ImageCode.LEVEL_NOT_FOUND_ERROR or spacing is None:
+            raise
+        enlarged = max(spacing.x, spacing.y) / mpp
+        if enlarged > MOST_ENLARGED:
+            raise TargetError(
+                f"The slide's finest pixels are {max(spacing.x, spacing.y):.4g} µm, too coarse for {mpp:g} "
+                f"µm; ask for --mpp {math.ceil(max(spacing.x, spacing.y) * 1000) / 1000:g} or more."
+            ) from error
+        width, height = nearest(slide.width * spacing.x / mpp), nearest(slide.height * spacing.y / mpp)
+        return View(slide.levels[0], 0, width, height)
+
+
+def _overview(slide: OpenedSlide, *, needed: bool) -> UInt8Array | None:
+    try:
+        return slide.overview()
+    except ImageError as error:
+        if not needed:
+            return None  # what is damaged has patches that can be read all the same
+        if isinstance(error, OverviewTooLarge):
+            raise TargetError(f"{error.description} Embed all of it with --all.") from error
+        raise
+
+
+def _frame(slide: Slide[ScaledLevel], view: View[ScaledLevel]) -> PatchFrame:
+    scale, scale0 = view.spacing, slide.spacing
+    return PatchFrame(
+        view.index,
+        view.width,
+        view.height,
+        slide.width,
+        slide.height,
+        None if scale is None else (scale.x + scale.y) / 2,
+        None if scale0 is None else (scale0.x + scale0.y) / 2,
+    )

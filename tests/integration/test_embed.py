@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -30,7 +32,7 @@ def service(model_folders: ModelFolders) -> Iterator[Service]:
         yield running.wait_healthy()
 
 
-COLUMNS = ["study", "series", "instance", "level", "x", "y", "vector", "error"]
+COLUMNS = ["study", "series", "instance", "level", "x", "y", "x0", "y0", "mpp", "vector", "error"]
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -70,8 +72,11 @@ def test_a_file_is_embedded_in_process_where_tissue_is(model_folders: ModelFolde
     assert pq.read_schema(out).names == COLUMNS
     assert pq.read_table(out).to_pylist()[0]["instance"] == str(image)
     again = run(image, "--out", out, PATHSERVE_MODEL=model_folders["probe"])
-    assert again.returncode == 1
-    assert "is there already" in again.stderr
+    assert again.returncode == 0
+    assert "done already" in again.stdout
+    other = run(image, "--out", out, "--stride", "100", PATHSERVE_MODEL=model_folders["probe"])
+    assert other.returncode == 1
+    assert "is there already, of something else" in other.stderr
 
 
 def test_all_patches_of_a_file_through_a_service(service: Service, tmp_path: Path) -> None:
@@ -134,7 +139,8 @@ def test_a_level_of_a_series(service: Service, slide: Slide, tmp_path: Path) -> 
     rows = pq.read_table(out).to_pylist()
     failed = [row for row in rows if row["error"] is not None]
     assert failed
-    assert all(row["error"].startswith("DICOM_ERROR") and row["vector"] is None for row in failed)
+    assert all(row["error"].startswith("DICOM_ERROR") for row in failed)
+    assert all(np.isnan(row["vector"]).all() for row in failed)
     good = [row for row in rows if row["error"] is None]
     expected = probe(np.stack(cut(first.truth, *[(row["x"], row["y"]) for row in good])))
     np.testing.assert_allclose([row["vector"] for row in good], expected, atol=TOLERANCE)
@@ -158,6 +164,9 @@ def test_another_level_by_its_index(service: Service, slide: Slide, tmp_path: Pa
     assert_table(out, slide.instances[-1].truth, {(x, y) for y in (0, 224) for x in (0, 224, 448)})
     assert missing.returncode == 1
     assert "no level 2; it has 0: 3000x2000, 1: 750x500" in missing.stderr
+    assert all(
+        (row["x0"], row["y0"]) == (4 * row["x"], 4 * row["y"]) for row in pq.read_table(out).to_pylist()
+    )
 
 
 def test_a_store_that_fails_for_long_stops_the_run(service: Service, slide: Slide, tmp_path: Path) -> None:
@@ -298,15 +307,42 @@ def test_a_damaged_part_is_named(service: Service, picture: Path, tmp_path: Path
     assert run(*arguments).returncode == 0
 
 
-@pytest.mark.parametrize("out", [".", "/", "/proc/out.parquet", "picture.png/out.parquet", "x" * 300])
+def test_a_run_that_is_killed_goes_on_to_the_same_rows(service: Service, tmp_path: Path) -> None:
+    image = tmp_path / "large.png"
+    image.write_bytes(encode(stained(2000, 1500)))
+
+    def arguments(out: Path) -> list[str]:
+        given = ["--all", "--stride", "30", "--format", "parquet,h5", "--service", service.url]
+        return [str(image), "--out", str(out), *given]
+
+    out, parts = tmp_path / "killed.parquet", tmp_path / "killed.parquet.parts"
+    with subprocess.Popen([sys.executable, "-m", "serving", "embed", *arguments(out)]) as process:
+        while not any(parts.glob("0*.parquet")):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"it ended by itself: {process.wait(0.02)}")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.parquet")}
+    assert 0 < len(kept) < 6
+    assert not out.exists()
+    done = run(*arguments(out))
+    assert done.returncode == 0, done.stderr
+    assert run(*arguments(tmp_path / "whole.parquet")).returncode == 0
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
+    with h5py.File(out.with_suffix(".h5")) as ours, h5py.File(tmp_path / "whole.h5") as theirs:
+        np.testing.assert_array_equal(ours["features"][:], theirs["features"][:])
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize("out", ["/proc/out.parquet", "picture.png/out.parquet", "x" * 300])
 def test_an_output_that_cannot_be_written_is_named(picture: Path, tmp_path: Path, out: str) -> None:
     done = run(picture, "--out", tmp_path / out, "--all", "--service", "http://127.0.0.1:9")
-    assert_sentence(done, "another file" if out in (".", "/") else "cannot be written")
+    assert_sentence(done, "cannot be written")
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_without_slides_says_what_it_is_searched_for(tmp_path: Path) -> None:
     done = run(tmp_path, "--out", tmp_path / "out.parquet", "--all")
-    assert_sentence(done, f"{tmp_path} cannot be read: Is a directory")
+    assert_sentence(done, f"{tmp_path} names no slide; a folder is searched for .bif")
 
 
 def test_ctrl_c_ends_a_run_with_a_sentence(picture: Path, tmp_path: Path) -> None:

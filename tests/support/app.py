@@ -84,6 +84,8 @@ class App:
     ----------
     settings:
         What it runs with.
+    context:
+        What its sources share.
     application:
         What the front serves.
     """
@@ -92,7 +94,7 @@ class App:
         self, settings: dict[str, object] | None = None, load: Callable[[], Encoder] | None = None
     ) -> None:
         self.settings = load_settings(settings or {})
-        self._context = read_context(self.settings)
+        self.context = read_context(self.settings)
         self._encoder = encoder_in_process(load or ProbeEncoder)
         self._waits = load is None
         self._lines = io.StringIO()
@@ -108,7 +110,7 @@ class App:
         if self._waits:
             wait_until(lambda: self.encoder.facts is not None, "the encoder")
         self.predictor = Predictor(
-            self.encoder, self._context, threads=2, max_reads=self.settings.requests.max_patches
+            self.encoder, self.context, threads=2, max_reads=self.settings.requests.max_patches
         )
         application = http_application(self.settings, self.predictor, Telemetry())
         self.application = application
@@ -121,7 +123,7 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._encoder.__exit__(kind, error, trace)
-        self._context.decoders.close()
+        self.context.decoders.close()
         logging.getLogger().removeHandler(self._handler)
         logging.getLogger().setLevel(self._level)
 

@@ -24,6 +24,7 @@ FLOORS = {
         "slides": 8,
         "web": 9,
         "sources": 10,
+        "local": 11,
     },
     "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
     "serving": {

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
-from dicom_io.slides.frame_cache import FRAME_OVERHEAD, EncodedFrame, FrameCache
+from dicom_io.slides.frame_cache import FRAME_OVERHEAD, EncodedFrame, FrameCache, SharedFrame
 from tests.unit.dicom_io.test_cache import Clock
 
 FORM = FrameFormat(4, 2, 3, "RGB", 0)
@@ -91,3 +94,30 @@ def test_making_room_drops_no_frame_that_is_claimed_beside_the_new_one() -> None
     frames, mine = cache.claim([3, 1], 24)
     assert mine == [0]
     assert cache.claim([1], 24) == ([frames[1]], [])
+
+
+def test_a_frame_that_was_fetched_is_so_at_every_moment() -> None:
+    """Whoever fetched for another request looks at it while it is decoded, and gives up what has not come."""
+    frames = [SharedFrame(decode_frame, lambda _: None) for _ in range(3000)]
+    for frame in frames:
+        frame.fetched.set_result(EncodedFrame(bytes(24), ExplicitVRLittleEndian))
+    ended = threading.Event()
+    lost = 0
+
+    def look() -> None:
+        nonlocal lost
+        while not ended.is_set():
+            lost += sum(not frame.fetched.done() for frame in frames)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for frame in frames:
+            frame.pixels(FORM)
+    finally:
+        ended.set()
+        watcher.join()
+        sys.setswitchinterval(interval)
+    assert lost == 0

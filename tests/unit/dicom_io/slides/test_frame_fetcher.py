@@ -17,6 +17,7 @@ from dicom_io.io_threads import IoThreads
 from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import parse_instance
+from dicom_io.slides.opening import FramesOfSeries
 from dicom_io.slides.pyramid import select_level
 from dicom_io.waiting import Cancellation
 from dicom_io.web.allowlist import StoreAllowList
@@ -46,7 +47,8 @@ def fetcher(
     path = parse_series_path(f"{server.origin}/studies/{slide.study}/series/{slide.series}")
     tags = slide.instances[0].dataset.to_json_dict()
     level = select_level([parse_instance(tags)], [slide.instances[0].uid], strict=False)
-    return FrameFetcher(store.series(path, None, Cancellation(time.monotonic() + 60)), cache, level)
+    series = store.series(path, None, Cancellation(time.monotonic() + 60))
+    return FrameFetcher(FramesOfSeries(series, level), cache, level)
 
 
 def test_closing_ends_what_is_on_its_way_and_others_ask_in_their_own_name(io: IoThreads) -> None:

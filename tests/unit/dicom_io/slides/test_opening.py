@@ -23,7 +23,7 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions, read_here
 from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
-from dicom_io.slides.opening import LevelOpener
+from dicom_io.slides.opening import FramesOfSeries, LevelOpener
 from dicom_io.slides.pyramid import select_level
 from dicom_io.waiting import Cancellation
 from tests.support.series import MemorySeries
@@ -147,7 +147,7 @@ def test_who_waits_for_a_request_that_ends_asks_in_its_own_name(threads: ThreadP
     )
     held, second = (MemorySeries(slide, threads, waits()) for _ in range(2))
     held.before_frame = hold
-    first, other = FrameFetcher(held, cache, level), FrameFetcher(second, cache, level)
+    first, other = (FrameFetcher(FramesOfSeries(s, level), cache, level) for s in (held, second))
     first.plan([[0, 1]])
     assert begun.wait(30)
     other.plan([[0, 1]])

@@ -27,7 +27,7 @@ def right() -> SopInstance:
 
 
 def level(width: int, height: int, tile_width: int, tile_height: int) -> Level:
-    return Level((right(),), width, height, tile_width, tile_height)
+    return Level(width, height, tile_width, tile_height, (right(),))
 
 
 @given(
@@ -51,10 +51,12 @@ def test_tiles_cover_exactly_what_a_region_touches(
             owner[row + 20, column + 20] = frame
     touched = {int(f) for f in owner[y + 20 : y + 20 + h, x + 20 : x + 20 + w].ravel() if f >= 0}
     found = list(made.tiles(Rect(x, y, w, h)))
-    assert {frame for frame, _ in found} == touched
-    assert len(found) == len(touched)
-    assert all(0 <= frame < made.frames for frame, _ in found)
-    assert all(tile.x % tile_width == 0 and tile.y % tile_height == 0 for _, tile in found)
+    assert {frame for frame, _, _ in found} == touched
+    assert len(found) == len(touched) == made.touched(Rect(x, y, w, h))
+    assert made.frames_in(Rect(x, y, w, h)) == [frame for frame, _, _ in found]
+    for frame, left, top in found:
+        assert owner[top + 20, left + 20] == frame
+        assert left % tile_width == top % tile_height == 0
 
 
 def test_frames_of_a_concatenation_are_found_in_their_part() -> None:
@@ -65,7 +67,7 @@ def test_frames_of_a_concatenation_are_found_in_their_part() -> None:
     assert made.frames == 12
     addresses = [made.address(frame) for frame in range(12)]
     assert [a.number for a in addresses] == [1, 2, 3] * 4
-    assert [a.sop_uid for a in addresses[::3]] == [p.sop_uid for p in parsed]
+    assert [a.part for a in addresses[::3]] == [p.sop_uid for p in parsed]
 
 
 def test_a_right_instance_meets_every_requirement() -> None:

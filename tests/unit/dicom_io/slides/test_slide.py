@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, Rect
+from dicom_io.geometry import Patch, Rect, UInt8Array
 from dicom_io.reading import ReadOptions
 from dicom_io.slides.instance import parse_instance
 from dicom_io.slides.level import Level, Spacing
 from dicom_io.slides.pyramid import pyramid_levels
-from dicom_io.slides.slide import OverviewTooLarge, Slide, View, grid
+from dicom_io.slides.slide import NoResolution, OverviewTooLarge, Slide, View, grid
 from tests.support.series import MemorySeries, parsed
 from tests.support.slides import CODINGS, MICROSCOPIC, pyramid, stained
 from tests.support.slides import Slide as BuiltSlide
@@ -36,11 +36,11 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="module")
-def slide() -> Slide:
+def slide() -> Slide[Level]:
     return slide_of(pyramid("explicit", SIZES))
 
 
-def slide_of(built: BuiltSlide) -> Slide:
+def slide_of(built: BuiltSlide) -> Slide[Level]:
     return Slide(pyramid_levels([parsed(i) for i in built.instances], strict=True))
 
 
@@ -89,10 +89,10 @@ def test_a_single_image_may_have_no_spacing() -> None:
     slide = slide_of(built)
     assert slide.spacing is None
     assert slide.view(0).spacing is None
-    with pytest.raises(ImageError, match="metadata gives none") as caught:
+    with pytest.raises(NoResolution, match="metadata gives none") as caught:
         slide.at(1.0)
     assert caught.value.code is ImageCode.LEVEL_NOT_FOUND_ERROR
-    with pytest.raises(ImageError, match="no pixel spacing"):
+    with pytest.raises(NoResolution, match="metadata gives none"):
         slide.region_of_mm(0, 0, 1, 1)
 
 
@@ -122,14 +122,14 @@ def test_levels_come_largest_first_and_a_concatenation_is_one() -> None:
     ],
 )
 def test_a_scale_comes_from_the_coarsest_level_that_is_as_fine(
-    slide: Slide, um_per_px: float, index: int, dimensions: tuple[int, int] | None
+    slide: Slide[Level], um_per_px: float, index: int, dimensions: tuple[int, int] | None
 ) -> None:
     view = slide.at(um_per_px)
     assert (view.index, view.image_dimensions) == (index, dimensions)
     assert view.level is slide.levels[index]
 
 
-def test_scales_that_no_level_can_give_are_refused(slide: Slide) -> None:
+def test_scales_that_no_level_can_give_are_refused(slide: Slide[Level]) -> None:
     with pytest.raises(ImageError, match=r"9\.8 µm or less; the finest has 10 µm") as caught:
         slide.at(9.8)
     assert caught.value.code is ImageCode.LEVEL_NOT_FOUND_ERROR
@@ -142,7 +142,7 @@ def test_scales_that_no_level_can_give_are_refused(slide: Slide) -> None:
 
 
 @given(um_per_px=st.floats(9.91, 323))
-def test_a_scale_is_met_to_a_percent_or_half_a_pixel(slide: Slide, um_per_px: float) -> None:
+def test_a_scale_is_met_to_a_percent_or_half_a_pixel(slide: Slide[Level], um_per_px: float) -> None:
     view = slide.at(um_per_px)
     assert view.spacing is not None
     assert max(view.level.width / view.width, view.level.height / view.height) <= 8
@@ -192,7 +192,7 @@ def nearest(value: Fraction) -> int:
     side=st.sampled_from([5, 64]),
 )
 def test_patches_of_a_region_lie_in_it(
-    slide: Slide, x: int, y: int, w: int, h: int, shown: int, side: int
+    slide: Slide[Level], x: int, y: int, w: int, h: int, shown: int, side: int
 ) -> None:
     view = slide.at(shown)
     patches = slide.patches_in(Rect(x, y, w, h), view, side, side)
@@ -221,9 +221,13 @@ def test_a_region_of_a_slide_smaller_than_a_patch_has_none() -> None:
     assert slide.patches_in(Rect(0, 0, 300, 200), slide.view(0), 224, 224) == []
 
 
-def test_a_region_in_millimetres_is_one_in_pixels(slide: Slide) -> None:
+def test_a_region_in_millimetres_is_one_in_pixels(slide: Slide[Level]) -> None:
     assert slide.region_of_mm(1.0, 2.0, 3.0, 1.5) == Rect(100, 200, 300, 150)
     assert slide.region_of_mm(0.3, 0.0949, 0.5051, 0.1) == Rect(30, 9, 51, 10)
+
+
+def whole(slide: Slide[Level], series: MemorySeries, max_pixels: int = 1 << 26) -> UInt8Array:
+    return slide.overview(opener().of_series(series, slide.levels), max_pixels)
 
 
 def test_the_whole_slide_is_seen_in_the_smallest_level_that_shows_something(
@@ -235,9 +239,9 @@ def test_the_whole_slide_is_seen_in_the_smallest_level_that_shows_something(
         pixels[:, width // 2 :] = (243, 241, 244)
         built.add_level(pixels, CODINGS["explicit"])
     slide, series = slide_of(built), MemorySeries(built, threads, waits())
-    np.testing.assert_array_equal(slide.overview(series, opener()), built.instances[1].truth)
+    np.testing.assert_array_equal(whole(slide, series), built.instances[1].truth)
     assert {uid for uid, _ in series.asked} == {built.instances[1].uid}
-    tissue = slide.tissue(series, opener())
+    tissue = slide.tissue(opener().of_series(series, slide.levels), 1 << 26)
     patches = slide.view(0).grid(224, 224)
     assert {p.x for p in patches} == {0, 224, 448, 672, 896, 1120}
     assert tissue.where(patches, 0.1) == [p for p in patches if p.x < 672]
@@ -248,10 +252,10 @@ def test_the_whole_slide_is_seen_in_the_smallest_level_that_shows_something(
         224,
     }
     with pytest.raises(OverviewTooLarge, match="672x250 pixels: too many"):
-        slide.overview(series, opener(max_pixels=672 * 250 - 1))
+        whole(slide, series, max_pixels=672 * 250 - 1)
 
 
-def test_a_view_is_a_level_as_it_is_stored_unless_it_is_resized(slide: Slide) -> None:
+def test_a_view_is_a_level_as_it_is_stored_unless_it_is_resized(slide: Slide[Level]) -> None:
     level: Level = slide.levels[1]
     assert slide.view(1) == View(level, 1, 500, 350)
     assert View(level, 1, 400, 280).spacing == Spacing(25.0, 25.0)

@@ -1,0 +1,55 @@
+"""Opening a slide in local files, of whatever kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dicom_io.codecs.dicom_file import is_dicom_file
+from dicom_io.decoding.slide_jobs import NOT_KNOWN, SlideFault
+from dicom_io.local.dicom import open_dicom_slide
+from dicom_io.local.openslide import open_with_openslide
+from dicom_io.local.slide import LocalSlide, NotASlide, UnreadableSlide
+from dicom_io.local.sniffing import HEAD_BYTES, what_else
+from dicom_io.sources.session import ReadContext
+
+_ZIP = b"PK\x03\x04"
+
+
+def open_slide(path: Path, context: ReadContext, *, slide_mpp: float | None = None) -> LocalSlide:
+    """Open a slide: a file of OpenSlide's formats, or DICOM as a file, a folder or a ZIP.
+
+    Parameters
+    ----------
+    context:
+        What the process shares; also what sources of the slide are opened with.
+    slide_mpp:
+        Size of a pixel of level 0 in µm, in place of what the file says. Without it, and where the file gives
+        none or one beyond ``FINEST_UM`` to ``COARSEST_UM``, levels have no spacing, and ``Slide.at`` raises
+        ``NoResolution``.
+
+    Raises
+    ------
+    NotASlide
+        Says what the file is instead.
+    UnreadableSlide
+    ImageError
+        As ``pyramid_levels`` of a DICOM slide; INTERNAL_ERROR when no decoding helper is available.
+    """
+    if path.is_dir():
+        return LocalSlide(open_dicom_slide(path, context, slide_mpp), context)
+    if path.exists() and not path.is_file():
+        raise UnreadableSlide(f"{path.name} is neither a file nor a folder.")
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(HEAD_BYTES), path.stat().st_size
+    except OSError as error:
+        raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
+    if is_dicom_file(head) or head.startswith(_ZIP):
+        is_zip = not is_dicom_file(head)
+        return LocalSlide(open_dicom_slide(path, context, slide_mpp, is_zip=is_zip), context)
+    try:
+        return LocalSlide(open_with_openslide(path, context, slide_mpp), context)
+    except SlideFault as fault:
+        if str(fault) == NOT_KNOWN:
+            raise NotASlide(f"{path.name} is not a slide: it is {what_else(path, head, size)}.") from fault
+        raise UnreadableSlide(f"{path.name} cannot be opened as a slide: {fault}.") from fault

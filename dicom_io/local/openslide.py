@@ -1,0 +1,228 @@
+"""Slides of OpenSlide's formats: regions read by OpenSlide, or a TIFF's JPEG tiles decoded as they are.
+
+Both come as frames. A level of baseline JPEG tiles is read like a DICOM level of such frames: each tile's
+bytes from the file, decoded by libjpeg-turbo in the thread that needs it. Any other level is read in regions
+of one or a few of its tiles, which OpenSlide decodes in a helper process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
+
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
+from dicom_io.colour.profiles import IccTarget
+from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile, StoredLevel, TileTable
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import UInt8Array, nearest
+from dicom_io.local.file_level import FileLevel, JpegTiles
+from dicom_io.local.files import PositionedFile, stamp_of
+from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
+from dicom_io.reading import OpenedImage, ReadOptions
+from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
+from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
+from dicom_io.slides.slide import Slide
+from dicom_io.sources.session import ReadContext, ReadSession
+from dicom_io.waiting import Cancellation, Stop
+
+_REGION = (512, 256)
+"""Width and height of a region: large enough to be worth the trip to a helper, a whole number of usual tiles,
+and smaller, as RGBA, than what allocators map anew each time."""
+
+_MOST_SIDE = 4096
+"""Pixels along an edge of a JPEG tile that is decoded whole; OpenSlide reads parts of larger ones."""
+
+_PLAIN_GRIDS = frozenset({"aperio", "generic-tiff", "philips"})
+"""Formats whose tiles lie side by side; those of others overlap, or are put together from several areas."""
+
+
+class OpenSlideFiles:
+    """A slide of OpenSlide's formats; ``SlideFiles``.
+
+    Attributes
+    ----------
+    slide:
+        The levels.
+    facts:
+        What the file says.
+    """
+
+    def __init__(
+        self,
+        file: SlideFile,
+        described: tuple[SlideDescription, bytes | None],
+        decode: DecodeFrame,
+        slide_mpp: float | None,
+    ) -> None:
+        description, icc = described
+        self._decode = decode
+        self.key: Hashable = ("slide", file.path, file.stamp)
+        self._file = file
+        self._icc = icc
+        self._stored = description.levels
+        self._has_plain_grid = description.vendor in _PLAIN_GRIDS
+        self._bytes = PositionedFile.open(Path(file.path))
+        try:
+            stated = _stated(description)
+            scale = believed_scale(stated, slide_mpp)
+            self._jpegs: dict[int, JpegTiles] = {}
+            levels = tuple(self._level(index, scale) for index in range(len(self._stored)))
+            self.slide: Slide[ScaledLevel] = Slide(levels, scale.why_not)
+            self._levels = levels
+            self.facts = SlideFacts(
+                format=description.vendor,
+                spacing=stated,
+                objective_power=description.objective_power,
+                study_uid=None,
+                series_uid=None,
+                sop_uids=(),
+                digest=hashlib.sha256(
+                    self._bytes.whole().ends() + (description.quickhash or "").encode()
+                ).hexdigest(),
+                has_icc_profile=icc is not None,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def open_level(self, index: int, options: ReadOptions, session: ReadSession) -> OpenedImage:
+        """Open a level; see ``LocalSource.open``."""
+        context = session.context
+        store = _Frames(self, context.io.at(self.key), session.waits)
+        icc = None if options.icc_target is IccTarget.NONE else self._icc
+        return context.levels.read(store, self._levels[index], icc, options, session.measure)
+
+    def frames(
+        self, index: int, numbers: Sequence[int], stop: Stop
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
+        """Yield frames of a level with their numbers, from 1."""
+        jpegs = self._jpegs.get(index)
+        for number in numbers:
+            if stop.is_set():
+                return
+            if jpegs is not None:
+                yield number, EncodedFrame(jpegs.tile(number - 1), JPEGBaseline8Bit)
+            else:
+                yield number, DecodedFrame(self._region(self._levels[index], number - 1))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._bytes.close()
+
+    def _region(self, level: FileLevel, frame: int) -> UInt8Array:
+        x = frame % level.tiles_across * level.tile_width
+        y = frame // level.tiles_across * level.tile_height
+        # OpenSlide wants pixels of level 0. Where levels are no whole number of times smaller, it shifts by
+        # what is lost here, less than half a pixel of level 0.
+        times = self._stored[level.index].downsample
+        width, height = level.tile_width, level.tile_height
+        try:
+            pixels = self._file.region(level.index, nearest(x * times), nearest(y * times), width, height)
+            if pixels.shape != (height, width, 3):  # the helper that sent them may have been taken over
+                raise SlideFault("it was not read as asked")
+            return pixels
+        except SlideFault as error:
+            raise ImageError(
+                ImageCode.IMAGE_ERROR, f"The slide cannot be read: {error}; {level.describe(frame)}."
+            ) from error
+
+    def _level(self, index: int, scale: Scale) -> FileLevel:
+        whole, stored = self._stored[0], self._stored[index]
+        spacing = scale.spacing and Spacing(
+            scale.spacing.x * whole.width / stored.width, scale.spacing.y * whole.height / stored.height
+        )
+        width, height = _REGION
+        form = FrameFormat(width, height, 3, "RGB", 0)
+        regions = FileLevel(
+            stored.width, stored.height, width, height, index, spacing, form, ExplicitVRLittleEndian
+        )
+        found = self._file.jpeg_tiles(stored.width, stored.height) if self._has_plain_grid else None
+        if found is None or not self._is_plausible(*found, stored):
+            return regions
+        jpegs = self._jpeg_tiles(*found)
+        if not self._same_pixels(regions, jpegs):
+            return regions
+        self._jpegs[index] = jpegs
+        width, height = jpegs.form.width, jpegs.form.height
+        return FileLevel(
+            stored.width, stored.height, width, height, index, spacing, jpegs.form, JPEGBaseline8Bit
+        )
+
+    def _jpeg_tiles(self, table: TileTable, places: npt.NDArray[np.int64]) -> JpegTiles:
+        form = FrameFormat(table.tile_width, table.tile_height, 3, table.photometric, 0)
+        tables = bytes.fromhex(table.tables)
+        return JpegTiles(self._bytes, form, tables[:-2] if tables else b"\xff\xd8", places)
+
+    @staticmethod
+    def _is_plausible(table: TileTable, places: npt.NDArray[np.int64], stored: StoredLevel) -> bool:
+        """Return whether a table fits a level: it comes from a process that may have been taken over."""
+        grid = TileGrid(stored.width, stored.height, table.tile_width, table.tile_height)
+        sides = (table.tile_width, table.tile_height)
+        return min(sides) > 0 and max(sides) <= _MOST_SIDE and grid.frames == len(places)
+
+    def _same_pixels(self, regions: FileLevel, jpegs: JpegTiles) -> bool:
+        """Return whether OpenSlide sees a tile just as it is decoded here.
+
+        Files may say anything of their colours, and OpenSlide knows its vendors. The tile is one from the
+        middle, where tissue is, or the first one where OpenSlide would shift any other.
+        """
+        times = self._stored[regions.index].downsample
+        grid = TileGrid(regions.width, regions.height, jpegs.form.width, jpegs.form.height)
+        across, down = (grid.tiles_across // 2, grid.tiles_down // 2) if times == int(times) else (0, 0)
+        x, y = across * grid.tile_width, down * grid.tile_height
+        width, height = min(grid.tile_width, grid.width - x), min(grid.tile_height, grid.height - y)
+        try:
+            ours = self._decode(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
+            theirs = self._file.region(regions.index, int(x * times), int(y * times), width, height)
+        except (FrameError, ImageError, SlideFault):
+            return False
+        return np.array_equal(ours[:height, :width], theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """The frames of a slide for one request; a ``FrameStore``."""
+
+    files: OpenSlideFiles
+    io: Executor
+    waits: Cancellation
+
+    @property
+    def key(self) -> Hashable:
+        return self.files.key
+
+    def frames_of(
+        self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop
+    ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
+        return self.files.frames(int(part), numbers, stop)
+
+
+def open_with_openslide(path: Path, context: ReadContext, slide_mpp: float | None) -> OpenSlideFiles:
+    """Open a slide of OpenSlide's formats.
+
+    Raises
+    ------
+    UnreadableSlide
+    SlideFault
+        What OpenSlide says of the file.
+    """
+    try:
+        file = SlideFile(os.path.abspath(path), stamp_of(path), context.decoders.slide)
+        return OpenSlideFiles(file, file.describe(), context.decoders.frame, slide_mpp)
+    except OSError as error:
+        raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
+
+
+def _stated(description: SlideDescription) -> Spacing | None:
+    x, y = description.mpp_x, description.mpp_y
+    if x is None or y is None or not (x > 0 and y > 0):
+        return None
+    return Spacing(x, y)

@@ -1,0 +1,111 @@
+"""The arguments of ``pathserve embed``. Imports nothing that only embedding needs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+FORMATS = ("parquet", "h5", "zarr", "geojson")
+"""Those of ``serving.output.formats``, whose libraries may be missing."""
+
+
+def add_embed(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the command ``embed``, and return its parser: it gives ``serving.cli.embed.EmbedOptions``."""
+    embed = commands.add_parser(
+        "embed",
+        help="write the vectors of slides' patches to Parquet, HDF5, Zarr or GeoJSON files",
+        epilog="The store's token is taken from PATHSERVE_STORE_TOKEN, the service's key from "
+        "PATHSERVE_API_KEY. A run that was stopped goes on when the same command is given again. "
+        "docs/outputs.md has the columns and attributes of the files.",
+    )
+    embed.add_argument(
+        "where",
+        nargs="+",
+        metavar="SLIDE",
+        help="a slide or a picture; a folder of slides, or of one slide's DICOM files; a glob in quotes; "
+        "a CSV with the columns slide or series, and mpp and tissue if you like; gs://BUCKET/OBJECT; "
+        "the address of a series, https://…/studies/…/series/…",
+    )
+    embed.add_argument(
+        "--out", required=True, help="the file to write; a folder, where there may be several slides"
+    )
+    embed.add_argument(
+        "--format",
+        dest="formats",
+        action="extend",
+        type=_formats,
+        default=[],
+        metavar="FORMAT[,…]",
+        help="parquet, h5 (TRIDENT's and CLAM's), zarr (AnnData's), geojson (QuPath's); by default as --out "
+        "ends, else parquet",
+    )
+    embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
+    scale = embed.add_mutually_exclusive_group()
+    scale.add_argument("--level", type=int, help="level that is read as it is, 0 is the largest (default)")
+    scale.add_argument(
+        "--mpp",
+        type=_mpp,
+        metavar="UM|20x",
+        help="size of a pixel in µm that slides are brought to, 0.5, or a magnification, 20x, which is "
+        "10 µm / 20",
+    )
+    embed.add_argument(
+        "--slide-mpp",
+        type=_mpp,
+        metavar="UM|40x",
+        help="size of a pixel of the largest level, in place of what the slide says",
+    )
+    embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
+    embed.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
+    embed.add_argument(
+        "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
+    )
+    embed.add_argument(
+        "--tissue",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="tissue that you have outlined: a mask of the whole slide (PNG, not black is tissue), or "
+        "GeoJSON in pixels of the largest level; or a folder with one of the slide's name",
+    )
+    embed.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
+    embed.add_argument(
+        "--no-overview",
+        dest="picture",
+        action="store_false",
+        help="write no picture of the tissue and the patches beside the output",
+    )
+    return embed
+
+
+def _formats(text: str) -> list[str]:
+    names = [name.strip().lower() for name in text.split(",")]
+    if wrong := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"'{wrong[0]}' is not a format; there are {', '.join(FORMATS)}")
+    return names
+
+
+def _mpp(text: str) -> float:
+    """Return a size of a pixel in µm, given as such or as a magnification: 20x is 0.5 µm."""
+    try:
+        number = float(text[:-1] if text[-1:] in "xX" else text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is neither µm, such as 0.5, nor a magnification, such as 20x"
+        )
+    return 10 / number if text[-1:] in "xX" else number
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) <= 1:
+        raise ValueError
+    return value

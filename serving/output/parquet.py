@@ -1,0 +1,56 @@
+"""Vectors as Parquet: one row a patch; docs/outputs.md has the columns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serving.output.files import whole
+from serving.output.table import ABOUT, About, Identity, PatchFrame, Rows, joined, table_of
+
+_ROWS_AT_ONCE = 8192
+
+
+class _ParquetTable:
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+
+    def append(self, table: pa.Table) -> None:
+        """Write rows as a row group."""
+        self._writer.write_table(table.cast(self._writer.schema))
+
+
+@contextlib.contextmanager
+def writing(path: Path, about: About, frame: PatchFrame, dimension: int) -> Iterator[_ParquetTable]:
+    """Yield what writes a Parquet file; see ``serving.output.formats``."""
+    empty = joined([table_of(Rows((), (), ()), Identity(None, None, ""), frame)], dimension)
+    schema = empty.schema.with_metadata({ABOUT: json.dumps(about)})
+    with whole(path) as file, pq.ParquetWriter(file, schema) as writer:
+        yield _ParquetTable(writer)
+
+
+def about(path: Path) -> object:
+    """Return what a Parquet file says about its run."""
+    try:
+        with path.open("rb") as file:
+            return json.loads((pq.read_schema(file).metadata or {})[ABOUT.encode()])
+    except (pa.ArrowException, KeyError, ValueError):
+        return None
+
+
+def tables(path: Path) -> Iterator[pa.Table]:
+    """Yield the rows of a Parquet file, some at a time."""
+    with path.open("rb") as file:
+        for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE):
+            yield pa.Table.from_batches([batch])
+
+
+def dimension(path: Path) -> int:
+    """Return how long the vectors of a Parquet file are."""
+    with path.open("rb") as file:
+        return int(pq.read_schema(file).field("vector").type.list_size)
