@@ -33,10 +33,10 @@ def test_gzip_unfolds_the_same_however_it_comes(piece: int) -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (gzip.compress(b" " * (LIMIT + 1)), Code.REQUEST_TOO_LARGE_ERROR),
-        (gzip.compress(b" " * (2 << 20)), Code.REQUEST_TOO_LARGE_ERROR),  # a bomb, if a small one
-        (gzip.compress(b"abc")[:-1], Code.INVALID_REQUEST_FIELD_ERROR),
-        (gzip.compress(b"abc") + b"more", Code.INVALID_REQUEST_FIELD_ERROR),
+        (gzip.compress(b" " * (LIMIT + 1), mtime=0), Code.REQUEST_TOO_LARGE_ERROR),
+        (gzip.compress(b" " * (2 << 20), mtime=0), Code.REQUEST_TOO_LARGE_ERROR),  # a bomb, if a small one
+        (gzip.compress(b"abc", mtime=0)[:-1], Code.INVALID_REQUEST_FIELD_ERROR),
+        (gzip.compress(b"abc", mtime=0) + b"more", Code.INVALID_REQUEST_FIELD_ERROR),
         (b"", Code.INVALID_REQUEST_FIELD_ERROR),
         (b"{}", Code.INVALID_REQUEST_FIELD_ERROR),
     ],
