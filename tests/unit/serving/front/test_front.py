@@ -39,6 +39,11 @@ def code(answer: bytes) -> str:
     return str(error["code"])
 
 
+def gzipped(data: bytes) -> bytes:
+    """Return data as gzip without the time, which would be in the names of tests."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for clients for a second where a service waits for many."""
@@ -89,8 +94,8 @@ def test_requests_in_one_packet_are_answered_in_order_on_one_connection(echo: Fr
         (post(b"x", "Content-Encoding: br"), 415, "CONTENT_ENCODING_ERROR"),
         (post(b"x", "Content-Encoding: gzip, gzip"), 415, "CONTENT_ENCODING_ERROR"),
         (post(b"x", "Content-Encoding: gzip"), 400, "INVALID_REQUEST_FIELD_ERROR"),
-        (post(gzip.compress(b"x" * 99, mtime=0)[:-5], "Content-Encoding: gzip"), 400, "INVALID_REQUEST_FIELD_ERROR"),
-        (post(gzip.compress(b"x" * 200_000, mtime=0), "Content-Encoding: gzip"), 413, "REQUEST_TOO_LARGE_ERROR"),
+        (post(gzipped(b"x" * 99)[:-5], "Content-Encoding: gzip"), 400, "INVALID_REQUEST_FIELD_ERROR"),
+        (post(gzipped(b"x" * 200_000), "Content-Encoding: gzip"), 413, "REQUEST_TOO_LARGE_ERROR"),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_in_json_and_not_quoted(
