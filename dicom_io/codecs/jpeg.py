@@ -83,7 +83,7 @@ def decode_jpeg(
     without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
     if as_rgb or without_profile:
         data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
-    # Always to memory of the size that was read and checked: libjpeg may read another one from a forged header.
+    # Always to memory of the size that was checked: libjpeg may read another one from a forged header.
     size = header.height, header.width, header.components
     pixels = np.empty(size, np.uint8) if place is None else place
     try:

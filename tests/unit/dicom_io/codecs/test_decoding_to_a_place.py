@@ -82,14 +82,14 @@ def test_damaged_images_give_the_same_pixels_and_sentences_wherever_they_are_dec
 
 
 def forged(marker: int, side: int) -> bytes:
-    """Return a JPEG image of ``side`` pixels a side that is of SIDE to whoever takes a marker for a segment."""
+    """Return a JPEG image of one side, which is SIDE to whoever takes a marker for a segment."""
     whole = encode(tissue(side, side), "JPEG")
     at = whole.index(b"\xff\xc0")
     end = at + 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
     frame = whole[at:end]
     said = frame[:5] + struct.pack(">HH", SIDE, SIDE) + frame[9:]
-    # As a segment it is of FFFE bytes; as a marker without a length it stands before a comment, FF FE, then the
-    # frame, then a longer comment, which ends where the frame that is said does.
+    # As a segment it is of FFFE bytes; as a marker without a length it stands before a comment, FF FE, then
+    # the frame, then a longer comment, which ends where the frame that is said does.
     hidden = b"\xff\xfe\x00\x02" + frame
     filling = bytes(0xFFFE - len(hidden) - 4)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + len(filling) + len(said)) + filling
