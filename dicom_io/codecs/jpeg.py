@@ -83,14 +83,17 @@ def decode_jpeg(
     without_profile = read_jpeg_icc_profile(header) == DAMAGED_PROFILE
     if as_rgb or without_profile:
         data = rewritten(data, as_rgb=as_rgb, without_profile=without_profile)
+    # Always to memory of the size that was checked: libjpeg may read another one from a forged header.
+    size = header.height, header.width, header.components
+    pixels = np.empty(size, np.uint8) if place is None else place
     try:
-        pixels = _strict(data, space, place)
+        _decode_strictly(data, space, pixels)
     except ValueError as error:
         mended = _mended(data, header, str(error))
         if mended is None:
             raise DamagedImage(_reason(error)) from error
         try:
-            pixels = _strict(mended, space, place)
+            _decode_strictly(mended, space, pixels)
         except ValueError as second:
             raise DamagedImage(_reason(second)) from second
     return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
@@ -138,12 +141,11 @@ def _mended(data: bytes, header: JpegHeader, warning: str) -> bytes | None:
     return None
 
 
-def _strict(data: bytes, space: str, place: UInt8Array | None) -> UInt8Array:
-    pixels = np.asarray(
-        simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False, strict=True, buffer=place),
-        np.uint8,
-    )
-    return pixels if place is None else place
+def _decode_strictly(data: bytes, space: str, place: UInt8Array) -> None:
+    """Fill a place, which holds the pixels of somebody else's image until then, or raise ValueError."""
+    pixels = simplejpeg.decode_jpeg(data, space, fastdct=False, fastupsample=False, strict=True, buffer=place)
+    if pixels.shape != place.shape:  # a smaller image would leave the rest of the place as it was
+        raise ValueError("its markers give two sizes")
 
 
 def _reason(error: ValueError) -> str:

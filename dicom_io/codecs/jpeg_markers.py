@@ -16,7 +16,11 @@ from dicom_io.codecs.encoded_image import DAMAGED_PROFILE, MAX_PROFILE_BYTES, Da
 SIGNATURE = b"\xff\xd8"
 """How every JPEG and JPEG-LS image begins (SOI)."""
 
-_SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+_EOI, _SOS, _APP0, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
+"""No segment begins with these (stuffing, TEM, restarts, SOI, EOI): taken for one, what follows is read in
+another way than libjpeg reads it, and the size that was checked is not the one that is decoded."""
+
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS, _JPEG_LS = 0xC0, 0xC1, 0xC2, 0xC3, 0xF7
 _CODINGS = {
     _LOSSLESS: "lossless",
@@ -39,7 +43,7 @@ _SEGMENT = struct.Struct(">BBH")
 _FRAME = struct.Struct(">BHHB")
 _MAX_SEGMENTS = 10_000
 _MAX_SCANS = 100
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _ICC = b"ICC_PROFILE\0"
 
 
@@ -261,7 +265,7 @@ def _next_segment(data: bytes, position: int) -> tuple[int, bytes, int]:
         escape, marker, length = _SEGMENT.unpack_from(data, position)
     except struct.error as error:
         raise DamagedImage("its header is cut off") from error
-    if escape != 0xFF or marker in (_SOI, _EOI) or length < 2:
+    if escape != 0xFF or marker in _WITHOUT_LENGTH or length < 2:
         raise DamagedImage("its header is damaged")
     end = position + 2 + length
     if end > len(data):

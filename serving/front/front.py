@@ -142,7 +142,7 @@ class HttpFront:
             run(self._controls, _nothing)
         else:
             self._turns.ask(
-                lambda: run(self._predictions, self._turns.give_back),
+                lambda: run(self._predictions, self._predicted),
                 refuse,
                 lambda: received.hang_up.has_happened,
             )
@@ -169,7 +169,6 @@ class HttpFront:
         if future.cancelled():  # at the end of all
             return
         done()
-        self._memory.note_work(time.monotonic())
         if (error := future.exception()) is not None:
             log.error("unexpected fault", exc_info=error)
             self.bodies.release(connection)
@@ -177,6 +176,11 @@ class HttpFront:
         else:
             connection.answer(future.result())
         self._go_on_reading()
+
+    def _predicted(self) -> None:
+        """Let the next one have its turn. Probes of health leave nothing behind, and never end."""
+        self._turns.give_back()
+        self._memory.note_work(time.monotonic())
 
     def _go_on_reading(self) -> None:
         """Let bodies go on arriving, as many as there is room for."""

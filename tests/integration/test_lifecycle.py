@@ -31,7 +31,14 @@ from tests.support.tissue import encode, instance, tissue
 
 
 def started(model_folders: ModelFolders) -> Service:
-    return Service({"PATHSERVE_MODEL": model_folders["slow"], "PATHSERVE_MAX_BATCH": "4"})
+    # The model computes all the time: on a machine that does much else it takes several times as long.
+    return Service(
+        {
+            "PATHSERVE_MODEL": model_folders["slow"],
+            "PATHSERVE_MAX_BATCH": "4",
+            "PATHSERVE_GRACE_S": "100",
+        }
+    )
 
 
 @pytest.fixture

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_io.codecs.encoded_image import DamagedImage
+from dicom_io.codecs.jpeg import decode_jpeg
+from dicom_io.codecs.jpeg_markers import read_jpeg_header
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageError
 from tests.support.tissue import encode, tissue
@@ -74,3 +79,38 @@ def test_damaged_images_give_the_same_pixels_and_sentences_wherever_they_are_dec
             data[chance.randrange(len(data))] = chance.choice((0, 0xFF, 0xD9, chance.randrange(256)))
         damaged = bytes(data[: chance.choice((len(data), len(data), chance.randrange(len(data))))])
         assert outcome(damaged, place()) == outcome(damaged, None)
+
+
+def forged(marker: int, side: int) -> bytes:
+    """Return a JPEG image of one side, which is SIDE to whoever takes a marker for a segment."""
+    whole = encode(tissue(side, side), "JPEG")
+    at = whole.index(b"\xff\xc0")
+    end = at + 2 + int.from_bytes(whole[at + 2 : at + 4], "big")
+    frame = whole[at:end]
+    said = frame[:5] + struct.pack(">HH", SIDE, SIDE) + frame[9:]
+    # As a segment it is of FFFE bytes; as a marker without a length it stands before a comment, FF FE, then
+    # the frame, then a longer comment, which ends where the frame that is said does.
+    hidden = b"\xff\xfe\x00\x02" + frame
+    filling = bytes(0xFFFE - len(hidden) - 4)
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + len(filling) + len(said)) + filling
+    return whole[:at] + bytes((0xFF, marker)) + hidden + comment + said + whole[end:]
+
+
+@pytest.mark.parametrize("side", [SIDE // 2, 2 * SIDE])
+@pytest.mark.parametrize("marker", [0x00, 0x01, 0xD0, 0xD7])
+def test_a_marker_that_has_no_length_hides_no_other_size(marker: int, side: int) -> None:
+    data = forged(marker, side)
+    for wanted in (None, place()):
+        assert outcome(data, wanted)[0] == "IMAGE_ERROR"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("side", [SIDE // 2, SIDE - 1, 2 * SIDE])
+def test_an_image_of_another_size_than_its_header_said_is_damaged_and_fills_no_place_in_part(
+    side: int, mode: str
+) -> None:
+    data = encode(TISSUE.convert(mode).resize((side, side)), "JPEG")
+    header = replace(read_jpeg_header(data), width=SIDE, height=SIDE)
+    for wanted in (None, place()) if mode == "RGB" else (None,):
+        with pytest.raises(DamagedImage):
+            decode_jpeg(data, header, place=wanted)

@@ -77,6 +77,40 @@ def test_while_a_device_runs_what_arrives_is_gathered_to_one_batch(tmp_path: Pat
         thread.join(20)
 
 
+def test_a_client_that_goes_while_its_patches_are_gathered_takes_nobodys_vectors_along(
+    tmp_path: Path,
+) -> None:
+    encoder, address = CornerEncoder(device="GPU: none"), str(tmp_path / "socket")
+    server = EncoderServer(lambda: encoder, listen(address))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    clients = [EncoderClient(address, streams=1, quota=4) for _ in range(2)]
+    try:
+        for client in clients:
+            client.start()
+        wait_until(lambda: all(client.healthy for client in clients), "the links")
+        encoder.gate.clear()
+        streams = [client.open_stream(4) for client in clients]
+        for number, stream in enumerate(streams):
+            slots = stream.acquire(4, time.monotonic() + 10)
+            for index, slot in enumerate(slots):
+                stream.pixels(slot).reshape(-1)[:DIMENSION] = 10 * number + index
+            stream.submit({slot: index for index, slot in enumerate(slots)})
+            assert encoder.running.wait(10)
+        wait_until(lambda: server._exchange.depth == 0, "all patches to run or to be gathered")
+        clients[0].stop()
+        wait_until(lambda: len(server._exchange.connections()) == 1, "the first client to be forgotten")
+        encoder.gate.set()
+        streams[1].wait(time.monotonic() + 10)
+        assert streams[1].vectors[:, 0].tolist() == [10, 11, 12, 13]
+    finally:
+        encoder.gate.set()
+        for client in clients[1:]:
+            client.stop()
+        server.stop()
+        thread.join(20)
+
+
 @pytest.fixture
 def exchange() -> Iterator[Exchange]:
     exchange = Exchange(lambda: None)

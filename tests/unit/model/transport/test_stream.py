@@ -398,8 +398,11 @@ def test_to_stop_a_server_that_has_ended_touches_no_file_of_others(tmp_path: Pat
             os.close(fd)
 
 
-def test_an_encoder_that_embeds_nothing_any_more_ends_and_blames_no_patch(tmp_path: Path) -> None:
-    encoder = CornerEncoder()
+@pytest.mark.parametrize("device", ["CPU", "GPU: none"])
+def test_an_encoder_that_embeds_nothing_any_more_ends_and_blames_no_patch(
+    tmp_path: Path, device: str
+) -> None:
+    encoder = CornerEncoder(device=device)
     embed, broken = encoder.embed, threading.Event()
 
     def out_of_memory(patches: np.ndarray) -> np.ndarray:

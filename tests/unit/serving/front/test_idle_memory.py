@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from serving.front.idle_memory import IDLE_S, IdleMemory
+from tests.support.front import Front, post
 
 
 def test_memory_is_given_back_once_after_each_busy_time() -> None:
@@ -35,6 +38,18 @@ def test_work_that_goes_on_keeps_its_memory() -> None:
         memory.note_work(step * IDLE_S / 2)
         memory.look(step * IDLE_S / 2)
     assert given == []
+
+
+def test_probes_of_health_do_not_keep_a_worker_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[float] = []
+    monkeypatch.setattr(IdleMemory, "note_work", lambda _, now: noted.append(now))
+    with Front() as front:
+        for _ in range(3):
+            answer = front.ask(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200")
+        assert noted == []
+        assert front.ask(post(b"{}")).startswith(b"HTTP/1.1 200")
+        assert noted
 
 
 def test_what_was_freed_goes_back_to_the_system() -> None:
