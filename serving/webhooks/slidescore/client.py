@@ -189,19 +189,20 @@ class SlideScoreClient:
     # The token
 
     def token_works(self) -> bool:
-        """Return whether the server still takes the token.
+        """Return whether the server still takes the token, be there such a slide or not.
 
         Raises
         ------
         ImageError
             When it cannot be known.
         """
+        call = self._api.call("GET", "GetImageMetadata", {"imageid": self._image_id}, repeatable=True)
         try:
-            self._api.ask("GET", "GetImageMetadata", {"imageid": self._image_id})
+            self._api.send(call)
         except SlideScoreStatus as error:
-            if error.status in (401, 403):
-                return False
-            raise
+            if error.status not in (400, 401, 403, 404):
+                raise
+            return error.status in (400, 404)
         return True
 
     def give_up_token(self, deadline: float) -> None:
