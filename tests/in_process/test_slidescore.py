@@ -718,6 +718,12 @@ def test_a_bad_region_gives_the_token_up_when_the_queue_is_full_and_a_503_leaves
         assert analyses.output("cluster", {"ROI": ROI}, apitoken=late)
 
 
+def test_an_analysis_of_image_0_is_not_taken_for_the_giving_up_of_its_token(own: Analyses) -> None:
+    token = own.server.new_token()
+    assert own.click("cluster", {"ROI": "[]"}, apitoken=token).status_code == 400
+    assert own.ended(own.click("cluster", {"ROI": ROI}, apitoken=token, imageid=0))["status"] == "error"
+
+
 def test_no_token_secret_or_name_is_in_a_log_a_row_a_file_or_an_answer(own: Analyses, tmp_path: Path) -> None:
     token = own.server.new_token()
     body = clicked(own.server, SECRET, {"ROI": ROI, "Exemplar": EXEMPLAR}, apitoken=token)

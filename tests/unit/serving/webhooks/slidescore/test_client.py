@@ -209,7 +209,7 @@ def test_a_token_is_given_up_once_and_does_not_work_then(server: SlideScore) -> 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
 def test_a_token_works_also_where_there_is_no_such_slide(status: int) -> None:
-    answer = (status, {}, b'{"success": false}')
+    answer: Answer = (status, {}, b'{"success": false}')
     with SlideScore(behaviour=overriding(lambda r: "Metadata" in r.path, answer)) as server:
         assert connect(server.origin, server.new_token()).token_works()
 
