@@ -258,6 +258,44 @@ def test_a_region_smaller_than_a_patch_is_analysed_and_says_why_there_is_no_heat
     assert all(3000 <= x <= 3100 and 3000 <= y <= 3060 for x, y in vertices(output))
 
 
+def drawn(*points: tuple[int, int]) -> str:
+    return json.dumps([{"type": "polygon", "points": [{"x": x, "y": y} for x, y in points]}])
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        rect(0, 0, 100, 60),
+        rect(7900, 5940, 500, 500),
+        rect(1000, 0, 4000, 60),
+        rect(7960, 1000, 100, 3000),
+        drawn((3000, 3000), (3300, 3000), (3300, 3020), (3020, 3020), (3020, 3300), (3000, 3300)),
+    ],
+)
+def test_a_region_in_which_no_patch_has_its_middle_has_results_inside_all_the_same(
+    analyses: Analyses, region: str
+) -> None:
+    output = analyses.output("similar", {"ROI": region, "Exemplar": EXEMPLAR})
+    (first, *_) = shapes = json.loads(region)
+    around = (
+        shapely.Polygon([(p["x"], p["y"]) for p in first["points"]])
+        if "points" in first
+        else shapely.union_all(
+            [
+                shapely.box(
+                    one["corner"]["x"],
+                    one["corner"]["y"],
+                    one["corner"]["x"] + one["size"]["x"],
+                    one["corner"]["y"] + one["size"]["y"],
+                )
+                for one in shapes
+            ]
+        )
+    ).buffer(1.5)
+    assert vertices(output)
+    assert all(around.covers(shapely.Point(place)) for place in vertices(output))
+
+
 def test_a_region_one_patch_high_has_a_heat_map_of_one_row(analyses: Analyses) -> None:
     output = analyses.output("similar", {"ROI": rect(1000, 2000, 2000, 448), "Exemplar": EXEMPLAR})
     place, heat = heat_of(analyses, output)
@@ -373,12 +411,17 @@ def test_the_secret_may_be_in_the_path(own: Analyses) -> None:
         "{origin}@elsewhere.example", "{origin}/path", "{origin}?x", "{origin}#x", "https{origin}",
         "{origin}:80",
         "http://169.254.169.254", "file:///etc/passwd", "{origin} ",
-        "{origin}\\@elsewhere.example",
+        "{origin}\\@elsewhere.example", "{origin}//", "{origin}/.", "{origin}%00", "{origin};x", "\n{origin}",
+        "http://127.0.0.1.:{port}", "http://127.1:{port}", "http://2130706433:{port}",
+        "http://0x7f000001:{port}", "http://[::1]:{port}", "http://[::ffff:127.0.0.1]:{port}",
+        "http://localhost:{port}", "http://me@127.0.0.1:{port}", "HTTP://127.0.0.1:{port}",
+        "http://127\u30020\u30020\u30021:{port}", "//127.0.0.1:{port}",
     ],
 )  # fmt: skip
 def test_another_host_is_403_and_nobody_is_asked_anything(analyses: Analyses, host: object) -> None:
     if isinstance(host, str):
-        host = host.replace("{origin}", analyses.server.origin)
+        origin = analyses.server.origin
+        host = host.replace("{origin}", origin).replace("{port}", origin.rpartition(":")[2])
     with asking_nobody(analyses):
         assert analyses.click("cluster", {"ROI": ROI}, host=host).status_code == 403
 
@@ -506,6 +549,7 @@ def test_a_field_that_is_wrong_is_400_and_the_token_is_given_up_once(
         ("cluster", {"ROI": ROI, "Magnification": "high"}),
         ("cluster", {"ROI": ROI, "Magnification": "-20x"}),
         ("cluster", {"ROI": ROI, "Magnification": "nan"}),
+        ("cluster", {"ROI": ROI, "Magnification": "1e-320x"}),
     ],
 )
 def test_an_answer_that_is_wrong_is_400(analyses: Analyses, analysis: str, answers: dict[str, Any]) -> None:
@@ -658,6 +702,26 @@ def test_beyond_the_queue_callers_are_told_to_come_again(tmp_path: Path) -> None
         assert refused
         assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
         analyses.encoder.gate.set()
+
+
+def test_a_bad_region_gives_the_token_up_when_the_queue_is_full_and_a_503_leaves_it(tmp_path: Path) -> None:
+    with Analyses(tmp_path, queue=1) as analyses:
+        analyses.encoder.gate.clear()
+        while analyses.click("cluster", {"ROI": ROI}, apitoken=(late := analyses.server.new_token())).ok:
+            pass
+        token = analyses.server.new_token()
+        assert analyses.click("cluster", {"ROI": "[]"}, apitoken=token).status_code == 400
+        analyses.encoder.gate.set()
+        analyses.all_closed()
+        assert analyses.server.given_up[token] == 1
+        assert analyses.server.given_up[late] == 0  # Retry-After: the same request may come again
+        assert analyses.output("cluster", {"ROI": ROI}, apitoken=late)
+
+
+def test_an_analysis_of_image_0_is_not_taken_for_the_giving_up_of_its_token(own: Analyses) -> None:
+    token = own.server.new_token()
+    assert own.click("cluster", {"ROI": "[]"}, apitoken=token).status_code == 400
+    assert own.ended(own.click("cluster", {"ROI": ROI}, apitoken=token, imageid=0))["status"] == "error"
 
 
 def test_no_token_secret_or_name_is_in_a_log_a_row_a_file_or_an_answer(own: Analyses, tmp_path: Path) -> None:

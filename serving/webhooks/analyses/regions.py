@@ -117,6 +117,26 @@ def centres_inside(origins: Int64Array, side: float, region: Region) -> BoolArra
     return np.asarray(shapely.contains_xy(region, centres[:, 0], centres[:, 1]), np.bool_)
 
 
+def moved_into(points: Int64Array, region: Region) -> Int64Array:
+    """Return points with those beyond a region moved to its nearest pixel.
+
+    Parameters
+    ----------
+    points:
+        int64 ``[n, 2]``: (x, y) in level-0 pixels.
+
+    Returns
+    -------
+    int64 ``[n, 2]``; after rounding, a moved one may lie less than a pixel beyond.
+    """
+    shapely.prepare(region)
+    beyond = ~shapely.intersects_xy(region, points[:, 0], points[:, 1])
+    lines = shapely.shortest_line(region, shapely.points(points[beyond]))
+    moved = points.copy()
+    moved[beyond] = np.rint(shapely.get_coordinates(lines)[::2]).astype(np.int64)
+    return moved
+
+
 def on_grid(geometry: BaseGeometry, step: float) -> Region:
     """Return a geometry with its corners at multiples of ``step``, less the parts that lose their area.
 

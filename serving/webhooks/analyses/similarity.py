@@ -11,7 +11,7 @@ from serving.webhooks.analyses.areas import outline
 from serving.webhooks.analyses.errors import AnalysisError, require_finite
 from serving.webhooks.analyses.heatmap import HeatMap, heat_map
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
-from serving.webhooks.analyses.regions import Region
+from serving.webhooks.analyses.regions import Region, moved_into
 
 _NO_DIRECTION = 1e-5
 """A difference of this share of the vectors' length is rounding in float32, not a direction."""
@@ -32,7 +32,8 @@ class Similar:
     polygons:
         Outline of the most similar patches.
     points:
-        int64 ``[k, 2]``: (x, y) of their centres, best first.
+        int64 ``[k, 2]``: (x, y) of their centres, best first; of one that is beyond the region, the place of
+        the region that is nearest.
     """
 
     scores: Float32Array
@@ -112,7 +113,7 @@ def find_similar(
     exclude:
         bool ``[n]``: patches that are not among those, such as the exemplar's own.
     region:
-        What the polygons are cut to.
+        What the polygons are cut to; the points are in it, too.
 
     Raises
     ------
@@ -126,10 +127,11 @@ def find_similar(
     best = candidates[order[:top]]
     chosen = np.zeros(len(patches), bool)
     chosen[best] = True
+    points = np.rint(patches.centres[best]).astype(np.int64)
     return Similar(
         scores=scores,
         heat=heat_map(patches, scores),
         best=best,
         polygons=outline(patches, chosen, region),
-        points=np.rint(patches.centres[best]).astype(np.int64),
+        points=points if region is None else moved_into(points, region),
     )

@@ -19,8 +19,8 @@ OUT_OF_TIME = "The job's time was over before it was finished."
 NEVER_STARTED = "The job's time was over before it could be started: too many others were waiting."
 CRASHED = f"The job was interrupted {MAX_CRASHES} times: each time the process that ran it ended."
 UNREADABLE = (
-    "The job was interrupted: the service was restarted, and kept what the job needs in memory only. Send it "
-    "again. (The service's operator can set PATHSERVE_JOBS_KEY.)"
+    "The job was interrupted: the service was restarted, and has no key any more for what the job needs. "
+    "Send it again. (The service's operator can set PATHSERVE_JOBS_KEY, and keep it.)"
 )
 UNEXPECTED = "The job met a fault of the service; its log has the job's id."
 

@@ -74,6 +74,9 @@ class NewJob:
         Posts with the same key are the same job: the first counts. Only its hash is stored.
     key_s:
         Seconds for which the key is remembered, if longer than the job itself.
+    beyond_queue:
+        How many more than the queue's bound may wait when it is stored: for what is short and must not be
+        refused.
     """
 
     kind: str
@@ -82,6 +85,7 @@ class NewJob:
     secret: SecretBytes | None = None
     key: str | None = None
     key_s: float = 0.0
+    beyond_queue: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class JobStore:
             if key is not None and (known := self._of_key(connection, key)) is not None:
                 return Posted(known, is_new=False)
             waiting = select(func.count()).where(jobs.c.state == JobState.QUEUED)
-            if connection.execute(waiting).scalar_one() >= self._limits.queue:
+            if connection.execute(waiting).scalar_one() >= self._limits.queue + job.beyond_queue:
                 return QueueFull(_RETRY_AFTER_S)
             posted = Posted(new_job_id(), is_new=True)
             connection.execute(insert(jobs).values(self._row(posted.job_id, key, job)))

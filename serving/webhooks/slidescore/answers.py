@@ -189,14 +189,13 @@ def _number(value: object, name: str) -> float:
 
 def as_number(value: object) -> float | None:
     """Return a number, or a text of one, as float; ``None`` for anything else, NaN and infinity included."""
-    if isinstance(value, str):
-        try:
-            value = float(value.replace(",", "."))
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    return float(value)
+    try:
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+    except (ValueError, OverflowError):  # a whole number of 400 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def as_json(region: Region | MultiPoint) -> object:

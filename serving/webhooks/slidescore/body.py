@@ -177,12 +177,12 @@ def parse_body(data: bytes | bytearray) -> Body:
     return Body(document.get("host"), document.get("secret"), document)
 
 
-def key_of(token: BearerToken, asked: Asked) -> str:
+def key_of(what: str, token: BearerToken, asked: Asked) -> str:
     """Return what is the same for a request that is sent twice, and for no other.
 
     A token is made for one click of a user; its hash tells nothing about it.
     """
-    parts = f"{asked.analysis} {asked.server} {asked.image_id} {token.reveal()}"
+    parts = f"{what} {asked.analysis} {asked.server} {asked.image_id} {token.reveal()}"
     return "slidescore:" + hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -202,10 +202,12 @@ def _um_per_px(text: str | None) -> float | None:
         return None
     plain = text.lower().replace("µm/px", "").replace("µm", "").replace("um", "").strip()
     times = plain.removesuffix("x").strip()
-    number = as_number(times)
-    if number is None or not 0 < number < math.inf:
+    number = as_number(times) or 0.0
+    if number > 0 and (times != plain or number >= _UM_PER_PX_AT_1 / 2):
+        number = _UM_PER_PX_AT_1 / number
+    if not 0 < number < math.inf:
         raise bad("Magnification must be like 20x, or like 0.5: a number of µm a pixel.")
-    return _UM_PER_PX_AT_1 / number if times != plain or number >= _UM_PER_PX_AT_1 / 2 else number
+    return number
 
 
 def _clusters(text: str | None) -> int | None:

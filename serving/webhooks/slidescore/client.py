@@ -22,6 +22,9 @@ _COOKIE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,4096}")
 """What a cookie's value may be made of (RFC 6265, section 4.1.1)."""
 
 _LARGEST_SIDE = 1 << 24
+_LARGEST_TILE = 2048
+"""Of larger ones, the few that a job keeps would not be enough for a row of patches."""
+
 _RENEW_BEFORE_S = 5.0
 
 
@@ -111,7 +114,7 @@ class SlideScoreClient:
         """Return how the slide is cut into tiles."""
         text = self._at_tile_server(("i.dzi",), 1 << 16).body.decode("utf-8", "replace")
         side, overlap = (_attribute(text, name) for name in ("TileSize", "Overlap"))
-        if side is None or overlap is None or not 16 <= side <= 4096 or overlap > side // 2:
+        if side is None or overlap is None or not 16 <= side <= _LARGEST_TILE or overlap > side // 2:
             raise unusable("its tile server does not say how the slide is cut into tiles")
         return TileGrid(side, overlap)
 
@@ -186,19 +189,20 @@ class SlideScoreClient:
     # The token
 
     def token_works(self) -> bool:
-        """Return whether the server still takes the token.
+        """Return whether the server still takes the token, be there such a slide or not.
 
         Raises
         ------
         ImageError
             When it cannot be known.
         """
+        call = self._api.call("GET", "GetImageMetadata", {"imageid": self._image_id}, repeatable=True)
         try:
-            self._api.ask("GET", "GetImageMetadata", {"imageid": self._image_id})
+            self._api.send(call)
         except SlideScoreStatus as error:
-            if error.status in (401, 403):
-                return False
-            raise
+            if error.status not in (400, 401, 403, 404):
+                raise
+            return error.status in (400, 404)
         return True
 
     def give_up_token(self, deadline: float) -> None:

@@ -31,6 +31,9 @@ from serving.webhooks.slidescore.servers import allowed_servers, server_of
 from serving.webhooks.webhook import DoorTools
 
 _RELEASE_S = 120.0
+_RELEASES_WAIT = 1000
+"""Beside a full queue, how many tokens may wait to be given up: these jobs take no time."""
+
 _SYNC_SLACK_S = 30.0
 """The caller's time ends first: what it does not wait for is cancelled, or ends so much later."""
 
@@ -121,13 +124,20 @@ class _Views:
             return asked
         except ServiceError:
             nothing = Asked(analysis, str(server), 0)
-            job = NewJob(RELEASE, nothing.payload(), _RELEASE_S, _sealed(token), key_of(token, nothing))
+            job = NewJob(
+                RELEASE,
+                nothing.payload(),
+                _RELEASE_S,
+                _sealed(token),
+                key_of(RELEASE, token, nothing),
+                beyond_queue=_RELEASES_WAIT,
+            )
             if isinstance(self._jobs.post(job), QueueFull):
                 log.warning("a token was not given up", extra={"reason": "the queue is full"})
             raise
 
     def _post(self, asked: Asked, token: BearerToken, deadline_s: float) -> str:
-        job = NewJob(ANALYSE, asked.payload(), deadline_s, _sealed(token), key_of(token, asked))
+        job = NewJob(ANALYSE, asked.payload(), deadline_s, _sealed(token), key_of(ANALYSE, token, asked))
         posted = self._jobs.post(job)
         if not isinstance(posted, Posted):
             raise posted.as_error()

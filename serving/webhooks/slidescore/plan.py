@@ -62,17 +62,18 @@ def lattice(region: Region, facts: SlideFacts, scale: Scale) -> Int64Array:
         When the region is larger than can be planned.
     """
     left, top, right, bottom = region.bounds
-    columns = _starts(left, right, facts.width, scale)
-    rows = _starts(top, bottom, facts.height, scale)
+    columns, to_the_right = _starts(left, right, facts.width, scale)
+    rows, down = _starts(top, bottom, facts.height, scale)
     if len(columns) * len(rows) > _MOST_CELLS:
         raise AnalysisError(
             f"The region spans {len(columns) * len(rows)} patches; choose a smaller one, or fewer µm a pixel."
         )
     x, y = np.meshgrid(columns, rows)
     origins = np.stack([x.ravel(), y.ravel()], axis=1)
-    inside = regions.centres_inside(origins, scale.side, region)
+    drawn = origins - (to_the_right, down)  # at the slide's edge, a thin region has no square's centre in it
+    inside = regions.centres_inside(drawn, scale.side, region)
     if not inside.any():  # a region smaller than a patch, whose middle need not be a patch's centre
-        inside = _nearest(origins, scale.side, region)
+        inside = _nearest(drawn, scale.side, region)
     return origins[inside]
 
 
@@ -114,15 +115,16 @@ def shows_tissue(origins: Int64Array, scale: Scale, overview: UInt8Array, shown:
     return np.fromiter((share >= LEAST_TISSUE for share in shares), bool, len(origins))
 
 
-def _starts(first: float, last: float, whole_length: int, scale: Scale) -> Int64Array:
-    """Return where squares begin along an axis."""
+def _starts(first: float, last: float, whole_length: int, scale: Scale) -> tuple[Int64Array, int]:
+    """Return where squares begin along an axis, and by how much they were moved into the slide."""
     first, last = max(0.0, first), min(float(whole_length), last)
     snapped = math.ceil(first / scale.level.shrunk) * scale.level.shrunk
     count = int((last - snapped) // scale.side)
     if count < 1:
         middle = round((first + last - scale.side) / 2)
-        return np.array([max(0, min(middle, whole_length - scale.side))], np.int64)
-    return snapped + scale.side * np.arange(count, dtype=np.int64)
+        start = max(0, min(middle, whole_length - scale.side))
+        return np.array([start], np.int64), start - middle
+    return snapped + scale.side * np.arange(count, dtype=np.int64), 0
 
 
 def _nearest(origins: Int64Array, side: int, region: Region) -> BoolArray:

@@ -72,7 +72,8 @@ class Tiles:
         self._client = client
         self._fetching = fetching
         self.waits = waits
-        self._most = max(AHEAD, kept_bytes // (3 * level.tiles.side**2))
+        self._most = max(4, kept_bytes // (3 * level.tiles.side**2))  # a patch has four, at tiles' corners
+        self._ahead = min(AHEAD, self._most // 2)
         self._lock = threading.Lock()
         self._uses: Counter[Place] = Counter()
         self._queue: list[Place] = []
@@ -162,7 +163,7 @@ class Tiles:
 
     def _fetch_ahead(self) -> None:
         waiting = sum(not tile.pixels.done for tile in self._tiles.values())
-        while self._next < len(self._queue) and waiting < AHEAD:
+        while self._next < len(self._queue) and waiting < self._ahead:
             place = self._queue[self._next]
             self._next += 1
             if place not in self._tiles and place in self._uses:

@@ -170,3 +170,10 @@ def test_what_has_no_area_is_left_out_of_a_geometry() -> None:
         Polygon([(10, 0), (20, 0), (20, 9)])
     )
     assert regions.polygonal(crossing).is_empty
+
+
+def test_points_beyond_a_region_are_moved_to_its_nearest_pixel_and_others_are_left() -> None:
+    region = regions.union([regions.rectangle(0, 0, 100, 60), regions.rectangle(500, 0, 10, 10)])
+    points = np.array([(224, 224), (50, 30), (100, 60), (490, 5)], np.int64)
+    assert regions.moved_into(points, region).tolist() == [[100, 60], [50, 30], [100, 60], [500, 5]]
+    assert regions.moved_into(points[:0], region).shape == (0, 2)

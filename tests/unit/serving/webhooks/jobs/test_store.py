@@ -75,6 +75,13 @@ def test_beyond_the_queue_posts_are_refused_and_told_when_to_come_again(engine: 
     assert error.retry_after_s >= 1
 
 
+def test_what_must_not_be_refused_has_room_beyond_the_queue_and_a_bound_of_its_own(engine: Engine) -> None:
+    while isinstance(engine.store.post(new_job()), Posted):
+        pass
+    answers = [engine.store.post(new_job(beyond_queue=2)) for _ in range(3)]
+    assert [isinstance(answer, Posted) for answer in answers] == [True, True, False]
+
+
 def test_a_key_that_is_known_is_answered_even_when_the_queue_is_full(engine: Engine) -> None:
     first = engine.post(key="mine")
     while isinstance(engine.store.post(new_job()), Posted):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.errors import Code, ServiceError
-from serving.webhooks.slidescore.answers import Answers
+from serving.webhooks.slidescore.answers import Answers, as_number
 from serving.webhooks.slidescore.body import AnalysisName, Asked, parse_body
 
 NUMBERS = st.one_of(
@@ -122,3 +122,8 @@ def test_a_magnification_is_a_resolution(text: str, um_per_px: float) -> None:
     body = {"imageid": 1, "answers": [{"name": "Magnification", "value": text}]}
     asked = parse_body(orjson.dumps(body)).asked(AnalysisName.CLUSTER, "https://slides.example")
     assert asked.um_per_px == pytest.approx(um_per_px)
+
+
+@pytest.mark.parametrize("value", [None, True, [], "", "x", "nan", "-inf", 10**400, "1" * 400, float("inf")])
+def test_what_is_no_finite_number_is_none(value: object) -> None:
+    assert as_number(value) is None

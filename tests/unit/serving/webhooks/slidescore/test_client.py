@@ -207,6 +207,19 @@ def test_a_token_is_given_up_once_and_does_not_work_then(server: SlideScore) -> 
     assert not client.token_works()
 
 
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_a_token_works_also_where_there_is_no_such_slide(status: int) -> None:
+    answer: Answer = (status, {}, b'{"success": false}')
+    with SlideScore(behaviour=overriding(lambda r: "Metadata" in r.path, answer)) as server:
+        assert connect(server.origin, server.new_token()).token_works()
+
+
+def test_whether_a_token_works_is_not_guessed_from_a_server_in_trouble() -> None:
+    behaviour = overriding(lambda r: "Metadata" in r.path, (500, {}, b""))
+    with SlideScore(behaviour=behaviour) as server, pytest.raises(ImageError):
+        connect(server.origin, server.new_token()).token_works()
+
+
 def test_giving_up_is_not_repeated_when_its_answer_is_lost() -> None:
     with RawServer(lambda sock, _: sock.close()) as server:
         with pytest.raises(ImageError):

@@ -64,6 +64,20 @@ def test_a_thin_line_between_centres_has_the_nearest_patch() -> None:
 
 
 @pytest.mark.parametrize(
+    "thin",
+    [(1000, 0, 4480, 60), (1000, 5950, 4480, 90), (0, 1000, 50, 4480), (7960, 1000, 100, 4480)],
+)
+def test_a_thin_region_at_the_slides_edge_has_patches_along_all_of_it(
+    thin: tuple[int, int, int, int],
+) -> None:
+    region = regions.clip(regions.rectangle(*thin), FACTS.width, FACTS.height)
+    origins = lattice(region, FACTS, SCALE)
+    assert len(origins) == 10
+    assert (origins >= 0).all()
+    assert (origins + SCALE.side <= (FACTS.width, FACTS.height)).all()
+
+
+@pytest.mark.parametrize(
     ("point", "origin"), [((1000, 1000), [776, 776]), ((0, 0), [0, 0]), ((7999, 5999), [7552, 5552])]
 )
 def test_an_exemplar_point_is_the_middle_of_its_patch_moved_into_the_slide(
