@@ -35,8 +35,10 @@ from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation, Stop
 
 _REGION = (256, 256)
-"""Width and height of a region where a level is in no tiles, or in very small or large ones: OpenSlide decodes
-whole tiles, and patches that lie alone should have little decoded that they do not need."""
+"""Width and height of a region where a level is in no tiles, or in very small or large ones.
+
+Patches that lie alone should have little decoded that they do not need.
+"""
 
 _REGION_SIDES = range(128, 1025)
 
@@ -122,7 +124,7 @@ class OpenSlideFiles:
                 yield some[0], EncodedFrame(jpegs.tile(some[0] - 1), JPEGBaseline8Bit)
             else:
                 regions = self._regions(self._levels[index], [number - 1 for number in some])
-                yield from zip(some, map(DecodedFrame, regions), strict=False)
+                yield from zip(some, map(DecodedFrame, regions), strict=True)
 
     def close(self) -> None:
         """Close the file."""
