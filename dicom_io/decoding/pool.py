@@ -17,9 +17,10 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
-from dicom_io.codecs.frame import decode_frame, decodes_in_process
+from dicom_io.codecs.frame import decode_frame_here
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
 from dicom_io.decoding.helper import HelperEnded, HelperFault, JobMemory, memory_of
@@ -111,8 +112,8 @@ class DecodePool:
         ImageError
             INTERNAL_ERROR when no helper is available.
         """
-        if decodes_in_process(data, syntax):
-            return decode_frame(data, syntax, form)
+        if (decoded := decode_frame_here(data, syntax, form)) is not None:
+            return decoded
         parts = [form.width, form.height, form.samples, form.photometric, form.planar]
         try:
             answer = self._run(
@@ -163,7 +164,7 @@ class DecodePool:
         """
         details = {**job, "cpu_s": _SLIDE_CPU_S, "memory": _SLIDE_MEMORY + math.prod(shape)}
         try:
-            answer = _twice(lambda: self._look(details, shape))
+            answer = _twice(partial(self._look, details, shape))
         except Undecodable as error:
             raise SlideFault(str(error)) from None
         if isinstance(answer, HelperFault):
@@ -195,7 +196,7 @@ class DecodePool:
         """Have a job done that carries its bounds."""
         with memory_of(data, room) as memory:
             details = {**job, "length": len(data), "out": memory.out}
-            return _twice(lambda: self._attempt(memory, details))
+            return _twice(partial(self._attempt, memory, details))
 
     @contextlib.contextmanager
     def _turn(self, cpu_s: int) -> Iterator[None]:
@@ -238,7 +239,7 @@ class DecodePool:
             return ended
 
 
-def _twice(attempt: Callable[[], T | HelperEnded]) -> T:
+def _twice(attempt: Callable[[], T | HelperFault | HelperEnded]) -> T | HelperFault:
     """Return what an attempt gives; a second one's, in another helper, where the first one's ended.
 
     Raises
