@@ -59,6 +59,8 @@ class Rect:
 
     def clip(self, width: int, height: int) -> Rect | None:
         """Return the part inside an image of ``width`` x ``height`` pixels, ``None`` where there is none."""
+        if self.width > 0 and self.height > 0 and self.is_inside(width, height):
+            return self  # as nearly all are, and this is asked several times of each patch
         return self.intersection(Rect(0, 0, width, height))
 
     def within(self, outer: Rect) -> tuple[slice, slice]:

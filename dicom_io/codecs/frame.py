@@ -82,8 +82,29 @@ def decode_frame(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array:
     FrameError
         When it is cut off, damaged, or not of the size in the metadata.
     """
+    return _checked(lambda: DECODERS[syntax](data, form), syntax, form)
+
+
+def decode_frame_here(data: bytes, syntax: str, form: FrameFormat) -> UInt8Array | None:
+    """Decode one frame as ``decode_frame`` does, if that ``decodes_in_process``; else return ``None``.
+
+    A JPEG image's header is read once for both: it takes a thirtieth of the time of decoding a tile.
+    """
+    if DECODERS.get(syntax) is not decode_jpeg_frame:
+        return decode_frame(data, syntax, form) if decodes_in_process(data, syntax) else None
     try:
-        pixels = np.asarray(DECODERS[syntax](data, form))
+        header = read_jpeg_header(data)
+    except DamagedImage as error:
+        raise FrameError(str(error)) from error
+    if not header.is_sequential:
+        return None
+    return _checked(lambda: decode_jpeg_frame(data, form, header), syntax, form)
+
+
+def _checked(decode: Callable[[], UInt8Array], syntax: str, form: FrameFormat) -> UInt8Array:
+    """Return what a decoder gives, held to the metadata; see ``decode_frame``."""
+    try:
+        pixels = np.asarray(decode())
     except DamagedImage as error:
         raise FrameError(str(error)) from error
     except Exception as error:  # decoders raise anything at hostile bytes

@@ -99,9 +99,9 @@ def decode_jpeg(
     return 255 - pixels if space == "CMYK" else pixels  # CMYK in JPEG is Adobe's, which is stored inverted
 
 
-def decode_jpeg_frame(data: bytes, form: FrameFormat) -> UInt8Array:
-    """Decode a frame to uint8 ``[height, width, samples]``."""
-    header = read_jpeg_header(data)
+def decode_jpeg_frame(data: bytes, form: FrameFormat, header: JpegHeader | None = None) -> UInt8Array:
+    """Decode a frame to uint8 ``[height, width, samples]``; its header may have been read before."""
+    header = header or read_jpeg_header(data)
     form.require_size(header.width, header.height)
     header.require_decodable()
     form.require_samples(header.components)

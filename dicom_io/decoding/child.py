@@ -58,7 +58,7 @@ def main() -> None:
         job = json.loads(packet)
         before = _address_space()
         _limit(job["cpu_s"], own + job["memory"])
-        answer = json.dumps(_run(job, fds[0], reader))
+        answer = json.dumps(reader.look(job, fds[0]) if "regions" in job else _run(job, fds[0], reader))
         os.close(fds[0])
         if "slide" in job:  # what slides keep open is no part of what the next job may take
             own += _address_space() - before
@@ -88,28 +88,47 @@ class SlideReader:
 
     def __init__(self) -> None:
         self._handles: SlideHandles | None = None
+        self._window: tuple[int, UInt8Array] | None = None
 
     def run(self, job: dict[str, Any]) -> tuple[UInt8Array, bytes]:
-        """Return bytes or pixels, and JSON where there are facts to tell.
+        """Return bytes, and JSON where there are facts to tell.
 
         Raises
         ------
         SlideFault
         """
+        handles, where = self._opened(), (job["slide"]["path"], job["slide"]["stamp"])
+        if "tiles" in job:
+            from dicom_io.decoding.slide_files import jpeg_tiles  # noqa: PLC0415
+
+            found = jpeg_tiles(where[0], *job["tiles"])
+            return _NOTHING if found is None else (found[1], json.dumps(asdict(found[0])).encode())
+        description, icc = handles.describe(*where)
+        return np.frombuffer(icc, np.uint8), json.dumps(description.to_json()).encode()
+
+    def look(self, job: dict[str, Any], fd: int) -> dict[str, Any]:
+        """Write regions to the memory that stays shared with the worker; return the answer."""
+        if self._window is None or self._window[0] != job["window"]:
+            self._window = job["window"], np.frombuffer(mmap.mmap(fd, 0), np.uint8)
+        places, width, height = job["regions"], job["width"], job["height"]
+        size = len(places) * height * width * 3
+        out = self._window[1][:size].reshape(len(places), height, width, 3)
         try:
-            from dicom_io.decoding import slide_files  # noqa: PLC0415
+            self._opened().regions(job["slide"]["path"], job["slide"]["stamp"], job["level"], places, out)
+        except SlideFault as error:
+            return {"fault": str(error)[:_MAX_REASON]}
+        except MemoryError:
+            return {"fault": "it takes more memory to read than a slide should"}
+        return {}
+
+    def _opened(self) -> SlideHandles:
+        try:
+            from dicom_io.decoding.slide_files import SlideHandles  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise SlideFault(NOT_INSTALLED) from error
         if self._handles is None:
-            self._handles = slide_files.SlideHandles()
-        where = (job["slide"]["path"], job["slide"]["stamp"])
-        if "region" in job:
-            return self._handles.region(*where, *job["region"]), b""
-        if "tiles" in job:
-            found = slide_files.jpeg_tiles(where[0], *job["tiles"])
-            return _NOTHING if found is None else (found[1], json.dumps(asdict(found[0])).encode())
-        description, icc = self._handles.describe(*where)
-        return np.frombuffer(icc, np.uint8), json.dumps(description.to_json()).encode()
+            self._handles = SlideHandles()
+        return self._handles
 
 
 _NOTHING = (np.empty(0, np.uint8), b"")

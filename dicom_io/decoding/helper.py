@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
+import math
 import mmap
 import os
 import signal
@@ -92,6 +94,7 @@ class Helper:
         finally:
             other.close()
         self.alive = True
+        self._window: Window | None = None
         try:
             self._answer(_START_S)
         except BaseException:
@@ -109,6 +112,12 @@ class Helper:
             socket.send_fds(self._socket, [json.dumps(details).encode()], [fd])
         # The kernel ends a job by its processor time; this limit by the clock is for one that never runs.
         return self._answer(20.0 + 10 * details["cpu_s"])
+
+    def window(self, size: int) -> Window:
+        """Return memory of at least ``size`` bytes that stays shared with the helper from job to job."""
+        if self._window is None or self._window.size < size:
+            self._window = Window(size)
+        return self._window
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         self._socket.settimeout(seconds)
@@ -151,6 +160,35 @@ def start_helper() -> Helper:
     return Helper()
 
 
+class Window:
+    """Memory that a helper writes the pixels of one job after the other to.
+
+    Memory that is new for each job costs more than copying from one that is not: the system clears each page
+    of it, and both processes fault it in.
+
+    Attributes
+    ----------
+    number:
+        Names it to its helper, which maps it once.
+    fd, size:
+        The memory file, and its bytes.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, size: int) -> None:
+        self.number, self.size = next(self._numbers), size
+        self.fd = _sealed(size)
+        self._mapped = np.frombuffer(mmap.mmap(self.fd, size), np.uint8)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def copies(self, shape: tuple[int, ...]) -> list[UInt8Array]:
+        """Return what it begins with, an array for each index of the first axis."""
+        return [part.copy() for part in self._mapped[: math.prod(shape)].reshape(shape)]
+
+
 class JobMemory:
     """A memory file with a job's bytes, and room for what they decode to.
 
@@ -190,16 +228,26 @@ def memory_of(data: bytes, room: int) -> Iterator[JobMemory]:
         Bytes for the result.
     """
     out = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
-    fd = os.memfd_create("pathserve-decode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = _sealed(max(out + room, 1))
     try:
-        os.ftruncate(fd, max(out + room, 1))
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         view, at = memoryview(data), 0
         while at < len(data):
             at += os.pwrite(fd, view[at:], at)
         yield JobMemory(fd, out)
     finally:
         os.close(fd)
+
+
+def _sealed(size: int) -> int:
+    """Return a memory file of a size that nobody can change."""
+    fd = os.memfd_create("pathserve-decode", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _environment() -> dict[str, str]:

@@ -12,17 +12,19 @@ shrinking: a compromised helper cannot take away pages that this process has map
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
+import math
+import os
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
-from dicom_io.codecs.frame import decode_frame, decodes_in_process
+from dicom_io.codecs.frame import decode_frame_here
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.codecs.raster import Raster, RasterFile
-from dicom_io.decoding.helper import Helper, HelperEnded, HelperFault, JobMemory, memory_of, start_helper
+from dicom_io.decoding.helper import HelperEnded, HelperFault, JobMemory, memory_of
+from dicom_io.decoding.helpers import WAIT_S, Helpers, no_helper
 from dicom_io.decoding.slide_jobs import SlideFault
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
@@ -30,11 +32,8 @@ from dicom_io.geometry import UInt8Array
 HELPERS = 2
 """Most helper processes of an HTTP worker; each is started when it is first needed."""
 
-_WAIT_S = 120.0
-"""Longest wait for a free helper; a job itself has far stricter bounds."""
-
-_STUCK_S = 60.0
-_BAD_STARTS = 3
+_MOST_FOR_SLIDES = 16
+"""Most helper processes where slides are read, which OpenSlide does in all cores at once."""
 
 _CPU_S = 2
 _CPU_S_PER_MEGAPIXEL = 2
@@ -56,16 +55,11 @@ _SLIDE_MEMORY = 1 << 30
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Undecodable(Exception):
     """A helper died twice on the same bytes, or they took too long; the text tells which."""
-
-
-def _no_helper() -> ImageError:
-    """Return the error for when no helper is available: the service is at fault, not the bytes."""
-    return ImageError(
-        ImageCode.INTERNAL_ERROR, "No decoder is available for this image at the moment; try again."
-    )
 
 
 class DecodePool:
@@ -74,20 +68,14 @@ class DecodePool:
     Parameters
     ----------
     helpers:
-        Most helper processes.
+        Most helper processes; for regions of slides as many as the process may use cores, if that is more.
     """
 
     def __init__(self, helpers: int = HELPERS) -> None:
         self._most = helpers
+        self._most_for_slides = max(helpers, min(_MOST_FOR_SLIDES, len(os.sched_getaffinity(0))))
+        self._helpers = Helpers()
         self._long = threading.Semaphore(max(1, helpers - 1))
-        self._changed = threading.Condition()
-        self._idle: list[Helper] = []
-        self._running: set[Helper] = set()
-        self._count = 0  # idle, running, and those that are being started
-        self._waiting: dict[int, float] = {}
-        self._tickets = itertools.count()
-        self._bad_starts = 0
-        self._closed = False
 
     def image(
         self, file: RasterFile, data: bytes, max_pixels: int, place: UInt8Array | None = None
@@ -128,8 +116,8 @@ class DecodePool:
         ImageError
             INTERNAL_ERROR when no helper is available.
         """
-        if decodes_in_process(data, syntax):
-            return decode_frame(data, syntax, form)
+        if (decoded := decode_frame_here(data, syntax, form)) is not None:
+            return decoded
         parts = [form.width, form.height, form.samples, form.photometric, form.planar]
         try:
             answer = self._run(
@@ -164,20 +152,37 @@ class DecodePool:
             raise SlideFault(answer.text)
         return answer[0], answer[1] or b""
 
+    def regions(self, job: dict[str, Any], shape: tuple[int, int, int, int]) -> list[UInt8Array]:
+        """Have regions of a slide read; see ``slide_jobs.SlideFile``.
+
+        Parameters
+        ----------
+        shape:
+            Number, height, width and samples of the regions.
+
+        Raises
+        ------
+        SlideFault
+        ImageError
+            INTERNAL_ERROR when no helper is available.
+        """
+        details = {**job, "cpu_s": _SLIDE_CPU_S, "memory": _SLIDE_MEMORY + math.prod(shape)}
+        try:
+            answer = _twice(partial(self._look, details, shape))
+        except Undecodable as error:
+            raise SlideFault(str(error)) from None
+        if isinstance(answer, HelperFault):
+            raise SlideFault(answer.text)
+        return answer
+
     @property
     def healthy(self) -> bool:
         """Whether helpers can be started, and nothing has been waiting unreasonably long for one."""
-        with self._changed:
-            oldest = min(self._waiting.values(), default=time.monotonic())
-            return self._bad_starts < _BAD_STARTS and time.monotonic() - oldest < _STUCK_S
+        return self._helpers.healthy
 
     def close(self) -> None:
         """End the helpers."""
-        with self._changed:
-            self._closed = True
-            helpers, self._idle = [*self._idle, *self._running], []
-        for helper in helpers:
-            helper.end()
+        self._helpers.close()
 
     def _run(
         self, data: bytes, room: int, pixels: int, job: Mapping[str, Any]
@@ -195,16 +200,7 @@ class DecodePool:
         """Have a job done that carries its bounds."""
         with memory_of(data, room) as memory:
             details = {**job, "length": len(data), "out": memory.out}
-            ended = self._attempt(memory, details)
-            if isinstance(ended, HelperEnded) and not ended.too_slow:
-                # It may have been killed from outside, by the OOM killer say: once more, in another process.
-                ended = self._attempt(memory, details)
-            if not isinstance(ended, HelperEnded):
-                return ended
-            log.warning("bytes that end their decoder", extra={"reason": str(ended)})
-            if ended.too_slow:
-                raise Undecodable("it takes longer to decode than an image of its size should")
-            raise Undecodable(f"its decoder dies on it ({ended})")
+            return _twice(partial(self._attempt, memory, details))
 
     @contextlib.contextmanager
     def _turn(self, cpu_s: int) -> Iterator[None]:
@@ -212,9 +208,9 @@ class DecodePool:
         if cpu_s <= _LONG_S:
             yield
             return
-        if not self._long.acquire(timeout=_WAIT_S):
+        if not self._long.acquire(timeout=WAIT_S):
             log.error("no decoding helper became free for a large image in time")
-            raise _no_helper()
+            raise no_helper()
         try:
             yield
         finally:
@@ -224,7 +220,7 @@ class DecodePool:
         self, memory: JobMemory, details: Mapping[str, Any]
     ) -> tuple[UInt8Array, bytes | None] | HelperFault | HelperEnded:
         try:
-            with self._helper() as helper:
+            with self._helpers.lend(self._most) as helper:
                 answer = helper.ask(details, memory.fd)
         except HelperEnded as ended:
             return ended
@@ -232,69 +228,35 @@ class DecodePool:
             return HelperFault(str(answer["fault"]), answer.get("code"))
         return memory.result(answer)
 
-    @contextlib.contextmanager
-    def _helper(self) -> Iterator[Helper]:
-        helper = self._take()
+    def _look(
+        self, details: Mapping[str, Any], shape: tuple[int, int, int, int]
+    ) -> list[UInt8Array] | HelperFault | HelperEnded:
+        """Have regions read into the memory that is shared with a helper, and copy them from there."""
         try:
-            yield helper
-        except BaseException:
-            helper.end()
-            raise
-        finally:
-            with self._changed:
-                self._running.discard(helper)
-                if helper.alive and not self._closed:
-                    self._idle.append(helper)
-                else:
-                    self._count -= 1
-                self._changed.notify()
+            with self._helpers.lend(self._most_for_slides) as helper:
+                window = helper.window(math.prod(shape))
+                answer = helper.ask({**details, "window": window.number}, window.fd)
+                if "fault" in answer:
+                    return HelperFault(str(answer["fault"]), None)
+                return window.copies(shape)  # while the helper has no other job
+        except HelperEnded as ended:
+            return ended
 
-    def _take(self) -> Helper:
-        ticket, until = next(self._tickets), time.monotonic() + _WAIT_S
-        with self._changed:
-            self._waiting[ticket] = time.monotonic()
-            try:
-                self._drop_ended()
-                while not self._idle and self._count >= self._most:
-                    if not self._changed.wait(until - time.monotonic()):
-                        log.error("no decoding helper became free in time")
-                        raise _no_helper()
-                if self._closed:
-                    raise _no_helper()
-            finally:
-                del self._waiting[ticket]
-            if self._idle:
-                helper = self._idle.pop()
-                self._running.add(helper)
-                return helper
-            self._count += 1
-        return self._started()  # without the lock: it may take a second, while others return their helpers
 
-    def _drop_ended(self) -> None:
-        """Forget idle helpers that were killed from outside: a job sent to one would waste an attempt."""
-        ended = [helper for helper in self._idle if not helper.is_running()]
-        for helper in ended:
-            helper.end()  # its socket is still open
-            self._idle.remove(helper)
-        self._count -= len(ended)
+def _twice(attempt: Callable[[], T | HelperFault | HelperEnded]) -> T | HelperFault:
+    """Return what an attempt gives; a second one's, in another helper, where the first one's ended.
 
-    def _started(self) -> Helper:
-        try:
-            helper = start_helper()
-        except BaseException as error:
-            with self._changed:
-                self._count -= 1
-                self._bad_starts += 1
-                self._changed.notify()
-            if not isinstance(error, (OSError, HelperEnded)):
-                raise
-            log.error("a decoding helper cannot be started", extra={"reason": type(error).__name__})
-            raise _no_helper() from None
-        with self._changed:
-            self._bad_starts = 0
-            if not self._closed:
-                self._running.add(helper)
-                return helper
-            self._count -= 1
-        helper.end()  # the pool was closed meanwhile, and could not end a helper it did not know
-        raise _no_helper()
+    Raises
+    ------
+    Undecodable
+    """
+    ended = attempt()
+    if isinstance(ended, HelperEnded) and not ended.too_slow:
+        # It may have been killed from outside, by the OOM killer say: once more, in another process.
+        ended = attempt()
+    if not isinstance(ended, HelperEnded):
+        return ended
+    log.warning("bytes that end their decoder", extra={"reason": str(ended)})
+    if ended.too_slow:
+        raise Undecodable("it takes longer to decode than an image of its size should")
+    raise Undecodable(f"its decoder dies on it ({ended})")

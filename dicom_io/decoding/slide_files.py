@@ -6,12 +6,15 @@ met one fault answers all further reads with it, so a fault drops the handle, an
 
 from __future__ import annotations
 
+import ctypes
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import openslide
 import tifffile
+from openslide import lowlevel
 
 from dicom_io.decoding.slide_jobs import NOT_KNOWN, SlideDescription, SlideFault, StoredLevel, TileTable
 from dicom_io.geometry import UInt8Array
@@ -47,20 +50,20 @@ class SlideHandles:
             self._open.pop((path, stamp), None)
             raise SlideFault(str(error)) from error
 
-    def region(
-        self, path: str, stamp: str, level: int, x: int, y: int, width: int, height: int
-    ) -> UInt8Array:
-        """Return a region of a level in its colours as stored, uint8 RGB ``[height, width, 3]``.
+    def regions(
+        self, path: str, stamp: str, level: int, places: Sequence[tuple[int, int]], out: UInt8Array
+    ) -> None:
+        """Read regions of a level in its colours as stored.
 
         What is not there (outside of the level, and where a scanner has left gaps) shows the slide's
         background: the colour that the file names, else white.
 
         Parameters
         ----------
-        x, y:
-            Upper left pixel, in pixels of level 0.
-        width, height:
-            In pixels of the level.
+        places:
+            Upper left pixel of each, x and y, in pixels of level 0.
+        out:
+            uint8 RGB ``[regions, height, width, 3]``, which is written to; sizes in pixels of the level.
 
         Raises
         ------
@@ -68,11 +71,12 @@ class SlideHandles:
         """
         try:
             handle = self._handle(path, stamp)
-            rgba = np.asarray(handle.read_region((x, y), level, (width, height)))
+            background = _background(handle)
+            for (x, y), pixels in zip(places, out, strict=True):
+                _read(handle, level, x, y, background, pixels)
         except openslide.OpenSlideError as error:
             self._open.pop((path, stamp), None)
             raise SlideFault(str(error)) from error
-        return _over(rgba, _background(handle))
 
     def _handle(self, path: str, stamp: str) -> openslide.OpenSlide:
         key = (path, stamp)
@@ -91,6 +95,8 @@ def _description(handle: openslide.OpenSlide) -> SlideDescription:
             width,
             height,
             handle.level_downsamples[index],
+            _whole(properties.get(f"openslide.level[{index}].tile-width")),
+            _whole(properties.get(f"openslide.level[{index}].tile-height")),
         )
         for index, (width, height) in enumerate(handle.level_dimensions)
     ]
@@ -111,6 +117,10 @@ def _number(text: str | None) -> float | None:
         return None
 
 
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
 def _background(handle: openslide.OpenSlide) -> tuple[int, int, int]:
     name = handle.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "")
     try:
@@ -120,14 +130,36 @@ def _background(handle: openslide.OpenSlide) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _read(
+    handle: openslide.OpenSlide,
+    level: int,
+    x: int,
+    y: int,
+    background: tuple[int, int, int],
+    out: UInt8Array,
+) -> None:
+    """Read a region to uint8 RGB ``[height, width, 3]``, laid over a background."""
+    height, width = out.shape[:2]
+    # OpenSlide's own function, for pixels that hide nothing: ``read_region`` divides each pixel by its alpha
+    # and makes a picture of them, which takes a fifth of the time. In memory they are B, G, R and alpha.
+    bgra = np.empty((height, width, 4), np.uint8)
+    pointer = bgra.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+    lowlevel._read_region(handle._osr, pointer, x, y, level, width, height)
+    words = bgra.view("<u4")
+    # Alpha is the last byte of four; over whole pixels this takes a fifth of the time of a minimum.
+    if np.bitwise_and.reduce(words, axis=None) >> 24 == _OPAQUE:
+        cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB, dst=out)
+    elif np.bitwise_or.reduce(words, axis=None) >> 24 == 0:
+        out[:] = background
+    else:
+        rgba = np.asarray(handle.read_region((x, y), level, (width, height)))
+        out[:] = _over(rgba, background)
+
+
 def _over(rgba: UInt8Array, background: tuple[int, int, int]) -> UInt8Array:
     """Lay pixels over a background; their colours are not multiplied by alpha."""
-    rgb = np.asarray(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), np.uint8)
-    # Alpha is the last byte of four; over whole pixels this takes a fifth of the time of a minimum.
-    if np.bitwise_and.reduce(rgba.view("<u4"), axis=None) >> 24 == _OPAQUE:
-        return rgb
-    share = rgba[:, :, 3][:, :, np.newaxis].astype(np.float32) / _OPAQUE
-    mixed = rgb * share + np.asarray(background, np.float32) * (1 - share)
+    share = rgba[:, :, 3:].astype(np.float32) / _OPAQUE
+    mixed = rgba[:, :, :3] * share + np.asarray(background, np.float32) * (1 - share)
     return np.rint(mixed).astype(np.uint8)
 
 

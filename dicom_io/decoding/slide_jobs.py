@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -31,11 +32,15 @@ class StoredLevel:
     ----------
     downsample:
         OpenSlide's factor from this level's coordinates to those of level 0.
+    tile_width, tile_height:
+        Of the tiles that it is stored in, where these lie side by side.
     """
 
     width: int
     height: int
     downsample: float
+    tile_width: int | None
+    tile_height: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,10 @@ class AsksHelper(Protocol):
         ...
 
 
+LooksAtRegions = Callable[[dict[str, Any], tuple[int, int, int, int]], list[UInt8Array]]
+"""Sends a job about regions to a helper; ``DecodePool.regions``."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlideFile:
     """A slide's file, read in helper processes. Safe for many threads.
@@ -114,6 +123,7 @@ class SlideFile:
     path: str
     stamp: str
     ask: AsksHelper
+    look: LooksAtRegions
 
     def describe(self) -> tuple[SlideDescription, bytes | None]:
         """Return what OpenSlide tells of it, and its ICC profile.
@@ -134,10 +144,18 @@ class SlideFile:
             return None
         return TileTable(**json.loads(facts)), places.view(np.int64).reshape(-1, 2)
 
-    def region(self, level: int, x: int, y: int, width: int, height: int) -> UInt8Array:
-        """Return a region of a level: see ``slide_files.SlideHandles.region``; uint8 RGB."""
-        pixels, _ = self.ask(self._job(region=[level, x, y, width, height]), 3 * width * height)
-        return pixels
+    def regions(
+        self, level: int, places: Sequence[tuple[int, int]], width: int, height: int
+    ) -> list[UInt8Array]:
+        """Return regions of a level, uint8 RGB; see ``slide_files.SlideHandles.regions``.
+
+        Parameters
+        ----------
+        places:
+            Upper left pixel of each, x and y, in pixels of level 0.
+        """
+        job = self._job(level=level, regions=places, width=width, height=height)
+        return self.look(job, (len(places), height, width, 3))
 
     def _job(self, **what: object) -> dict[str, Any]:
         return {"slide": {"path": self.path, "stamp": self.stamp}, **what}

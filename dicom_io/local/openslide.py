@@ -29,13 +29,22 @@ from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_sc
 from dicom_io.reading import OpenedImage, ReadOptions
 from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
 from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
+from dicom_io.slides.series import FRAMES_PER_GET
 from dicom_io.slides.slide import Slide
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation, Stop
 
-_REGION = (512, 256)
-"""Width and height of a region: large enough to be worth the trip to a helper, a whole number of usual tiles,
-and smaller, as RGBA, than what allocators map anew each time."""
+_REGION = (256, 256)
+"""Width and height of a region where a level is in no tiles, or in very small or large ones.
+
+Patches that lie alone should have little decoded that they do not need.
+"""
+
+_REGION_SIDES = range(128, 1025)
+
+_REGIONS_AT_ONCE = 16
+"""Regions that a helper reads in one job, of a block that it alone decodes the tiles of: enough to be worth
+the trip to it, few enough for all helpers to be busy."""
 
 _MOST_SIDE = 4096
 """Pixels along an edge of a JPEG tile that is decoded whole; OpenSlide reads parts of larger ones."""
@@ -96,7 +105,8 @@ class OpenSlideFiles:
     def open_level(self, index: int, options: ReadOptions, session: ReadSession) -> OpenedImage:
         """Open a level; see ``LocalSource.open``."""
         context = session.context
-        store = _Frames(self, context.io.at(self.key), session.waits)
+        at_once = FRAMES_PER_GET if index in self._jpegs else _REGIONS_AT_ONCE
+        store = _Frames(self, context.io.at(self.key), session.waits, at_once)
         icc = None if options.icc_target is IccTarget.NONE else self._icc
         return context.levels.read(store, self._levels[index], icc, options, session.measure)
 
@@ -105,41 +115,50 @@ class OpenSlideFiles:
     ) -> Iterator[tuple[int, EncodedFrame | DecodedFrame]]:
         """Yield frames of a level with their numbers, from 1."""
         jpegs = self._jpegs.get(index)
-        for number in numbers:
+        at_once = _REGIONS_AT_ONCE if jpegs is None else 1
+        for first in range(0, len(numbers), at_once):
             if stop.is_set():
                 return
+            some = numbers[first : first + at_once]
             if jpegs is not None:
-                yield number, EncodedFrame(jpegs.tile(number - 1), JPEGBaseline8Bit)
+                yield some[0], EncodedFrame(jpegs.tile(some[0] - 1), JPEGBaseline8Bit)
             else:
-                yield number, DecodedFrame(self._region(self._levels[index], number - 1))
+                regions = self._regions(self._levels[index], [number - 1 for number in some])
+                yield from zip(some, map(DecodedFrame, regions), strict=True)
 
     def close(self) -> None:
         """Close the file."""
         self._bytes.close()
 
-    def _region(self, level: FileLevel, frame: int) -> UInt8Array:
-        x = frame % level.tiles_across * level.tile_width
-        y = frame // level.tiles_across * level.tile_height
+    def _regions(self, level: FileLevel, frames: Sequence[int]) -> Iterator[UInt8Array]:
+        """Yield the regions of a level that are its frames, from 0."""
         # OpenSlide wants pixels of level 0. Where levels are no whole number of times smaller, it shifts by
         # what is lost here, less than half a pixel of level 0.
-        times = self._stored[level.index].downsample
-        width, height = level.tile_width, level.tile_height
+        times, width, height = self._stored[level.index].downsample, level.tile_width, level.tile_height
+        places = [
+            (
+                nearest(frame % level.tiles_across * width * times),
+                nearest(frame // level.tiles_across * height * times),
+            )
+            for frame in frames
+        ]
         try:
-            pixels = self._file.region(level.index, nearest(x * times), nearest(y * times), width, height)
-            if pixels.shape != (height, width, 3):  # the helper that sent them may have been taken over
-                raise SlideFault("it was not read as asked")
-            return pixels
+            yield from self._file.regions(level.index, places, width, height)
         except SlideFault as error:
-            raise ImageError(
-                ImageCode.IMAGE_ERROR, f"The slide cannot be read: {error}; {level.describe(frame)}."
-            ) from error
+            if len(frames) == 1:
+                raise ImageError(
+                    ImageCode.IMAGE_ERROR,
+                    f"The slide cannot be read: {error}; {level.describe(frames[0])}.",
+                ) from error
+            for frame in frames:  # one of them is damaged: the others come, and it is named
+                yield from self._regions(level, [frame])
 
     def _level(self, index: int, scale: Scale) -> FileLevel:
         whole, stored = self._stored[0], self._stored[index]
         spacing = scale.spacing and Spacing(
             scale.spacing.x * whole.width / stored.width, scale.spacing.y * whole.height / stored.height
         )
-        width, height = _REGION
+        width, height = _region_size(stored)
         form = FrameFormat(width, height, 3, "RGB", 0)
         regions = FileLevel(
             stored.width, stored.height, width, height, index, spacing, form, ExplicitVRLittleEndian
@@ -181,7 +200,7 @@ class OpenSlideFiles:
         width, height = min(grid.tile_width, grid.width - x), min(grid.tile_height, grid.height - y)
         try:
             ours = self._decode(jpegs.tile(down * grid.tiles_across + across), JPEGBaseline8Bit, jpegs.form)
-            theirs = self._file.region(regions.index, int(x * times), int(y * times), width, height)
+            (theirs,) = self._file.regions(regions.index, [(int(x * times), int(y * times))], width, height)
         except (FrameError, ImageError, SlideFault):
             return False
         return np.array_equal(ours[:height, :width], theirs)
@@ -194,6 +213,7 @@ class _Frames:
     files: OpenSlideFiles
     io: Executor
     waits: Cancellation
+    frames_per_get: int
 
     @property
     def key(self) -> Hashable:
@@ -215,7 +235,9 @@ def open_with_openslide(path: Path, context: ReadContext, slide_mpp: float | Non
         What OpenSlide says of the file.
     """
     try:
-        file = SlideFile(os.path.abspath(path), stamp_of(path), context.decoders.slide)
+        file = SlideFile(
+            os.path.abspath(path), stamp_of(path), context.decoders.slide, context.decoders.regions
+        )
         return OpenSlideFiles(file, file.describe(), context.decoders.frame, slide_mpp)
     except OSError as error:
         raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
@@ -226,3 +248,9 @@ def _stated(description: SlideDescription) -> Spacing | None:
     if x is None or y is None or not (x > 0 and y > 0):
         return None
     return Spacing(x, y)
+
+
+def _region_size(stored: StoredLevel) -> tuple[int, int]:
+    """Return width and height of a level's regions: its tiles', where OpenSlide decodes these one by one."""
+    width, height = stored.tile_width or 0, stored.tile_height or 0
+    return (width, height) if width in _REGION_SIDES and height in _REGION_SIDES else _REGION

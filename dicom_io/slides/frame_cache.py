@@ -76,6 +76,8 @@ class SharedFrame:
         ------
         FrameError
         """
+        if (decoded := self._pixels) is not None:
+            return decoded  # as mostly, for each of the patches that share it
         # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:

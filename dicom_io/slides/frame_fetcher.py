@@ -13,11 +13,8 @@ from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_cache import FrameCache, SharedFrame
 from dicom_io.slides.level import TiledLevel
-from dicom_io.slides.series import FRAME_SLACK, FrameStore
+from dicom_io.slides.series import FRAME_SLACK, FRAMES_PER_GET, FrameStore
 from dicom_io.waiting import Stop
-
-FRAMES_PER_GET = 64
-"""Most frames asked for in one request to the store."""
 
 _Entry = tuple[int, int, SharedFrame]
 """A frame of the level from 0, its number in its SOP instance from 1, and where it is awaited."""
@@ -61,12 +58,16 @@ class FrameFetcher:
     @property
     def bytes_ahead(self) -> int:
         """Bytes of frames that are held at once: decoded, and what small ones may come in before that."""
-        frames = min(self._level.frames, _GETS_AHEAD * self._per_get)
+        frames = min(self._level.frames, self._most_ahead)
         return (self._form.decoded_bytes + FRAME_SLACK) * frames
 
     @property
     def _per_get(self) -> int:
-        return max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
+        return min(self._store.frames_per_get, self._most_ahead // _GETS_AHEAD)
+
+    @property
+    def _most_ahead(self) -> int:
+        return _GETS_AHEAD * max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
 
     def plan(self, needs: Sequence[Sequence[int]]) -> None:
         """Start fetching the frames that patches need, in the order in which these are read.
@@ -170,7 +171,7 @@ class FrameFetcher:
         while self._next < len(self._queue):
             # What has come behind a frame that has not counts as coming: this is asked for every patch, and
             # to look at all of them would take longer than decoding.
-            coming, held, most = len(self._coming), len(self._frames), _GETS_AHEAD * self._per_get
+            coming, held, most = len(self._coming), len(self._frames), self._most_ahead
             if coming > most - self._per_get or held > most:
                 return
             self._fetch_more()

@@ -183,15 +183,12 @@ class LevelImage(OpenedImage):
 
         Tiles at the edges reach beyond it, and hold anything there.
         """
-        across, down, right, bottom = (
-            self._level.tile_width,
-            self._level.tile_height,
-            inside.right,
-            inside.bottom,
-        )
+        across, down = self._level.tile_width, self._level.tile_height
+        right, bottom, at_x, at_y = inside.right, inside.bottom, region.x, region.y
         for frame, x, y in self._level.tiles(inside):
             left, top = max(x, inside.x), max(y, inside.y)
             end, low = min(x + across, right), min(y + down, bottom)
-            pixels[top - region.y : low - region.y, left - region.x : end - region.x] = self._fetcher.pixels(
-                frame
-            )[top - y : low - y, left - x : end - x]
+            tile = self._fetcher.pixels(frame)
+            pixels[top - at_y : low - at_y, left - at_x : end - at_x] = tile[
+                top - y : low - y, left - x : end - x
+            ]

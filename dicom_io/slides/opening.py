@@ -20,7 +20,7 @@ from dicom_io.slides.level import Level, TiledLevel
 from dicom_io.slides.level_image import LevelImage
 from dicom_io.slides.overview import OpenLevel
 from dicom_io.slides.pyramid import pyramid_images, select_level
-from dicom_io.slides.series import FrameStore, Series
+from dicom_io.slides.series import FRAMES_PER_GET, FrameStore, Series
 from dicom_io.waiting import Cancellation, Stop
 
 
@@ -115,6 +115,7 @@ class FramesOfSeries:
 
     series: Series
     level: Level
+    frames_per_get = FRAMES_PER_GET
 
     @property
     def key(self) -> Hashable:

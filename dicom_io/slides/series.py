@@ -11,6 +11,9 @@ from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.waiting import Cancellation, Stop
 
+FRAMES_PER_GET = 64
+"""Most frames asked for in one request to a store."""
+
 FRAME_SLACK = 65_536
 """Bytes that a frame may come in beyond twice its uncompressed size: headers, and a profile of its own."""
 
@@ -27,6 +30,8 @@ class FrameStore(Protocol):
     ----------
     key, io, waits:
         As of a ``Series``.
+    frames_per_get:
+        Most frames that ``frames_of`` is asked for in one call.
     """
 
     @property
@@ -35,6 +40,8 @@ class FrameStore(Protocol):
     def io(self) -> Executor: ...
     @property
     def waits(self) -> Cancellation: ...
+    @property
+    def frames_per_get(self) -> int: ...
 
     def frames_of(
         self, part: str, numbers: Sequence[int], form: FrameFormat, stop: Stop

@@ -13,10 +13,12 @@ import openslide
 import psutil
 import pytest
 import tifffile
+from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from dicom_io.decoding.slide_files import SlideHandles
+from dicom_io.decoding.slide_jobs import SlideFault, SlideFile
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
 from dicom_io.local import openslide as openslide_files
@@ -183,7 +185,7 @@ def test_tiles_that_are_far_too_large_are_left_to_openslide(
     with open_slide(path, context) as local:
         (level,) = local.slide.levels
         assert isinstance(level, FileLevel)
-        assert (level.tile_width, level.tile_height) == (512, 256)
+        assert level.syntax == ExplicitVRLittleEndian
         (found,) = read(local.source(0), [Patch(0, 0, 600, 500)])
     np.testing.assert_array_equal(found, as_jpeg(stained(600, 500)))
 
@@ -221,6 +223,28 @@ def test_a_damaged_tile_fails_its_own_patches_alone(
                 read(local.source(0), [hurt])
             assert caught.value.code is ImageCode.IMAGE_ERROR
         np.testing.assert_array_equal(read(local.source(0), [whole]), before)
+        with pytest.raises(ImageError, match=r"tile 0 of row 0 of level 0"):
+            read(local.source(0), [Patch(0, 0, 2048, 1024)])
+
+
+def test_pixels_of_one_block_stay_as_they_are_when_the_next_is_read(
+    tmp_path: Path, context: ReadContext
+) -> None:
+    path = write_tiff(tmp_path / "slide.tif", stained(1500, 1100))
+    file = SlideFile(str(path), "1", context.decoders.slide, context.decoders.regions)
+    with openslide.OpenSlide(path) as plain:
+        blocks = [[(x, y) for x in range(0, 1500, 250)] for y in (0, 300, 600, 900)]
+        found = [read for b in blocks for read in zip(b, file.regions(0, b, 250, 200), strict=True)]
+        for place, pixels in found:
+            region = np.asarray(plain.read_region(place, 0, (250, 200)).convert("RGB"))
+            np.testing.assert_array_equal(pixels, region)
+
+
+def test_a_file_in_the_place_of_a_slide_says_so_for_regions_too(tmp_path: Path, context: ReadContext) -> None:
+    (tmp_path / "slide.tif").write_bytes(b"no slide")
+    file = SlideFile(str(tmp_path / "slide.tif"), "1", context.decoders.slide, context.decoders.regions)
+    with pytest.raises(SlideFault):
+        file.regions(0, [(0, 0)], 10, 10)
 
 
 def test_a_file_that_is_replaced_is_another_slide(tmp_path: Path, context: ReadContext, read: Read) -> None:
@@ -242,7 +266,10 @@ def test_a_closed_slide_is_not_read_any_more(tmp_path: Path, context: ReadContex
 
 def test_what_no_scanner_has_seen_shows_the_slides_background(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "slide.tif", stained(300, 300))
-    found = SlideHandles().region(str(path), "", 0, 200, 200, 200, 200)
+    read = np.empty((2, 200, 200, 3), np.uint8)
+    SlideHandles().regions(str(path), "", 0, [(200, 200), (300, 300)], read)
+    found, outside = read
+    assert (outside == 255).all()
     np.testing.assert_array_equal(found[:100, :100], stained(300, 300)[200:, 200:])
     assert (found[100:] == 255).all()
     assert (found[:, 100:] == 255).all()
