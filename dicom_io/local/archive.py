@@ -105,7 +105,10 @@ def _stored(whole: PositionedFile, info: zipfile.ZipInfo) -> Section:
     if header[:4] != b"PK\x03\x04" or len(header) < _LOCAL_HEADER:
         raise DamagedImage("it is a damaged ZIP")
     name, extra = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
-    return Section(whole, info.header_offset + _LOCAL_HEADER + name + extra, info.file_size)
+    start = info.header_offset + _LOCAL_HEADER + name + extra
+    if start + info.file_size > whole.size:
+        raise DamagedImage("it is a damaged ZIP, or cut off")
+    return Section(whole, start, info.file_size)
 
 
 def _unpacked(packed: IO[bytes], head: bytes, before: int, size: int) -> Section:

@@ -38,7 +38,8 @@ def slides_in(folder: Path) -> list[Path]:
         paths = [Path(above, name) for name in sorted(names) if not name.startswith(".")]
         files = [path for path in paths if path.is_file()]
         slides = [path for path in files if path.suffix.lower() in SUFFIXES]
-        found += slides or _dicom_slides(Path(above), files)
+        others = [path for path in files if path.suffix.lower() not in SUFFIXES]
+        found += slides + _dicom_slides(Path(above), others)
         # The folder of an MRXS slide belongs to it.
         of_mrxs = {path.stem for path in slides if path.suffix.lower() == ".mrxs"}
         folders[:] = [name for name in folders if name not in of_mrxs and not name.startswith(".")]

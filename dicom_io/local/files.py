@@ -118,7 +118,11 @@ class Section:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes from an offset in this part on; see ``PositionedFile.read``."""
-        return self.file.read(self.start + offset, max(0, min(size, self.size - offset)))
+        if (
+            not 0 <= offset < self.size
+        ):  # offsets in files may be any numbers, beyond what systems can seek to
+            return b""
+        return self.file.read(self.start + offset, min(size, self.size - offset))
 
     def ends(self) -> bytes:
         """Return the size, and the first and last 64 KiB, to be hashed."""

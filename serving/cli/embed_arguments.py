@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from serving.cli.pixel_size import pixel_size
+
 FORMATS = ("parquet", "h5", "zarr", "geojson")
 """Those of ``serving.output.formats``, whose libraries may be missing."""
 
@@ -87,25 +89,27 @@ def _formats(text: str) -> list[str]:
 
 
 def _mpp(text: str) -> float:
-    """Return a size of a pixel in µm, given as such or as a magnification: 20x is 0.5 µm."""
     try:
-        number = float(text[:-1] if text[-1:] in "xX" else text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is neither µm, such as 0.5, nor a magnification, such as 20x"
-        )
-    return 10 / number if text[-1:] in "xX" else number
+        return pixel_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' {error}") from None
 
 
 def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
     return value
 
 
 def _share(text: str) -> float:
-    if not 0 <= (value := float(text)) <= 1:
-        raise ValueError
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a share, from 0 to 1")
     return value

@@ -41,9 +41,11 @@ def tissue_file(given: Path, name: str) -> Path:
     Raises
     ------
     TissueError
-        When there is none in the folder.
+        When there is none in the folder, or it is no file.
     """
     if not os.path.isdir(given):
+        if os.path.exists(given) and not os.path.isfile(given):  # a pipe, which would be waited for
+            raise TissueError(f"{given} is neither a file nor a folder.")
         return given
     files = [given / f"{name}.{ending}" for ending in _ENDINGS]
     found = next((file for file in files if file.is_file()), None)
@@ -99,18 +101,24 @@ def _of_outlines(path: Path, data: bytes, width: int, height: int) -> TissueMap:
     mask = np.zeros((max(1, round(height * scale)), max(1, round(width * scale))), np.uint8)
     across, down = mask.shape[1] / width, mask.shape[0] / height
     try:
-        for rings in _polygons(json.loads(data)):
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise TissueError(f"{path} is not GeoJSON: {error}.") from error
+    try:
+        for rings in _polygons(found):
             # A point (x, y) of an outline is a corner of pixels, and OpenCV's are their centres.
             points = [np.asarray(ring, np.float64)[:, :2] * (across, down) - 0.5 for ring in rings]
             if not all(np.isfinite(one).all() and np.abs(one).max() < 1 << 20 for one in points):
-                raise ValueError("a point is far outside of the slide")
+                raise TissueError(f"{path} has a point far outside of the slide.")
             fixed = [np.round(one * (1 << _SHIFT)).astype(np.int32) for one in points]
             # Holes are rings, too: they cross out what the outer one draws, and nothing of other outlines.
             drawn = np.zeros_like(mask) if len(fixed) > 1 else mask
             cv2.fillPoly(drawn, fixed, 1, shift=_SHIFT)
             mask |= drawn
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise TissueError(f"{path} is not GeoJSON of polygons: {error}.") from error
+        raise TissueError(
+            f"{path} is not GeoJSON of polygons; export it from QuPath, or see RFC 7946, 3.1.6."
+        ) from error
     return _with_tissue(path, TissueMap(mask.astype(bool), width, height))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,10 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.errors import ImageError
+from dicom_io.local.archive import dicom_files_in
 from dicom_io.sources.session import ReadContext
 from serving.cli.ahead import ahead
 from serving.cli.chunks import ChunkEmbedder
@@ -25,6 +27,7 @@ from serving.cli.target import Target, Wanted, find_target
 from serving.cli.worklist import NamedSlide, is_address
 from serving.config.group import revealed
 from serving.config.settings import Settings
+from serving.output.files import as_text
 from serving.output.formats import Format
 from serving.output.overview import picture, write_picture
 from serving.output.run import Count, Output, Paths, Slide, convert
@@ -127,7 +130,7 @@ class SlideEmbedder:
         address = named.where if is_address(named.where) else None
         path = Path(named.where)
         return {
-            "slide": address or os.fsencode(path.name).decode("utf-8", "replace"),
+            "slide": address or as_text(path.name),
             "bytes": None if address else _bytes_of(path),
             "level": wanted.level,
             "mpp": wanted.mpp,
@@ -173,13 +176,22 @@ def _about(run: Mapping[str, Any], slide: OpenedSlide, target: Target) -> Mappin
 
 
 def _bytes_of(path: Path) -> int | None:
-    """Return the size of a file, or of the files in a folder; ``None`` where there is none."""
+    """Return the size of a file, or of the DICOM files in a folder; ``None`` where there is none.
+
+    Of no other files: outputs may be written to the slide's own folder.
+    """
     try:
-        if path.is_dir():
-            return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
-        return path.stat().st_size
-    except OSError:
+        return _dicom_bytes_in(path) if path.is_dir() else path.stat().st_size
+    except (OSError, DamagedImage, ImageError):
         return None  # it is said to be none when it is opened
+
+
+def _dicom_bytes_in(folder: Path) -> int:
+    size = 0
+    for section in dicom_files_in(folder):
+        size += section.size
+        section.file.close()
+    return size
 
 
 def _digest_of(path: Path) -> str | None:

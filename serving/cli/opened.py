@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import parse_gcs_uri
 from dicom_io.web.series_path import SeriesPath, parse_series_path
 from serving.errors import Code
+from serving.output.files import as_text
 from serving.output.table import Identity
 
 _DEADLINE_S = 300.0
@@ -143,19 +143,19 @@ def _local(where: str, mpp: float | None, context: ReadContext, files: contextli
         if path.is_file() and _begins_as_picture(path):
             if path.stat().st_size > _MOST_PICTURE_BYTES:
                 most = _MOST_PICTURE_BYTES >> 20
-                raise TargetError(f"{_text(where)} is a picture of more than {most} MiB, too much to read.")
-            return _picture(_text(where), path.read_bytes(), mpp, context)
+                raise TargetError(f"{as_text(where)} is a picture of more than {most} MiB, too much to read.")
+            return _picture(as_text(where), path.read_bytes(), mpp, context)
         if not path.exists():
-            raise TargetError(f"{_text(where)} cannot be read: No such file or directory.")
+            raise TargetError(f"{as_text(where)} cannot be read: No such file or directory.")
         try:
             local = files.enter_context(open_slide(path, context, slide_mpp=mpp))
         except ImageError as error:
             if (data := _bytes_of_picture(path, error, context)) is None:
                 raise
-            return _picture(_text(where), data, mpp, context)
+            return _picture(as_text(where), data, mpp, context)
     except OSError as error:
-        raise TargetError(f"{_text(where)} cannot be read: {error.strerror or error}.") from error
-    return _of_local(_text(where), local)
+        raise TargetError(f"{as_text(where)} cannot be read: {error.strerror or error}.") from error
+    return _of_local(as_text(where), local)
 
 
 def _begins_as_picture(path: Path) -> bool:
@@ -180,11 +180,6 @@ def _bytes_of_picture(path: Path, error: ImageError, context: ReadContext) -> by
     except ImageError:
         return None
     return data
-
-
-def _text(where: str) -> str:
-    """Return a file's name as text: a table holds text, and a name on this system may be any bytes."""
-    return os.fsencode(where).decode("utf-8", "replace")
 
 
 def _of_local(name: str, local: LocalSlide) -> OpenedSlide:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dicom_io.local.discovery import SUFFIXES, slides_in
 from dicom_io.web.series_path import parse_series_path
+from serving.cli.pixel_size import pixel_size
 
 
 class WorklistError(Exception):
@@ -106,7 +107,11 @@ def _of_list(path: Path) -> list[NamedSlide]:
     """Return the slides of a CSV file; paths in it are relative to its folder."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
+            first = file.readline()
+            file.seek(0)
+            # Spreadsheets write semicolons where people write decimal commas.
+            delimiter = next((one for one in ",;\t" if one in first), ",")
+            rows = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             columns = {(name or "").strip().lower() for name in rows.fieldnames or ()}
             if not columns & {"slide", "wsi", "series"}:
                 raise WorklistError(
@@ -114,7 +119,9 @@ def _of_list(path: Path) -> list[NamedSlide]:
                     "the columns, among them 'mpp' and 'tissue' if you like."
                 )
             slides = [_of_row(path, rows.line_num, row) for row in rows]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise WorklistError(f"{path} is not text in UTF-8; save it as such.") from error
+    except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise WorklistError(f"{path} cannot be read: {reason}.") from error
     if not slides:
@@ -126,6 +133,8 @@ def _of_row(path: Path, line: int, row: dict[str | None, str | list[str] | None]
     cells = {
         (name or "").strip().lower(): text.strip() for name, text in row.items() if isinstance(text, str)
     }
+    if any("\0" in text for text in cells.values()):
+        raise WorklistError(f"{path}, line {line}: it is no text; save the list as text in UTF-8.")
     slide = cells.get("slide") or cells.get("wsi") or ""
     where = cells.get("series") or slide
     if not where:
@@ -140,12 +149,9 @@ def _of_row(path: Path, line: int, row: dict[str | None, str | list[str] | None]
 
 def _mpp_of(path: Path, line: int, text: str) -> float | None:
     try:
-        mpp = float(text) if text else None
-    except ValueError:
-        mpp = -1.0
-    if mpp is not None and not 0 < mpp < float("inf"):
-        raise WorklistError(f"{path}, line {line}: '{text}' is not a size of a pixel in µm.")
-    return mpp
+        return pixel_size(text) if text else None
+    except ValueError as error:
+        raise WorklistError(f"{path}, line {line}: '{text}' {error}.") from None
 
 
 def _beside(path: Path, where: str) -> str:
@@ -159,7 +165,8 @@ def _name(where: str) -> str:
         except ValueError:
             return "series"  # it is said to be none when it is opened
     path = Path(where)
-    name = path.name if os.path.isdir(where) else path.stem
+    # DICOM files are often named by a UID alone, whose last number is no ending.
+    name = path.name if path.suffix[1:].isdigit() or os.path.isdir(where) else path.stem
     return name.removesuffix(".ome") or "slide"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,11 @@ def named(path: Path) -> Iterator[None]:
         hint = " Make room; the same command goes on from there." if full else ""
         reason = error.strerror or str(error)
         raise OutputError(f"{path} cannot be written: {reason}.{hint}", full=full) from error
+
+
+def as_text(path: str | Path) -> str:
+    """Return a path as text: a table holds text, and a name on this system may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _remove(path: Path) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model.encoder import PATCH_SIDE
-from serving.output.files import whole_path
+from serving.output.files import as_text, whole_path
 from serving.output.table import ABOUT, About, PatchFrame, columns_of, vectors_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Hdf5Table:
 @contextlib.contextmanager
 def writing(path: Path, about: About, frame: PatchFrame, dimension: int) -> Iterator[_Hdf5Table]:
     """Yield what writes an HDF5 file; see ``serving.output.formats``."""
-    shared = {"name": path.stem, "savetodir": str(path.parent)}
+    shared = {"name": as_text(path.stem), "savetodir": as_text(path.parent)}
     with whole_path(path) as temporary, io.FileIO(temporary, "w+") as raw:
         sink = _Sink(raw)
         with h5py.File(sink, "w") as file:

@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.output.files import OutputError, named, write
+from serving.output.lock import locked
 from serving.output.table import About, Model
 
 _RUN, _MODEL, _PARTS = "run.json", "model.json", "*.parquet"
 
 
 class Parts:
-    """The parts of one run.
+    """The parts of one run; they are this process's alone until ``leave``.
 
     Parameters
     ----------
@@ -37,22 +38,29 @@ class Parts:
     Raises
     ------
     OutputError
-        When parts of another run are there.
+        When parts of another run are there, or another process is writing them.
     """
 
     def __init__(self, folder: Path, about: About) -> None:
         self._folder = folder
         with named(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.glob(_PARTS)):
-                if _read_json(folder / _RUN) != about:
-                    raise OutputError(
-                        f"{folder} holds parts of another run; finish that one, or remove the folder."
-                    )
-                return
-            # A run that has written no part leaves nothing to resume.
-            (folder / _MODEL).unlink(missing_ok=True)
-            write(folder / _RUN, json.dumps(about, indent=1).encode())
+            self._lock = locked(folder)
+            try:
+                self._begin(about)
+            except BaseException:
+                self._lock.close()
+                raise
+
+    def _begin(self, about: About) -> None:
+        if any(self._folder.glob(_PARTS)):
+            if _read_json(self._folder / _RUN) != about:
+                raise OutputError(
+                    f"{self._folder} holds parts of another run; finish that one, or remove the folder."
+                )
+            return
+        # A run that has written no part leaves nothing to resume.
+        (self._folder / _MODEL).unlink(missing_ok=True)
+        write(self._folder / _RUN, json.dumps(about, indent=1).encode())
 
     @property
     def model(self) -> Model:
@@ -105,14 +113,17 @@ class Parts:
             return pq.read_schema(file)
 
     def leave(self) -> None:
-        """Remove the folder if there is no part in it."""
-        with contextlib.suppress(OSError):
+        """Leave the folder to others; remove it if there is no part in it."""
+        if self._lock.closed:  # it is another run's by now
+            return
+        with self._lock, contextlib.suppress(OSError):
             if not any(self._folder.glob(_PARTS)):
                 self.remove()
 
     def remove(self) -> None:
-        """Remove all parts."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove all parts, and leave."""
+        with self._lock:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _require_model(self, model: Model) -> None:
         if (found := self._model()) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 from serving.output import parquet
 from serving.output.files import OutputError, named
 from serving.output.formats import Format, writer
+from serving.output.lock import locked
 from serving.output.parts import Parts
 from serving.output.table import (
     VERSION,
@@ -106,7 +108,7 @@ class Output:
     Raises
     ------
     OutputError
-        When parts of another run are there.
+        When parts of another run are there, or another process writes the same output.
     """
 
     def __init__(self, paths: Paths, kinds: Sequence[Format], slide: Slide) -> None:
@@ -114,6 +116,11 @@ class Output:
             writer(kind)  # a library that is missing is better known before the work than after it
         self._paths, self._kinds, self._slide = paths, kinds, slide
         self._parts = Parts(paths.parts, slide.about)
+        try:
+            _require_missing(paths, kinds)
+        except OutputError:
+            self._parts.leave()
+            raise
 
     def has(self, chunk: int) -> bool:
         """Return whether a chunk has been written."""
@@ -134,8 +141,8 @@ class Output:
         Raises
         ------
         OutputError
-            When a part is damaged, not one patch has a vector, or the disk is full; the parts that are whole
-            stay.
+            When a part is damaged or the disk is full: the parts that are whole stay. When not one patch has
+            a vector: none does.
         """
         dimension = self._dimension([chunk for band in bands for chunk in band])
         model = self._parts.model
@@ -147,7 +154,7 @@ class Output:
         return count
 
     def leave(self) -> None:
-        """Remove the folder of parts if there is no part in it."""
+        """Leave the output to others; remove the folder of parts if there is no part in it."""
         self._parts.leave()
 
     def _dimension(self, chunks: Iterable[int]) -> int:
@@ -155,6 +162,7 @@ class Output:
             if (found := dimension_of(self._parts.schema(chunk).empty_table())) is not None:
                 return found
         (first,) = self._parts.read([0])
+        self._parts.remove()  # nothing to go on from: the same command tries again
         raise OutputError(f"Every patch failed, the first with {first.column('error')[0].as_py()}")
 
 
@@ -200,4 +208,15 @@ def convert(paths: Paths, kinds: Sequence[Format]) -> Count:
     about = parquet.about(done)
     assert isinstance(about, dict)  # it has been asked which run it is of
     frame = PatchFrame(**about["frame"])
-    return write_tables(paths, kinds, frame, about, parquet.dimension(done), parquet.tables(done))
+    with named(paths.parts), locked(paths.parts):
+        try:
+            _require_missing(paths, kinds)
+            return write_tables(paths, kinds, frame, about, parquet.dimension(done), parquet.tables(done))
+        finally:  # no part is of use where all rows are there
+            shutil.rmtree(paths.parts, ignore_errors=True)
+
+
+def _require_missing(paths: Paths, kinds: Sequence[Format]) -> None:
+    """Raise where a run that had the output has finished since it was looked at."""
+    if done := [paths.files[kind] for kind in kinds if paths.files[kind].exists()]:
+        raise OutputError(f"{done[0]} has just been written by another run.")

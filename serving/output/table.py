@@ -155,7 +155,7 @@ def vectors_of(table: pa.Table) -> Vectors:
     column = table.column("vector").combine_chunks()
     array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     flat = array.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, np.float32).reshape(table.num_rows, -1)
+    return np.asarray(flat, np.float32).reshape(table.num_rows, column.type.list_size)
 
 
 def columns_of(table: pa.Table, *names: str) -> npt.NDArray[np.int64]:

@@ -242,6 +242,18 @@ def test_dicom_in_a_folder_is_one_slide_and_beside_others_one_of_many(
     assert rows_of(tmp_path / "store.parquet") == rows
 
 
+def test_an_output_in_the_slides_own_folder_makes_it_no_other_slide(
+    embed: EmbedCommand, tmp_path: Path
+) -> None:
+    slide = Slide()
+    slide.add_level(stained(500, 350), CODINGS["JPEG"])
+    folder = write_dicom(tmp_path / "dicom", slide)
+    assert embed(folder, "--out", folder / "v.parquet", "--all").status == 0
+    again = embed(folder, "--out", folder / "v.parquet", "--all")
+    assert again.status == 0, again.err
+    assert "done already" in again.out
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG"])
 def test_a_picture_that_is_no_slide_is_embedded_as_one_level(
     embed: EmbedCommand, tmp_path: Path, kind: str

@@ -225,6 +225,18 @@ def test_zips_that_are_not_unpacked_say_why(
         open_slide(tmp_path / "slide.zip", context)
 
 
+@pytest.mark.parametrize("size", [1 << 31, (1 << 63) + 5])
+def test_a_zip_that_lies_about_the_size_of_a_file_is_damaged(
+    tmp_path: Path, context: ReadContext, size: int
+) -> None:
+    _, stored = level()
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("a.dcm", stored.file())
+        archive.filelist[0].file_size = archive.filelist[0].compress_size = size
+    with pytest.raises(ImageError, match="damaged ZIP"):
+        open_slide(tmp_path / "s.zip", context)
+
+
 def test_opening_what_is_refused_leaves_no_file_open(tmp_path: Path, context: ReadContext) -> None:
     slide, _ = level("JPEG")
     folder = write_dicom(tmp_path / "slides", slide)

@@ -25,6 +25,12 @@ def test_files_of_slides_and_folders_of_dicom_are_found(tmp_path: Path) -> None:
     ]
 
 
+def test_a_dicom_slide_beside_other_slides_is_one_of_them(tmp_path: Path) -> None:
+    write_dicom(tmp_path, pyramid("JPEG", [(500, 350), (250, 175)]))
+    (tmp_path / "mask.tif").write_bytes(b"anything")
+    assert slides_in(tmp_path) == [tmp_path / "mask.tif", tmp_path]
+
+
 def test_an_empty_folder_has_none_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
     assert slides_in(tmp_path) == []
     with pytest.raises(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,13 @@ def test_outlines_are_drawn_with_their_holes(
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.geojson", b"", "is not GeoJSON of polygons"),
-        ("a.geojson", b"[1]", "is not GeoJSON of polygons"),
+        ("a.geojson", b"", "is not GeoJSON: "),
+        ("a.geojson", b"[1]", "is not GeoJSON of polygons; export"),
         ("a.geojson", b"{}", "is not GeoJSON of polygons"),
         ("a.geojson", b'{"type": "Polygon", "coordinates": [[["x", 1]]]}', "is not GeoJSON of polygons"),
         ("a.geojson", b'{"type": "Polygon", "coordinates": [[[NaN, 1], [1, 1]]]}', "far outside"),
         ("a.geojson", b'{"type": "Polygon", "coordinates": [[[1e300, 1], [1, 1]]]}', "far outside"),
-        ("a.geojson", b"[" * 100_000, "is not GeoJSON of polygons"),
+        ("a.geojson", b"[" * 100_000, "is not GeoJSON: "),
         ("a.geojson", b"[]", "outlines no tissue"),
         ("a.png", encode(np.full((100, 100), 255, np.uint8)), "not the shape of the slide, 20000x10000"),
         ("a.png", encode(np.zeros((100, 200), np.uint8)), "outlines no tissue"),
@@ -114,3 +115,9 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path, context: ReadContext) -
         tissue_file(tmp_path, "a")
     (tmp_path / "a.json").touch()
     assert tissue_file(tmp_path, "a") == tmp_path / "a.json"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TissueError, match="pipe is neither a file nor a folder"):
+        tissue_file(tmp_path / "pipe", "a")

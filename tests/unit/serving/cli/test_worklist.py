@@ -76,12 +76,13 @@ def test_a_list_has_slides_series_sizes_and_tissue(tmp_path: Path) -> None:
         ("", "has no column 'slide'"),
         ("a.svs\nb.svs\n", "has no column 'slide'"),
         ("slide,mpp\n", "names no slide"),
-        ("slide,mpp\na.svs,fine\n", "line 2: 'fine' is not a size"),
-        ("slide,mpp\na.svs,-1\n", "line 2: '-1' is not a size"),
-        ("slide,mpp\na.svs,nan\n", "line 2: 'nan' is not a size"),
+        ("slide,mpp\na.svs,fine\n", "line 2: 'fine' is neither µm"),
+        ("slide,mpp\na.svs,-1\n", "line 2: '-1' is neither µm"),
+        ("slide,mpp\na.svs,nan\n", "line 2: 'nan' is neither µm"),
         ("slide,mpp\n,0.5\n", "line 2: neither a slide nor a series"),
         ("slide\na.svs\nx/a.svs\n", "would both be written to 'a'"),
-        ("slide\n\udcff\n", "cannot be read: "),
+        ("slide\n\udcff\n", "is not text in UTF-8; save it as such"),
+        ("slide\na\0.svs\n", "line 2: it is no text"),
     ],
 )
 def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, text: str, said: str) -> None:
@@ -89,6 +90,19 @@ def test_a_list_that_cannot_be_used_says_where(tmp_path: Path, text: str, said: 
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(WorklistError, match=said):
         worklist([str(path)])
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_list_may_be_of_any_spreadsheet_and_name_magnifications(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"slide{delimiter}mpp\na.svs{delimiter}40x\n")
+    assert worklist([str(path)]).slides == (NamedSlide(str(tmp_path / "a.svs"), "a", 0.25),)
+
+
+def test_a_file_that_is_called_by_a_uid_keeps_its_last_number(tmp_path: Path) -> None:
+    assert names(worklist(["1.2.840.1", "1.2.840.2", "1.2.840.3.dcm"])) == [
+        "1.2.840.1", "1.2.840.2", "1.2.840.3",
+    ]  # fmt: skip
 
 
 def test_a_list_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -192,11 +193,70 @@ def test_a_chunk_without_a_vector_takes_its_length_from_the_others(tmp_path: Pat
     where = paths(tmp_path, Format.PARQUET)
     output = Output(where, [Format.PARQUET], SLIDE)
     output.write(0, Rows([(0, 0)], [None], ["A: b"]), MODEL)
-    with pytest.raises(OutputError, match="Every patch failed, the first with A: b"):
-        output.complete([[0]])
     output.write(1, Rows([(224, 0)], [VECTORS[0]], [None]), MODEL)
     assert output.complete([[0, 1]]) == Count(2, 1)
     assert np.isnan(pq.read_table(where.first)["vector"][0].as_py()).all()
+
+
+def test_of_a_slide_whose_every_patch_failed_nothing_is_kept_so_that_the_same_command_tries_again(
+    tmp_path: Path,
+) -> None:
+    output = Output(paths(tmp_path, Format.PARQUET), [Format.PARQUET], SLIDE)
+    output.write(0, Rows([(0, 0)], [None], ["A: b"]), MODEL)
+    with pytest.raises(OutputError, match="Every patch failed, the first with A: b"):
+        output.complete([[0]])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", list(Format))
+def test_a_band_without_a_vector_is_written_like_any_other(tmp_path: Path, kind: Format) -> None:
+    output = Output(paths(tmp_path, kind), [kind], SLIDE)
+    output.write(0, Rows([(0, 0)], [None], ["A: b"]), MODEL)
+    output.write(1, Rows([(0, 224)], [VECTORS[0]], [None]), MODEL)
+    assert output.complete([[0], [1]]) == Count(2, 1)
+
+
+@pytest.mark.parametrize("kind", list(Format))
+def test_a_name_that_is_no_text_is_written_in_every_format(tmp_path: Path, kind: Format) -> None:
+    where = Paths({kind: Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.x"))})
+    output = Output(where, [kind], SLIDE)
+    output.write(0, Rows([(0, 0)], [VECTORS[0]], [None]), MODEL)
+    assert output.complete([[0]]) == Count(1, 0)
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from tests.unit.serving.output.test_outputs import SLIDE, Format, Output, paths
+output = Output(paths(Path(sys.argv[1]), Format.PARQUET), [Format.PARQUET], SLIDE)
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_output_that_another_process_writes_is_refused_until_that_ends_however_it_does(
+    tmp_path: Path,
+) -> None:
+    where = paths(tmp_path, *Format)
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"begun\n"
+        with pytest.raises(OutputError, match="in use by another run; wait until it has ended, or stop it"):
+            Output(where, [Format.PARQUET], SLIDE)
+        other.kill()
+    written(tmp_path, Format.PARQUET)
+    assert [path.name for path in tmp_path.iterdir()] == ["slide.parquet"]
+
+
+def test_what_another_run_has_finished_meanwhile_is_not_written_again(tmp_path: Path) -> None:
+    where = written(tmp_path, Format.PARQUET, Format.GEOJSON)
+    with pytest.raises(OutputError, match=r"slide\.parquet has just been written by another run"):
+        Output(where, [Format.PARQUET], SLIDE)
+    with pytest.raises(OutputError, match=r"slide\.geojson has just been written by another run"):
+        convert(where, [Format.GEOJSON])
+    assert not where.parts.exists()
 
 
 def test_parts_of_another_model_or_run_are_not_mixed_in(tmp_path: Path) -> None:
@@ -205,10 +265,12 @@ def test_parts_of_another_model_or_run_are_not_mixed_in(tmp_path: Path) -> None:
     output.write(0, Rows([(0, 0)], [VECTORS[0]], [None]), MODEL)
     with pytest.raises(OutputError, match="made by another model"):
         output.write(1, Rows([(0, 0)], [VECTORS[0]], [None]), dataclasses.replace(MODEL, digest="sha256:1"))
+    output.leave()
     with pytest.raises(OutputError, match="holds parts of another run"):
         Output(where, [Format.PARQUET], dataclasses.replace(SLIDE, about={**ABOUT, "patches": 3}))
+    output = Output(where, [Format.PARQUET], SLIDE)
+    assert output.has(0)
     output.leave()
-    assert Output(where, [Format.PARQUET], SLIDE).has(0)
 
 
 FULL = """
