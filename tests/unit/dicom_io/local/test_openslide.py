@@ -24,7 +24,7 @@ from dicom_io.geometry import Patch
 from dicom_io.local import openslide as openslide_files
 from dicom_io.local.file_level import FileLevel
 from dicom_io.local.opening import open_slide
-from dicom_io.local.slide import NotASlide, UnreadableSlide
+from dicom_io.local.slide import UnreadableSlide
 from dicom_io.reading import ReadOptions
 from dicom_io.resampling import resize
 from dicom_io.slides.level import Spacing

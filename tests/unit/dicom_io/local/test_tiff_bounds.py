@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_an_svs_whose_download_broke_off_is_cut_off_wherever_it_did(
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("tile", [(256, 256), None])
 def test_tiles_and_strips_of_every_kind_of_tiff_are_compared(
-    tmp_path: Path, bigtiff: bool, byteorder: str, tile: tuple[int, int] | None
+    tmp_path: Path, bigtiff: bool, byteorder: Literal["<", ">"], tile: tuple[int, int] | None
 ) -> None:
     path = tmp_path / "slide.tif"
     with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=byteorder) as tiff:
