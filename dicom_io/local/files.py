@@ -29,6 +29,13 @@ def stamp_of(path: Path) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
 
 
+def unreadable(error: OSError) -> ImageError:
+    """Return what a file that the system cannot read any more raises, as when its network folder is gone."""
+    return ImageError(
+        ImageCode.INTERNAL_ERROR, f"The slide's file cannot be read: {error.strerror or error}."
+    )
+
+
 class PositionedFile:
     """A file that many threads read at any place of it, closed once the last of them has done.
 
@@ -64,22 +71,27 @@ class PositionedFile:
         Raises
         ------
         ImageError
-            IMAGE_ERROR when the system cannot read them, or the file has been closed.
+            INTERNAL_ERROR when the system cannot read them, or the file has become shorter: it is not the
+            image that is at fault. IMAGE_ERROR when the file has been closed.
         """
         with self._lock:
             if self._closed:
                 raise ImageError(ImageCode.IMAGE_ERROR, "The slide's file has been closed.")
             self._readers += 1
         try:
-            return os.pread(self._fd, size, offset)
+            data = os.pread(self._fd, size, offset)
+            is_shorter = len(data) < size and os.fstat(self._fd).st_size < self.size
         except OSError as error:
-            raise ImageError(
-                ImageCode.IMAGE_ERROR, f"The slide's file cannot be read: {error.strerror}."
-            ) from error
+            raise unreadable(error) from error
         finally:
             with self._lock:
                 self._readers -= 1
                 self._close_unused()
+        if is_shorter:
+            raise ImageError(
+                ImageCode.INTERNAL_ERROR, "The slide's file has become shorter while it was read."
+            )
+        return data
 
     def close(self) -> None:
         """Let go of the file; readers that are at it finish."""

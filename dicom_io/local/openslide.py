@@ -24,7 +24,7 @@ from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array, nearest
 from dicom_io.local.file_level import FileLevel, JpegTiles
-from dicom_io.local.files import PositionedFile, stamp_of
+from dicom_io.local.files import PositionedFile, stamp_of, unreadable
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.reading import OpenedImage, ReadOptions
 from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
@@ -146,12 +146,22 @@ class OpenSlideFiles:
             yield from self._file.regions(level.index, places, width, height)
         except SlideFault as error:
             if len(frames) == 1:
+                self._require_there()
                 raise ImageError(
                     ImageCode.IMAGE_ERROR,
                     f"The slide cannot be read: {error}; {level.describe(frames[0])}.",
                 ) from error
             for frame in frames:  # one of them is damaged: the others come, and it is named
                 yield from self._regions(level, [frame])
+
+    def _require_there(self) -> None:
+        """Raise ImageError, INTERNAL_ERROR, when it is the file that is gone: helpers do not tell why."""
+        try:
+            stamp = stamp_of(Path(self._file.path))
+        except OSError as error:
+            raise unreadable(error) from error
+        if stamp != self._file.stamp:
+            raise ImageError(ImageCode.INTERNAL_ERROR, "The slide's file has been changed while it was read.")
 
     def _level(self, index: int, scale: Scale) -> FileLevel:
         whole, stored = self._stored[0], self._stored[index]

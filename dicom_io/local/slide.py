@@ -38,6 +38,10 @@ class UnreadableSlide(ImageError):
         super().__init__(ImageCode.IMAGE_ERROR, description)
 
 
+class BrokenTiff(UnreadableSlide):
+    """The file is a TIFF that is cut off or leads in circles: no slide, and no picture either."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlideFacts:
     """What the files say of the slide, whatever the caller says.

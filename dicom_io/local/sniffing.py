@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
 
 from dicom_io.codecs.dicom_file import is_dicom_file
@@ -29,22 +28,20 @@ _CODE = re.compile(rb"<Code>([A-Za-z]{1,40})</Code>")
 _HTML = re.compile(rb"<(!doctype\s+html|html)\b", re.IGNORECASE)
 
 
-def what_else(path: Path, head: bytes, size: int) -> str:
+def what_else(path: Path, head: bytes) -> str:
     """Return what a file is that OpenSlide and pydicom cannot open, as the end of a sentence.
 
     Parameters
     ----------
     head:
         Its first ``HEAD_BYTES``.
-    size:
-        Bytes of the whole file.
     """
     if not head:
         return "empty"
     if not any(head):
         return "nothing but zeros at its start: its download or copy was not finished"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return _of_tiff(head, size)
+        return "a TIFF without tiles that are known here, or a damaged one"
     if path.suffix.lower() == ".mrxs":
         return _of_mrxs(path)
     if is_dicom_file(head):
@@ -62,21 +59,6 @@ def _of_text(head: bytes) -> str | None:
     if code := _CODE.search(text):
         return f"an XML error page of a store ({code.group(1).decode()}): the download failed"
     return "an HTML page: the download failed" if _HTML.search(text[:1000]) else "XML text"
-
-
-def _of_tiff(head: bytes, size: int) -> str:
-    order = "<" if head.startswith(b"II") else ">"
-    is_big = head[2:3] == b"+" or head[3:4] == b"+"
-    try:
-        (first,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
-    except struct.error:
-        first = size
-    if first >= size:
-        return (
-            f"a TIFF that is cut off: it points to byte {first} and ends at byte {size}, so its download or "
-            "copy was not finished"
-        )
-    return "a TIFF without tiles that are known here, or a damaged one"
 
 
 def _of_mrxs(path: Path) -> str:

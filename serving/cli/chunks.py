@@ -17,7 +17,7 @@ from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 
 OUTAGE = 20
-"""A run stops when the store or the service has failed for this many patches in a row."""
+"""A slide is given up when its store, its file or the service has failed for this many patches in a row."""
 
 _OF_OUTAGES = {Code.HTTP_ERROR, Code.INTERNAL_ERROR}
 _OF_ONE_PATCH = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -24,14 +25,16 @@ from serving.cli.report import Report, Result
 from serving.cli.worklist import NamedSlide, WorklistError, worklist
 from serving.client import ServiceFault
 from serving.config.exit_status import ExitStatus
-from serving.config.settings import Settings
-from serving.errors import fault_of
+from serving.config.settings import Settings, SettingsError
+from serving.errors import ServiceError, fault_of
 from serving.output.files import OutputError
 from serving.output.formats import Format
 from serving.output.run import Paths
 from serving.pipeline.in_process import embedder_in_process
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def _sentences() -> Iterator[None]:
     """Turn what can be wrong with a slide, its output or a service into one sentence."""
     try:
         yield
-    except (TargetError, TissueError, Stopped) as error:
+    except (TargetError, TissueError, Stopped, ServiceError) as error:
         raise _Failed(str(error)) from error
     except OutputError as error:
         raise _Failed(str(error), ends_run=error.full) from error
@@ -159,6 +162,14 @@ def _sentences() -> Iterator[None]:
         raise _Failed(f"{fault.code}: {fault.description}") from error
     except OSError as error:  # the system's folder for small files is full, for one
         raise _Failed(f"{error.filename or 'the system'}: {error.strerror or error}.") from error
+    except SettingsError:  # of the model, which every slide needs
+        raise
+    except Exception as error:  # a mistake here or in a library, met with this slide
+        log.error("a slide failed unexpectedly", exc_info=error)
+        kind = type(error).__name__
+        raise _Failed(
+            f"unexpected {kind}; please report it, with the line of the log above. What is done is kept."
+        ) from error
 
 
 def _require_usable(options: EmbedOptions, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from dicom_io.colour.transforms import to_rgb
 from dicom_io.errors import ImageError
 from dicom_io.geometry import UInt8Array
 from dicom_io.local.opening import open_slide
-from dicom_io.local.slide import LocalSlide, NotASlide, believed_scale
+from dicom_io.local.slide import BrokenTiff, LocalSlide, NotASlide, believed_scale
 from dicom_io.reading import ReadOptions
 from dicom_io.slides.level import Level, ScaledLevel, Spacing
 from dicom_io.slides.pyramid import pyramid_levels
@@ -169,7 +169,7 @@ def _bytes_of_picture(path: Path, error: ImageError, context: ReadContext) -> by
     A slide that is damaged is not taken for a picture, though it may begin as one. Without OpenSlide nothing
     tells them apart, and what is not too large is a picture.
     """
-    if not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
+    if isinstance(error, BrokenTiff) or not path.is_file() or path.stat().st_size > _MOST_PICTURE_BYTES:
         return None
     data = path.read_bytes()
     may_be_picture = isinstance(error, NotASlide) or find_spec("openslide") is None or is_dicom_file(data)

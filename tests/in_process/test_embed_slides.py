@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
+from model.transport.client import EncoderClient
+from serving.config.settings import Settings
+from serving.pipeline.embedder import Embedder
+from serving.pipeline.predictor import Predictor
+from serving.pipeline.types import Instance, Outcome
 from tests.support.app import ServedApp
 from tests.support.asking import cut
-from tests.support.commands import EmbedCommand
+from tests.support.commands import EmbedCommand, probe_in_process
 from tests.support.local_slides import pyramid_of, write_dicom, write_svs
 from tests.support.models import TOLERANCE, probe
 from tests.support.slides import CODINGS, Slide, stained
@@ -307,3 +316,95 @@ def test_tissue_that_people_outlined_decides_where_patches_are(
     assert len(rows_of(out / "a.parquet")) == 3
     assert "b: " in done.err
     assert "b.geojson" in done.err
+
+
+@pytest.mark.parametrize("lost", [lambda size: size // 2, lambda _: 10])
+def test_a_slide_that_is_cut_off_is_refused_and_never_taken_for_a_picture(
+    embed: EmbedCommand, folder: Path, tmp_path: Path, lost: Callable[[int], int]
+) -> None:
+    path = folder / "a.svs"
+    size = path.stat().st_size
+    os.truncate(path, size - lost(size))
+    done = embed(path, "--out", tmp_path / "a.parquet", "--all")
+    assert done.status == 1
+    assert "a.svs is cut off: it names data up to byte" in done.err
+    assert "; copy it again." in done.err
+    assert not (tmp_path / "a.parquet").exists()
+
+
+class Losing:
+    """An embedder that loses the slide's file when the first chunk is done, as a network folder goes."""
+
+    def __init__(self, embedder: Embedder, path: Path) -> None:
+        self._embedder, self._path = embedder, path
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    @property
+    def metadata(self) -> Mapping[str, object]:
+        return self._embedder.metadata
+
+    def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
+        with self._lock:  # chunks run beside each other
+            outcomes = self._embedder.embed(instances)
+            self._calls += 1
+            if self._calls == 1:
+                os.truncate(self._path, 2000)
+            return outcomes
+
+
+def test_a_file_that_is_lost_while_it_is_embedded_ends_its_slide_and_what_is_done_is_kept(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    path = write_svs(tmp_path / "large.svs", pyramid_of(5000, 4500))
+    kept = path.read_bytes()
+    stamps = path.stat()
+
+    @contextlib.contextmanager
+    def losing(settings: Settings, make: Callable[[EncoderClient], Predictor]) -> Iterator[Losing]:
+        with probe_in_process(settings, make) as embedder:
+            yield Losing(embedder, path)
+
+    out = tmp_path / "out"
+    arguments = (path, folder / "a.svs", "--out", out, "--all", "--stride", "150")
+    done = EmbedCommand(capsys, losing)(*arguments)
+    assert done.status == 1
+    assert "large: INTERNAL_ERROR: The slide's file has become shorter while it was read." in done.err
+    assert "What is done is kept; the same command goes on from there." in done.err
+    assert not (out / "large.parquet").exists()
+    assert (out / "a.parquet").exists()
+    path.write_bytes(kept)
+    os.utime(path, ns=(stamps.st_atime_ns, stamps.st_mtime_ns))
+    again = EmbedCommand(capsys)(*arguments)
+    assert again.status == 0, again.err
+    rows = rows_of(out / "large.parquet")  # the probe refuses a patch of its own accord
+    assert not [row for row in rows if "INTERNAL_ERROR" in (row["error"] or "")]
+
+
+class Faulty(Losing):
+    """An embedder with a mistake in it, which the first slide meets."""
+
+    def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
+        self._calls += 1
+        if self._calls == 1:
+            raise KeyError("a mistake")
+        return self._embedder.embed(instances)
+
+
+def test_a_mistake_that_a_slide_meets_is_logged_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    @contextlib.contextmanager
+    def faulty(settings: Settings, make: Callable[[EncoderClient], Predictor]) -> Iterator[Faulty]:
+        with probe_in_process(settings, make) as embedder:
+            yield Faulty(embedder, folder)
+
+    out = tmp_path / "out"
+    done = EmbedCommand(capsys, faulty)(folder, "--out", out, "--all")
+    assert done.status == 1
+    assert "pathserve: a: unexpected KeyError; please report it, with the line of the log above." in done.err
+    line = json.loads(done.err.splitlines()[0])
+    assert (line["level"], line["exception"]) == ("ERROR", "KeyError")
+    assert any("test_embed_slides.py" in place for place in line["at"])
+    assert sorted(path.name for path in out.glob("*.parquet")) == ["b.parquet"]
+    assert "1 of 2 slides done, 1 failed." in done.out

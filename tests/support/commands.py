@@ -17,6 +17,7 @@ from model.transport.client import EncoderClient
 from model.transport.local import encoder_in_process
 from serving.cli.embed import EmbedOptions, embed
 from serving.cli.embed_arguments import add_embed
+from serving.cli.embedders import InProcess
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, load_settings
 from serving.pipeline.in_process import InProcessEmbedder
@@ -51,6 +52,7 @@ class EmbedCommand:
     """Runs the command as if it was typed."""
 
     capture: pytest.CaptureFixture[str]
+    in_process: InProcess = probe_in_process
 
     def __call__(self, *arguments: str | Path, **environment: str) -> Said:
         parser = argparse.ArgumentParser()
@@ -59,6 +61,6 @@ class EmbedCommand:
         options = EmbedOptions.of(parser.parse_args(["embed", *map(str, arguments)]))
         bare = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "APPROVED_"))}
         with mock.patch.dict(os.environ, bare | environment, clear=True):
-            status = embed(options, load_settings(), probe_in_process)
+            status = embed(options, load_settings(), self.in_process)
         said = self.capture.readouterr()
         return Said(status, said.out, said.err)
