@@ -154,15 +154,19 @@ def test_a_job_whose_process_dies_again_and_again_is_given_up_and_closed(engine:
 
 
 def test_what_a_dead_runner_held_ends_if_it_was_to_end(engine: Engine) -> None:
-    cancelled, late = engine.post(), engine.post(deadline_s=0.2)
+    cancelled, late = engine.post(), engine.post(deadline_s=2)
     dead = engine.leases()
     taken(dead)
     taken(dead)
     engine.store.cancel(cancelled)
     clearing = engine.clearing()
-    wait_until(
-        lambda: clearing.sweep() + clearing.sweep() > 0 and engine.final(late, 5) is not None, "the sweep"
-    )
+
+    def both_ended() -> bool:
+        clearing.sweep()
+        views = [engine.store.get(job) for job in (cancelled, late)]
+        return all(view is not None and view.state.is_final for view in views)
+
+    wait_until(both_ended, "the sweep")
     assert engine.final(cancelled).state is JobState.CANCELLED
     assert engine.final(late).state is JobState.ERROR
 
