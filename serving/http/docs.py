@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import orjson
 from flask import Blueprint, Response
 
@@ -16,12 +18,17 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'
 
 
 def docs_door(settings: Settings) -> Door:
-    """Return the door. Both texts are made once: they depend on the settings alone."""
+    """Return the door of the predict API's documentation."""
+    return door_of(openapi_document(settings), docs_page(settings))
+
+
+def door_of(document: Mapping[str, object], page: str) -> Door:
+    """Return the door of an OpenAPI document and its page, both made once: they depend on settings alone."""
     routes = Blueprint("docs", __name__)
-    document, page = orjson.dumps(openapi_document(settings)), docs_page(settings)
+    text = orjson.dumps(document)
 
     def openapi() -> Response:
-        return Response(document, content_type=JSON)
+        return Response(text, content_type=JSON)
 
     def docs() -> Response:
         headers = {"Content-Security-Policy": _POLICY}

@@ -13,6 +13,7 @@ from serving.front.application import HttpApplication
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON, refusal
 from serving.http.app import create_app
+from serving.http.docs import door_of
 from serving.http.door import Door
 from serving.http.gate import Gate
 from serving.webhooks.jobs.store import JobStore
@@ -21,8 +22,6 @@ from serving.webhooks.service.starts import GroupStart
 from serving.webhooks.service.status import read_status
 from serving.webhooks.service.telemetry import WebhookTelemetry
 from serving.webhooks.webhook import DoorTools, Webhook
-
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def webhooks_application(group: GroupStart, webhooks: Sequence[Webhook], jobs: JobStore) -> HttpApplication:
@@ -70,18 +69,6 @@ def status_door(settings: Settings, status: Path, jobs: JobStore, telemetry: Web
 
 
 def docs_door(settings: Settings, webhooks: Sequence[Webhook]) -> Door:
-    """Return the door of the documentation; both texts are made once."""
-    routes = Blueprint("docs", __name__)
+    """Return the door of the documentation."""
     document = openapi_document(settings, webhooks)
-    text, page = orjson.dumps(document), docs_page(document)
-
-    def openapi() -> Response:
-        return Response(text, content_type=JSON)
-
-    def docs() -> Response:
-        headers = {"Content-Security-Policy": _PAGE_POLICY}
-        return Response(page, content_type="text/html; charset=utf-8", headers=headers)
-
-    routes.add_url_rule("/openapi.json", "openapi", openapi)
-    routes.add_url_rule("/docs", "docs", docs)
-    return Door(routes)
+    return door_of(document, docs_page(document))
