@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from dicom_io.local.slide import LocalSlide
@@ -14,16 +13,7 @@ from dicom_io.waiting import Cancellation
 from serving.config.settings import Settings
 from serving.pipeline.embedder import Embedder
 from serving.webhooks.techcyte import reports
-from serving.webhooks.techcyte.trigger import Scan
-
-
-class AnalysisName(StrEnum):
-    """What can be asked for, by the name in the trigger's path."""
-
-    SIMILAR = "similar"
-    CLUSTER = "cluster"
-    CLASSIFY = "classify"
-    QC = "qc"
+from serving.webhooks.techcyte.trigger import AnalysisName, Scan
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,8 +123,8 @@ class Links:
                 raise ScanError(f"{link.origin.host} redirects to what is not an address.") from error
             if there.origin.origin != here.origin.origin and not self._is_named(there.origin):
                 raise ScanError(
-                    f"{link.origin.host} redirects to {there.origin.host}, which is not followed; the operator "
-                    "may name that host in PATHSERVE_TECHCYTE_DOWNLOAD_HOSTS."
+                    f"{link.origin.host} redirects to {there.origin.host}, which is not followed; the "
+                    "operator may name that host in PATHSERVE_TECHCYTE_DOWNLOAD_HOSTS."
                 )
             here = there
         raise ScanError(f"{link.origin.host} redirects too often.")

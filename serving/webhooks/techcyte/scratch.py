@@ -57,8 +57,8 @@ class TaskFolder:
         self.held += count
         if self.held > self.most_bytes:
             raise ScanError(
-                f"The files of the task have more than {self.most_bytes:,} bytes, the most that are kept; the "
-                "operator may raise PATHSERVE_TECHCYTE_MAX_TASK_BYTES."
+                f"The files of the task have more than {self.most_bytes:,} bytes, the most that are kept; "
+                "the operator may raise PATHSERVE_TECHCYTE_MAX_TASK_BYTES."
             )
         if shutil.disk_usage(self.path).free - count < self.keep_free:
             raise full()

@@ -96,7 +96,7 @@ class _Unpacking:
             raise DamagedImage(f"it holds more than {MAX_FILES:,} files")
         for info in members:  # all of them, before anything is written
             self._require_harmless(info)
-        found = []
+        found: list[tuple[Path, FileKind]] = []
         for number, info in enumerate(members, 1):
             with archive.open(info) as member:
                 head = member.read(HEAD_BYTES)
