@@ -109,13 +109,7 @@ def test_a_row_goes_forward_only(engine: Engine) -> None:
     def work(context: JobContext) -> list[str]:
         row = context.ledger.open(entry())
         wrong = []
-        for state in (
-            EntryState.DONE,
-            EntryState.SENDING,
-            EntryState.DONE,
-            EntryState.SENT,
-            EntryState.READY,
-        ):
+        for state in (done, sending, done, sent, EntryState.READY):
             try:
                 context.ledger.move(row, state)
             except EntryLost:
