@@ -271,7 +271,7 @@ def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
 def retry_after(response: BaseHTTPResponse) -> float:
     """Return the seconds of a Retry-After header, 0 without a usable one (RFC 9110, section 10.2.3)."""
     try:
-        return urllib3.Retry().getretry_after(response) or 0.0
+        return urllib3.Retry().get_retry_after(response) or 0.0
     except (InvalidHeader, ValueError, OverflowError):
         return 0.0
 
