@@ -70,7 +70,7 @@ class WebhooksLauncher(Launcher):
         shared = SharedFolders(metrics=self._metrics, tables=tables)
         group = GroupStart(
             os.getpid(),
-            without_command(self._settings).model_copy(update={"shared": shared}),
+            _of_workers(self._settings, shared),
             self._registry,
             self._database,
             self._keys,
@@ -152,6 +152,12 @@ def _of_group(settings: Settings) -> Settings:
     )
 
 
+def _of_workers(settings: Settings, shared: SharedFolders) -> Settings:
+    """Return the settings without the credentials that HTTP workers do not use."""
+    techcyte = settings.techcyte.model_copy(update={"key_secret": None})
+    return without_command(settings).model_copy(update={"shared": shared, "techcyte": techcyte})
+
+
 def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:
     """Return the settings without the credentials that a runner does not use."""
     return settings.model_copy(
@@ -159,6 +165,7 @@ def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:
             "shared": shared,
             "command": settings.command.model_copy(update={"store_token": None}),
             "http": settings.http.model_copy(update={"api_keys": None}),
+            "techcyte": settings.techcyte.model_copy(update={"secret": None}),
         }
     )
 
