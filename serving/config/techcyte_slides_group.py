@@ -105,6 +105,13 @@ class TechcyteAnalysisSettings(Group):
         ge=0,
         le=1,
     )
+    blurred_from: float = setting(
+        "PATHSERVE_TECHCYTE_QC_BLURRED_FROM",
+        0.5,
+        "Blur effect, 0 (sharp) to 1, from which `qc` calls a patch out of focus.",
+        gt=0,
+        le=1,
+    )
     most_blurred: float = setting(
         "PATHSERVE_TECHCYTE_QC_MOST_BLURRED",
         0.25,

@@ -165,7 +165,6 @@ def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:
             "shared": shared,
             "command": settings.command.model_copy(update={"store_token": None}),
             "http": settings.http.model_copy(update={"api_keys": None}),
-            "techcyte": settings.techcyte.model_copy(update={"secret": None}),
         }
     )
 

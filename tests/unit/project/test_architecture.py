@@ -39,7 +39,7 @@ FLOORS = {
     },
     "serving/webhooks": {
         "analyses": 1, "jobs": 1, "transport": 1,
-        "heads": 2, "webhook": 2,
+        "embedding": 2, "heads": 2, "webhook": 2,
         "slidescore": 3, "techcyte": 3,
         "service": 4,
     },
