@@ -70,7 +70,7 @@ class WebhooksLauncher(Launcher):
         shared = SharedFolders(metrics=self._metrics, tables=tables)
         group = GroupStart(
             os.getpid(),
-            without_command(self._settings).model_copy(update={"shared": shared}),
+            _of_workers(self._settings, shared),
             self._registry,
             self._database,
             self._keys,
@@ -150,6 +150,12 @@ def _of_group(settings: Settings) -> Settings:
             "requests": settings.requests.model_copy(update={"max_bytes": MAX_BODY_BYTES}),
         }
     )
+
+
+def _of_workers(settings: Settings, shared: SharedFolders) -> Settings:
+    """Return the settings without the credentials that HTTP workers do not use."""
+    techcyte = settings.techcyte.model_copy(update={"key_secret": None})
+    return without_command(settings).model_copy(update={"shared": shared, "techcyte": techcyte})
 
 
 def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:

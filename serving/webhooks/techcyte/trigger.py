@@ -1,7 +1,7 @@
 """What Techcyte posts when a user asks for an analysis, and what of it a job is given.
 
-The fields are those of "Building an API Bridge" in Techcyte's devkit. Presigned addresses and the task's token
-are credentials: they are sealed with the job, and their types do not print.
+The fields are those of "Building an API Bridge" in Techcyte's devkit. Presigned addresses and the task's
+token are credentials: they are sealed with the job, and their types do not print.
 """
 
 from __future__ import annotations
