@@ -109,9 +109,7 @@ def test_a_connection_that_breaks_is_resumed_where_it_broke(bucket: Bucket, fetc
     assert second["if-range"] == '"v1"'
 
 
-def test_bytes_of_a_file_that_has_changed_meanwhile_are_not_glued_on(
-    bucket: Bucket, fetch: Fetching
-) -> None:
+def test_bytes_of_a_file_that_has_changed_meanwhile_are_not_glued_on(bucket: Bucket, fetch: Fetching) -> None:
     """A server whose file has another tag by then answers with the whole of it."""
     newer = b"MM\0*" + bytes(len(TIFF))
     link = bucket.put("/slide.svs", TIFF, Act(cut=HALF), Act(data=newer, takes_range=False))
