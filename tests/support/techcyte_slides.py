@@ -16,8 +16,8 @@ from model.transport.local import encoder_in_process
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.predictor import Predictor
 from tests.support.local_slides import write_svs
-from tests.support.slides import stained
 from tests.support.service import wait_until
+from tests.support.slides import stained
 from tests.support.slidescore_app import BoundEmbedder, QuietProbe
 from tests.support.tissue import UInt8Array, tissue
 
