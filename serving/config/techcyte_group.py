@@ -28,7 +28,7 @@ class TechcyteSettings(Group):
     api: Literal["v2", "v3"] = setting(
         "PATHSERVE_TECHCYTE_API",
         "v3",
-        "Version of the page \"Posting Results from an External Model\" by which results are sent: `v2` or "
+        'Version of the page "Posting Results from an External Model" by which results are sent: `v2` or '
         "`v3`.",
     )
     key_id: str | None = setting(

@@ -21,7 +21,7 @@ from serving.webhooks.techcyte.trigger import task_number
 from serving.webhooks.transport import Call, StatusError, Transport, Waits
 
 RUN_FIELD = "pathserve_run"
-"""Among a scan's results: says which run they are of. What Techcyte gives back of a report is this part alone."""
+"""Among a scan's results: says which run they are of. Of a workflow's report Techcyte gives nothing back."""
 
 _API = ("api", "v3")
 _MOST_EVALUATIONS = 64 << 20

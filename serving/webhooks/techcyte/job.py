@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import orjson
 from pydantic import SecretBytes
 
-from dicom_io.errors import ImageError
-from dicom_io.local.slide import LocalSlide
 from dicom_io.web.credentials import BearerToken
 from serving.webhooks.jobs.entry import MAX_DOCUMENT_BYTES, Entry, NewEntry
 from serving.webhooks.jobs.handler import JobContext, JobFailed, JobKind
 from serving.webhooks.jobs.parked import resend_kind
 from serving.webhooks.techcyte import reports
-from serving.webhooks.techcyte.analysis import analyse, kit_of, open_scan
-from serving.webhooks.techcyte.client import RUN_FIELD, TechcyteClient, api_key
-from serving.webhooks.techcyte.download import fetch_scan, limits_of
+from serving.webhooks.techcyte.analysis import kit_of, open_scan
+from serving.webhooks.techcyte.client import TechcyteClient, api_key
+from serving.webhooks.techcyte.download import limits_of
 from serving.webhooks.techcyte.faults import ScanError
 from serving.webhooks.techcyte.posting import Document, Poster
-from serving.webhooks.techcyte.scratch import Scratch, TaskFolder
+from serving.webhooks.techcyte.scratch import Scratch
 from serving.webhooks.techcyte.server import transport_of
-from serving.webhooks.techcyte.trigger import Scan, Trigger
+from serving.webhooks.techcyte.task import Task, failed
+from serving.webhooks.techcyte.trigger import Trigger
 from serving.webhooks.webhook import RunnerTools
 
 SERVICE = "techcyte"
-ANALYSE = "techcyte.analyse"
+ANALYSE = f"{SERVICE}.analyse"
 RESEND = resend_kind(SERVICE)
 """The two kinds of jobs: a task, and sending what a person says may be sent."""
 
@@ -35,7 +33,7 @@ _DAY_S = 86_400.0
 
 
 class Jobs:
-    """Handlers for one process; what a killed one has left on disk is removed.
+    """Handlers for one process; what a killed one has left on the disk is removed.
 
     Raises
     ------
@@ -44,10 +42,10 @@ class Jobs:
     """
 
     def __init__(self, tools: RunnerTools) -> None:
-        self._tools = tools
         self._settings = tools.settings.techcyte
+        self._open_scan = partial(open_scan, context=tools.context)
         self._scratch = Scratch(tools.settings)
-        with contextlib.suppress(OSError):  # tasks will say so, if the folder cannot be used
+        with contextlib.suppress(OSError):  # the first task says so, if the folder cannot be used
             self._scratch.clear()
         self._limits = limits_of(tools.settings)
         self._kit = kit_of(tools.settings)
@@ -59,7 +57,7 @@ class Jobs:
         return {ANALYSE: JobKind(self.analyse), RESEND: JobKind(self.resend)}
 
     def analyse(self, context: JobContext) -> bytes:
-        """Do a task; go on from what the ledger says where an earlier process began it."""
+        """Do a task; go on from what the ledger says, where an earlier process has begun it."""
         if context.secret is None:
             raise JobFailed("The task's addresses are not known any more.")
         trigger = Trigger.of_job(context.payload, context.secret)
@@ -68,51 +66,35 @@ class Jobs:
             entry = context.ledger.open(self._entry(trigger, context))
         elif entry.job_id != context.job_id:
             raise JobFailed("The task was done before; nothing is sent twice.")
-        return self._answer(self._poster(entry, context).post(entry))
+        return _output(self._poster(entry, context).post(entry))
 
     def resend(self, context: JobContext) -> bytes:
         """Send what was parked."""
         entry = context.ledger.take(context.payload.decode("ascii"))
         if entry is None:
             raise JobFailed("It is not parked any more.")
-        return self._answer(self._poster(entry, context).post_again(entry))
+        return _output(self._poster(entry, context).post_again(entry))
 
     def _entry(self, trigger: Trigger, context: JobContext) -> NewEntry:
         document = Document.of(self._posting(trigger, context)).write()
         if len(document) > MAX_DOCUMENT_BYTES:
-            raise JobFailed(f"The results are larger than {MAX_DOCUMENT_BYTES >> 20} MiB; nothing was sent.")
+            raise failed([f"The results are larger than {MAX_DOCUMENT_BYTES >> 20} MiB."])
         token = None if trigger.token is None else SecretBytes(trigger.token.reveal().encode("ascii"))
         keep_s = self._settings.remember_days * _DAY_S
         return NewEntry(SERVICE, trigger.task_id, trigger.run_marker, document, token, keep_s)
 
     def _posting(self, trigger: Trigger, context: JobContext) -> reports.Posting:
-        """Analyse all scans, and return what is to be posted.
-
-        Raises
-        ------
-        JobFailed
-            With all that is wrong with any scan: nothing is sent then.
-        """
+        """Analyse all scans, and return what is to be posted: of all of them, or of none."""
         try:
             with self._scratch.task() as folder:
-                task = _Task(trigger, context, self._tools)
-                paths = task.each(lambda scan: self._fetched(scan, folder, context), "fetching")
-                task.each(lambda scan: task.look(paths[scan.scan_id]), "opening")
-                results = task.each(
-                    lambda scan: task.analysed(scan, paths[scan.scan_id], self._kit), "analysing"
-                )
+                task = Task(trigger, context, folder, self._open_scan)
+                task.fetch(self._limits)
+                results = task.results(self._kit)
+            return reports.prepare(results, task.sizes, reports.Api(self._settings.api))
         except ScanError as error:
-            raise JobFailed(str(error)) from error
-        marked = [_marked(result, trigger.run_marker) for result in results.values()]
-        try:
-            return reports.prepare(
-                reports.Results(scan_results=marked), task.sizes, reports.Api(self._settings.api)
-            )
+            raise failed([str(error)]) from error
         except reports.ReportError as error:
-            raise JobFailed(f"The results cannot be sent, and none are: {error}.") from error
-
-    def _fetched(self, scan: Scan, folder: TaskFolder, context: JobContext) -> Path:
-        return fetch_scan(scan, folder, self._limits, context.waits)
+            raise failed(list(error.faults)) from error
 
     def _poster(self, entry: Entry, context: JobContext) -> Poster:
         secret = entry.secret
@@ -120,6 +102,6 @@ class Jobs:
         client = TechcyteClient(self._transport, entry.subject, token, self._key, context.waits)
         return Poster(client, context, self._settings)
 
-    @staticmethod
-    def _answer(note: str) -> bytes:
-        return orjson.dumps({"note": note})
+
+def _output(note: str) -> bytes:
+    return orjson.dumps({"note": note})

@@ -270,4 +270,3 @@ class _Gate:
         """Raise LeaseLost, or let them out."""
         self._context.require_lease()
         self.is_open = True
-

@@ -6,8 +6,6 @@ token are credentials: they are sealed with the job, and their types do not prin
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -19,11 +17,11 @@ from urllib.parse import unquote, urlsplit
 import orjson
 from pydantic import SecretBytes
 
-from dicom_io.errors import ImageError
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.urls import StoreUrl, UrlError, parse_url
 from serving.api.fields import JsonObject, bad, is_object, kind
+from serving.webhooks.techcyte.tokens import decoded, usable_token
 
 MAX_SCANS = 100
 MAX_FILES = 2000
@@ -206,7 +204,7 @@ def parse_trigger(data: bytes | bytearray, analysis: AnalysisName) -> Trigger:
         secrets.token_hex(16),
         _case(body.get("case_id")),
         _scans(_addresses(body)),
-        _token(body.get("jwt_token")),
+        usable_token(body.get("jwt_token")),
     )
 
 
@@ -225,36 +223,16 @@ def task_number(value: object) -> str:
     if isinstance(value, str):
         text = value.strip()
         if not _TASK.fullmatch(text):
-            found = _KEYED.fullmatch(_decoded(text))
+            found = _KEYED.fullmatch(decoded(text[:200]).decode("ascii", "replace"))
             text = found.group(1) if found else ""
         if text and int(text) > 0:
             return str(int(text))
     raise bad("task_id must be a number, or the base64 of `task:` and a number.")
 
 
-def _decoded(text: str) -> str:
-    """Return what base64 in either alphabet, padded or not, says; nothing where it is none."""
-    if len(text) > 200 or not text.isascii():
-        return ""
-    plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        return ""
-
-
 def _case(value: object) -> str:
     text = str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else ""
     return text if _SCAN.fullmatch(text) else ""
-
-
-def _token(value: object) -> BearerToken | None:
-    if not isinstance(value, str) or not value:
-        return None
-    try:
-        return BearerToken(value)
-    except ImageError:
-        return None
 
 
 def _addresses(body: JsonObject) -> Mapping[str, list[str]]:
