@@ -178,7 +178,9 @@ class LocalSlide:
             lambda index, options: self._files.open_level(index, options, session), sys.maxsize
         )
 
-    def read(self, view: View[ScaledLevel], patches: Sequence[Patch], waits: Cancellation) -> list[UInt8Array]:
+    def read(
+        self, view: View[ScaledLevel], patches: Sequence[Patch], waits: Cancellation
+    ) -> list[UInt8Array]:
         """Return patches of a view in the calling thread, colours as stored: for who needs pixels, and few.
 
         Returns

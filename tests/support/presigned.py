@@ -1,4 +1,4 @@
-"""A stand-in for a bucket with presigned links: TLS on this machine, and any fault that it is told to have."""
+"""A stand-in for a bucket with presigned links: TLS on this machine, and whatever faults it is told."""
 
 from __future__ import annotations
 

@@ -113,6 +113,7 @@ def _judged(patches: SlidePatches) -> SlidePatches:
 def _blur(patches: SlidePatches, progress: Callable[[str], None], waits: Cancellation) -> Float64Array:
     found: list[float] = []
     for start in range(0, len(patches), _AT_ONCE):
+        waits.require_time()
         some = patches.patches[start : start + _AT_ONCE]
         found += map(blur_effect, patches.slide.read(patches.view, some, waits))
         progress(f"{len(found)} of {len(patches)} patches")

@@ -82,7 +82,7 @@ class Shown:
         return reports.ScanResult(
             scan_id=scan_id,
             workflow=workflow,
-            results={"summary": summary, **self.facts},
+            results={**self.facts, "summary": summary},
             geojson=reports.FeatureCollection(features=annotations) if annotations else None,
             qc_fail_reasons=None if self.qc_fail_reasons is None else list(self.qc_fail_reasons),
         )

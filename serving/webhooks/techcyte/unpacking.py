@@ -10,7 +10,6 @@ import io
 import re
 import stat
 import struct
-import time
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import IO
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.local.dicom_header import require_bounded
 from dicom_io.local.sniffing import HEAD_BYTES
-from dicom_io.waiting import Cancellation, Cancelled
+from dicom_io.waiting import Cancellation
 from serving.webhooks.techcyte.faults import ScanError
 from serving.webhooks.techcyte.file_kinds import FileKind, kind_of_head
 from serving.webhooks.techcyte.scratch import TaskFolder
@@ -127,7 +126,7 @@ class _Unpacking:
         size, piece = 0, head
         with path.open("xb") as out:
             while piece:
-                self._require_time()
+                self.waits.require_time()
                 size += len(piece)
                 self.written += len(piece)
                 if size > self.file_bytes:  # whatever the archive says
@@ -141,12 +140,6 @@ class _Unpacking:
         return DamagedImage(
             f"it holds a file of more than {self.file_bytes:,} bytes (PATHSERVE_TECHCYTE_MAX_FILE_BYTES)"
         )
-
-    def _require_time(self) -> None:
-        if self.waits.stop.is_set():
-            raise Cancelled
-        if time.monotonic() > self.waits.deadline:
-            raise TimeoutError
 
 
 def _slide(found: Sequence[tuple[Path, FileKind]], folder: Path) -> Path:

@@ -29,11 +29,16 @@ def settings(root: Path, **more: object) -> Settings:
 
 def test_a_tasks_folder_is_its_own_and_gone_at_the_end_however_that_comes(tmp_path: Path) -> None:
     scratch = Scratch(settings(tmp_path))
-    with pytest.raises(RuntimeError), scratch.task() as one, scratch.task() as other:
-        assert one.path != other.path
-        assert one.path.stat().st_mode & 0o077 == 0, "for the service's user alone"
-        (one.folder("scan-1") / "slide.svs").write_bytes(b"pixels")
-        raise RuntimeError
+
+    def work() -> None:
+        with scratch.task() as one, scratch.task() as other:
+            assert one.path != other.path
+            assert one.path.stat().st_mode & 0o077 == 0, "for the service's user alone"
+            (one.folder("scan-1") / "slide.svs").write_bytes(b"pixels")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
