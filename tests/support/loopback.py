@@ -55,10 +55,12 @@ class Loopback:
     ----------
     tls:
         A certificate and its key; without them it speaks plain HTTP.
+    port:
+        0 takes a free one.
     """
 
-    def __init__(self, handler: type[Handler], tls: tuple[Path, Path] | None = None) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[Handler], tls: tuple[Path, Path] | None = None, port: int = 0) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._scheme = "http"
         if tls is not None:
             self._scheme = "https"

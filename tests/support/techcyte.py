@@ -114,9 +114,11 @@ class Techcyte:
     ----------
     tls:
         Its certificate and the key of that.
+    port:
+        0 takes a free one.
     """
 
-    def __init__(self, tls: tuple[Path, Path], behaviour: Behaviour | None = None) -> None:
+    def __init__(self, tls: tuple[Path, Path], behaviour: Behaviour | None = None, port: int = 0) -> None:
         self.behaviour = behaviour or Behaviour()
         self.state = State()
         self.tasks: dict[str, Task] = {}
@@ -145,7 +147,7 @@ class Techcyte:
             def do_PATCH(self) -> None:  # noqa: N802 -- http.server looks for it
                 self.respond()
 
-        self._server = Loopback(TechcyteHandler, tls)
+        self._server = Loopback(TechcyteHandler, tls, port)
 
     def __enter__(self) -> Self:
         return self

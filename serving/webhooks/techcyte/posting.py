@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 
 import orjson
 
-from dicom_io.errors import ImageError
+from dicom_io.errors import ImageCode, ImageError
 from dicom_io.waiting import Cancelled
 from serving.config.techcyte_group import TechcyteSettings
 from serving.webhooks.jobs.entry import Entry, EntryState
@@ -168,6 +168,8 @@ class Poster:
         try:
             self._client.ready()
         except ImageError as error:
+            if error.code is ImageCode.INVALID_CREDENTIALS_ERROR:
+                self._park(entry, f"Nothing was sent: {error.description}")
             return _Answer(_Next.AGAIN, error.description)
         ledger.move(entry, EntryState.SENDING)
         self._context.progress("sending the results")
