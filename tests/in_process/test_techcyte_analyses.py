@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 import pytest
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
 from dicom_io.sources.session import ReadContext
@@ -107,7 +108,7 @@ def rows(scan: dict[str, Any]) -> dict[str, str]:
     return {row["name"]: row["result"] for row in scan["workflow"]["report"]["results"]}
 
 
-def areas(scan: dict[str, Any], segment: str) -> shapely.Geometry:
+def areas(scan: dict[str, Any], segment: str) -> BaseGeometry:
     """Return a segment's area in level-0 pixels."""
     (found,) = [one for one in scan["workflow"]["report"]["segments"] if one["name"] == segment]
     return shapely.union_all(
@@ -119,7 +120,7 @@ def box(area: Rect) -> shapely.Polygon:
     return shapely.box(area.x, area.y, area.right, area.bottom)
 
 
-def overlap(one: shapely.Geometry, other: shapely.Geometry) -> float:
+def overlap(one: BaseGeometry, other: BaseGeometry) -> float:
     return float(one.intersection(other).area / one.union(other).area)
 
 
@@ -262,9 +263,10 @@ def test_a_scan_that_lacks_what_an_analysis_needs_is_said_so_in_words(
 ) -> None:
     assert "PATHSERVE_TECHCYTE_REFERENCE" in analysing.refusal(AnalysisName.SIMILAR)
     assert "PATHSERVE_TECHCYTE_HEAD" in analysing.refusal(AnalysisName.CLASSIFY)
-    of = {"PATHSERVE_TECHCYTE_REFERENCE": reference}
-    fine = {"PATHSERVE_TECHCYTE_UM_PER_PX": 0.5}
-    assert "1 µm/px" in analysing.refusal(AnalysisName.SIMILAR, **of, **fine)
+    finer = analysing.refusal(
+        AnalysisName.SIMILAR, PATHSERVE_TECHCYTE_REFERENCE=reference, PATHSERVE_TECHCYTE_UM_PER_PX=0.5
+    )
+    assert "has 1 µm/px" in finer
     too_many = analysing.refusal(AnalysisName.CLUSTER, PATHSERVE_TECHCYTE_MAX_PATCHES=5)
     assert "patches with tissue" in too_many
     coarse = analysing.refusal(AnalysisName.CLUSTER, PATHSERVE_TECHCYTE_UM_PER_PX=0.2)

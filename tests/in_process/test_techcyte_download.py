@@ -293,7 +293,12 @@ def test_a_server_that_cannot_prove_who_it_is_gets_no_second_look(
 def test_a_job_that_ends_ends_its_download(bucket: Bucket, fetch: Fetching, tmp_path: Path) -> None:
     held = Act(cut=HALF, gate=threading.Event())
     link = bucket.put("/slide.svs", TIFF, held)
-    threading.Thread(target=lambda: (held.halfway.wait(60), fetch.waits.cancel())).start()
+
+    def end_the_job() -> None:
+        held.halfway.wait(60)
+        fetch.waits.cancel()
+
+    threading.Thread(target=end_the_job).start()
     with pytest.raises(Cancelled):
         fetch(link)
     held.gate.set()

@@ -19,6 +19,9 @@ from serving.webhooks.analyses.regions import Region, on_grid, polygonal
 LOWEST, HIGHEST = 1, 255
 """Values of the lowest score and of the highest; 0 is left for where there is no patch."""
 
+LEAST_AREA = 1e-4
+"""Share of the slide that an area of a mask, or a hole in it, has at least: 400 pixels of an overview."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
@@ -136,16 +139,21 @@ def mask_areas(mask: npt.NDArray[np.bool_], width: int, height: int) -> tuple[Po
     Returns
     -------
     Valid polygons in level-0 pixels, within the slide; they may have holes. Steps of the mask's pixels are
-    smoothed away.
+    smoothed away, areas and holes of less than ``LEAST_AREA`` left out.
     """
     rows, columns = mask.shape
     size = (width / columns, height / rows)
-    slide = shapely.box(0, 0, width, height)
-    found = []
+    slide, least = shapely.box(0, 0, width, height), LEAST_AREA * width * height
+    found: list[Polygon] = []
     for area in _filled(mask, 0.5, size, (0, 0)):
         smooth = shapely.simplify(area, max(size), preserve_topology=True)
-        found += [part for part in shapely.get_parts(on_grid(smooth, 1.0).intersection(slide)) if part.area]
+        parts = shapely.get_parts(on_grid(smooth, 1.0).intersection(slide))
+        found += [_without_specks(part, least) for part in parts if part.area >= least]
     return tuple(sorted(found, key=lambda part: (-part.area, part.bounds)))
+
+
+def _without_specks(area: Polygon, least: float) -> Polygon:
+    return Polygon(area.exterior, [hole for hole in area.interiors if Polygon(hole).area >= least])
 
 
 def _filled(

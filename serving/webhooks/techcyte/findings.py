@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from shapely import MultiPolygon
 
-from serving.webhooks.analyses.areas import Area
+from serving.webhooks.analyses.areas import Area, outline
 from serving.webhooks.analyses.clusters import cluster
 from serving.webhooks.analyses.heatmap import heat_map as heat_map_of
 from serving.webhooks.analyses.patches import Float32Array, Patches
+from serving.webhooks.analyses.regions import Region, polygonal
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import RESEARCH_USE_ONLY, Summary, model_in_words
 from serving.webhooks.heads.classes import classify
@@ -32,7 +34,10 @@ def similar(patches: Patches, vectors: Float32Array, reference: Reference, top: 
         value=f"{best:.2f}",
         rows=(("Reference", f"{reference.name}, {len(reference.vectors):,} patches"),),
         segments=(segment("Most similar", found.polygons, _MARKED, f"the best {len(found.best)} patches"),),
-        annotations=(*heat_map(found.heat, "similarity"), *points(found.points, "most similar")),
+        annotations=(
+            *heat_map(found.heat, "similarity", _covered(patches)),
+            *points(found.points, "most similar"),
+        ),
         facts={"highest_similarity": round(best, 4)},
     )
 
@@ -50,8 +55,12 @@ def classes(patches: Patches, vectors: Float32Array, head: Head) -> Shown:
     shown: tuple[Feature, ...] = ()
     if len(head.classes) == 2:
         likely = np.ascontiguousarray(found.probabilities[:, 1])
-        shown = heat_map(heat_map_of(patches, likely), "class probability")
+        shown = heat_map(heat_map_of(patches, likely), "class probability", _covered(patches))
     return _areas(found.areas, head.name, "Largest class", f"{largest.name}, {share_of(largest)}", shown)
+
+
+def _covered(patches: Patches) -> Region:
+    return polygonal(MultiPolygon(outline(patches, np.ones(len(patches), np.bool_))))
 
 
 def _areas(

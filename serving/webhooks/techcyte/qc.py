@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from shapely import Polygon
 
 from dicom_io.local.slide import LocalSlide
+from dicom_io.slides.level import ScaledLevel
+from dicom_io.slides.slide import Slide
 from dicom_io.waiting import Cancellation
 from serving.config.techcyte_slides_group import QC_FINDINGS, TechcyteAnalysisSettings
 from serving.webhooks.analyses.areas import outline
 from serving.webhooks.analyses.heatmap import mask_areas
 from serving.webhooks.analyses.patches import BoolArray, Float64Array
-from serving.webhooks.analyses.quality import blur_effect, pen_mask
+from serving.webhooks.analyses.quality import blur_effect
 from serving.webhooks.techcyte.shown import Shown, segment
 from serving.webhooks.techcyte.slide_patches import (
     Overview,
@@ -28,6 +31,9 @@ MOST_JUDGED = 400
 
 FULL_OF_TISSUE = 0.5
 """Share of a patch that shows tissue where its blur is judged: an edge of glass looks blurred."""
+
+_SMOOTHING = np.ones((9, 9), np.uint8)
+"""Gaps of so many pixels of the overview are closed in the outline of the tissue; its share is not."""
 
 _AT_ONCE = 16
 _WORDS: Mapping[str, str] = {"empty": "Too little tissue", "blur": "Out of focus", "pen": "Marked by a pen"}
@@ -89,18 +95,16 @@ def check(
     """
     progress("looking for tissue")
     seen = overview_of(slide, waits)
-    pen = pen_mask(seen.pixels)
-    bare = Overview(seen.pixels, seen.tissue & ~pen)
-    judged = _judged(patches_with_tissue(slide, bare, settings.um_per_px))
+    judged = _judged(patches_with_tissue(slide, seen, settings.um_per_px))
     blur = _blur(judged, progress, waits)
     is_blurred = blur >= settings.blurred_from
     quality = Quality(
-        float(bare.tissue.mean()),
-        float(pen.mean()),
+        float(seen.tissue.mean()),
+        float(seen.pen.mean()),
         float(is_blurred.mean()) if len(blur) else 0.0,
         float(np.median(blur)) if len(blur) else None,
     )
-    return _shown(quality, settings, slide, (bare.tissue, pen), _areas(judged, is_blurred))
+    return _shown(quality, settings, slide.slide, seen, _areas(judged, is_blurred))
 
 
 def _judged(patches: SlidePatches) -> SlidePatches:
@@ -127,13 +131,13 @@ def _areas(judged: SlidePatches, is_blurred: BoolArray) -> tuple[Polygon, ...]:
 def _shown(
     quality: Quality,
     settings: TechcyteAnalysisSettings,
-    slide: LocalSlide,
-    masks: tuple[BoolArray, BoolArray],
+    slide: Slide[ScaledLevel],
+    seen: Overview,
     blurred: tuple[Polygon, ...],
 ) -> Shown:
     findings = quality.findings(settings)
-    width, height = slide.slide.width, slide.slide.height
-    tissue, pen = (mask_areas(mask, width, height) for mask in masks)
+    smooth = cv2.morphologyEx(seen.tissue.astype(np.uint8), cv2.MORPH_CLOSE, _SMOOTHING).astype(np.bool_)
+    tissue, pen = (mask_areas(mask, slide.width, slide.height) for mask in (smooth, seen.pen))
     median = "not measured" if quality.median_blur is None else f"{quality.median_blur:.2f}"
     rows = (
         ("Tissue", f"{quality.tissue:.1%} of the slide"),

@@ -17,6 +17,7 @@ from shapely import Polygon
 from serving.webhooks.analyses.areas import Area
 from serving.webhooks.analyses.heatmap import HIGHEST, LOWEST, HeatMap, contours
 from serving.webhooks.analyses.patches import Int64Array
+from serving.webhooks.analyses.regions import Region
 from serving.webhooks.techcyte import reports
 
 MOST_AREAS = 2_000
@@ -117,15 +118,17 @@ def share_of(area: Area) -> str:
     return f"{area.share:.1%} of the tissue"
 
 
-def heat_map(heat: HeatMap, annotation_type: str) -> tuple[reports.Feature, ...]:
+def heat_map(heat: HeatMap, annotation_type: str, region: Region) -> tuple[reports.Feature, ...]:
     """Return a heat map's contours at ``SCORES``, in the colours of Turbo; nothing where all of it is low.
 
     Parameters
     ----------
     heat:
         Of scores from 0 to 1.
+    region:
+        What the contours are cut to.
     """
-    found = contours(heat, [LOWEST + score * (HIGHEST - LOWEST) for score in SCORES])
+    found = contours(heat, [LOWEST + score * (HIGHEST - LOWEST) for score in SCORES], region)
     if len(found) > MOST_AREAS:
         least = sorted((contour.polygon.area for contour in found), reverse=True)[MOST_AREAS - 1]
         found = tuple(contour for contour in found if contour.polygon.area >= least)[:MOST_AREAS]

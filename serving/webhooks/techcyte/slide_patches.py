@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,10 +21,14 @@ from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
+from serving.webhooks.analyses.quality import pen_mask
 from serving.webhooks.embedding import embed_in_chunks
 
 LEAST_TISSUE = 0.05
 """Share of a patch that has to show tissue, as for ``pathserve embed``."""
+
+_RIM = 15
+"""Pixels of an overview across which ink is widened."""
 
 _ALONG_A_BLOCK = 16
 """Patches along an edge of a block that is embedded together: its patches share nearly all their tiles."""
@@ -38,11 +43,14 @@ class Overview:
     pixels:
         uint8 RGB ``[rows, columns, 3]``.
     tissue:
+        bool ``[rows, columns]``, without what is under a pen's ink.
+    pen:
         bool ``[rows, columns]``.
     """
 
     pixels: UInt8Array
     tissue: BoolArray
+    pen: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +114,17 @@ class SlidePatches:
 
 
 def overview_of(slide: LocalSlide, waits: Cancellation) -> Overview:
-    """Return a slide seen whole, and where its tissue is.
+    """Return a slide seen whole, where its tissue is, and where a pen has marked it.
 
     Raises
     ------
     ImageError, Cancelled, TimeoutError
     """
     pixels = slide.overview(waits)
-    return Overview(pixels, tissue_mask(pixels))
+    pen = pen_mask(pixels)
+    # Ink is stained and dark as tissue is, and a rim around it, too, where it fades or was compressed.
+    around = cv2.dilate(pen.astype(np.uint8), np.ones((_RIM, _RIM), np.uint8)).astype(np.bool_)
+    return Overview(pixels, tissue_mask(pixels) & ~around, pen)
 
 
 def patches_with_tissue(slide: LocalSlide, overview: Overview, um_per_px: float) -> SlidePatches:

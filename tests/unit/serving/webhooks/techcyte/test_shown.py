@@ -10,6 +10,8 @@ from serving.webhooks.techcyte import reports
 from serving.webhooks.techcyte.qc import Quality, reasons
 from serving.webhooks.techcyte.shown import MOST_AREAS, Shown, heat_map, points, segment
 
+SLIDE = shapely.box(0, 0, 20_000, 20_000)
+
 
 def squares(count: int) -> list[shapely.Polygon]:
     return [shapely.box(10 * n, 0, 10 * n + 8, 8) for n in range(count)]
@@ -29,12 +31,14 @@ def test_a_segment_draws_the_largest_areas_and_says_what_it_leaves_out() -> None
 
 def test_a_heat_map_has_as_many_colours_as_contours_and_is_bounded() -> None:
     values = np.full((9, 9), 10, np.uint8)
-    assert heat_map(HeatMap(0, 0, 100, values), "similarity") == (), "low throughout"
+    assert heat_map(HeatMap(0, 0, 100, values), "similarity", SLIDE) == (), "low throughout"
     values[3:6, 3:6] = 255
-    (feature,) = heat_map(HeatMap(0, 0, 100, values), "similarity")
-    assert len(feature.properties["contour_colors"]) == 4
+    (feature,) = heat_map(HeatMap(0, 0, 100, values), "similarity", SLIDE)
+    colours = feature.properties["contour_colors"]
+    assert isinstance(colours, list)
+    assert len(colours) == 4
     chessboard = (np.indices((120, 120)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    (feature,) = heat_map(HeatMap(0, 0, 100, chessboard), "similarity")
+    (feature,) = heat_map(HeatMap(0, 0, 100, chessboard), "similarity", SLIDE)
     assert isinstance(feature.geometry, reports.GeometryCollection)
     assert len(feature.geometry.geometries) == MOST_AREAS
     assert points(np.zeros((0, 2), np.int64), "most similar") == ()
