@@ -187,7 +187,7 @@ class Techcyte:
 
     # What a user does
 
-    def request(self, scans: Mapping[str, Sequence[Path]], **changed: Any) -> Json:
+    def request(self, scans: Mapping[str, Sequence[Path]], /, **changed: Any) -> Json:
         """Ask for an analysis; return what the webhook is posted. ``...`` takes a field out."""
         with self._lock:
             self._number += 1

@@ -18,8 +18,8 @@ from serving.pipeline.predictor import Predictor
 from tests.support.local_slides import write_svs
 from tests.support.service import wait_until
 from tests.support.slides import stained
-from tests.support.slidescore_app import BoundEmbedder, QuietProbe
 from tests.support.tissue import UInt8Array, tissue
+from tests.support.webhook_app import BoundEmbedder, QuietProbe
 
 WIDTH, HEIGHT = 4480, 3136
 FIRST, SECOND = Rect(448, 448, 1344, 1792), Rect(2464, 672, 1120, 1568)
