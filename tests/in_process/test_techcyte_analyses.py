@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,15 @@ from serving.processes.assembly import read_context
 from serving.webhooks.analyses.patches import Patches
 from serving.webhooks.heads.file import write_head
 from serving.webhooks.heads.head import Head
-from serving.webhooks.techcyte import reports
+from serving.webhooks.techcyte import analysis, reports, slide_patches
 from serving.webhooks.techcyte.analysis import analyse, kit_of, open_scan
+from serving.webhooks.techcyte.download import fetch_scan, limits_of
 from serving.webhooks.techcyte.faults import ScanError
+from serving.webhooks.techcyte.scratch import Scratch
 from serving.webhooks.techcyte.trigger import AnalysisName
 from tests.support import models
-from tests.support.local_slides import write_dicom, write_zip
-from tests.support.presigned import scan_of
+from tests.support.local_slides import write_zip
+from tests.support.presigned import Bucket, scan_of
 from tests.support.slides import pyramid
 from tests.support.techcyte_slides import (
     DIGEST,
@@ -288,12 +291,43 @@ def test_a_reference_of_another_encoder_is_refused_before_anything_is_embedded(
     assert analysing.said == ["looking for tissue"]
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_dicom_in_files_is_a_slide_as_well(analysing: Analysing, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["files", "zip of files", "svs", "zip of an svs"])
+def test_a_scan_is_fetched_and_analysed_in_whatever_form_it_comes(
+    analysing: Analysing, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dicom = pyramid("JPEG", sizes=((1792, 1344), (896, 672)))
-    path = write_dicom(tmp_path / "scan", dicom) if kind == "folder" else write_zip(tmp_path / "s.zip", dicom)
-    scan = analysing.sent(AnalysisName.QC, path, PATHSERVE_TECHCYTE_UM_PER_PX=5.6)
+    svs = analysing.slide.read_bytes()
+    (tmp_path / "bucket").mkdir()
+    with Bucket(tmp_path / "bucket") as bucket:
+        monkeypatch.setenv("SSL_CERT_FILE", str(bucket.certificate))
+        match kind:
+            case "files":
+                files = [stored.file() for stored in dicom.instances]
+                links = [bucket.put(f"/{number}", data) for number, data in enumerate(files)]
+            case "zip of files":
+                links = [bucket.put("/scan", write_zip(tmp_path / "scan.zip", dicom).read_bytes())]
+            case "svs":
+                links = [bucket.put("/scan", svs)]
+            case _:
+                with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
+                    archive.writestr("scans/a.svs", svs)
+                links = [bucket.put("/scan", (tmp_path / "scan.zip").read_bytes())]
+        settings = load_settings(
+            {
+                "PATHSERVE_TECHCYTE_FOLDER": tmp_path / "scratch",
+                "PATHSERVE_TECHCYTE_DOWNLOAD_HOSTS": bucket.host,
+            },
+            {},
+        )
+        waits = Cancellation(time.monotonic() + 60)
+        with Scratch(settings).task() as folder:
+            path = fetch_scan(scan_of(*links), folder, limits_of(settings), waits)
+            scan = analysing.sent(
+                AnalysisName.QC, path, PATHSERVE_TECHCYTE_UM_PER_PX=1 if "svs" in kind else 5.6
+            )
     assert scan["qcFailReasons"] == []
+    expected = (WIDTH, HEIGHT) if "svs" in kind else (1792, 1344)
+    assert (analysing.size.width, analysing.size.height) == expected
 
 
 @pytest.mark.parametrize("data", [b"II*\0" + bytes(500), b"PK\x03\x04", b"nothing"])
@@ -313,6 +347,19 @@ def test_a_job_that_ends_ends_its_analysis(context: ReadContext, embedder: Embed
 
     with open_scan(slide, context) as opened, pytest.raises(Cancelled):
         analyse(AnalysisName.QC, opened, SCAN, kit, embedder, stop, waits)
+
+
+def test_a_slide_that_claims_to_be_endless_is_refused(
+    analysing: Analysing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slide_patches, "_MOST_PLACES", 50)
+    assert "spans 70 patches at 1 µm a pixel" in analysing.refusal(AnalysisName.QC)
+
+
+def test_an_installation_without_openslide_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"install pathserve\[slides\]"):
+        kit_of(load_settings({}, {}))
 
 
 def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, reference: Path) -> None:

@@ -165,7 +165,7 @@ class _Embedding:
     def _require_countable(self, patches: SlidePatches) -> None:
         most = self.kit.settings.max_patches
         if not len(patches):
-            raise AnalysisError("The scan shows no tissue.")
+            raise AnalysisError("The scan shows no tissue, or is smaller than a patch.")
         if len(patches) > most:
             raise AnalysisError(
                 f"The scan has {len(patches):,} patches with tissue at {patches.um_per_px:g} µm a pixel, and "

@@ -30,6 +30,9 @@ LEAST_TISSUE = 0.05
 _RIM = 15
 """Pixels of an overview across which ink is widened."""
 
+_MOST_PLACES = 4_000_000
+"""Places that are looked at before the tissue is known."""
+
 _ALONG_A_BLOCK = 16
 """Patches along an edge of a block that is embedded together: its patches share nearly all their tiles."""
 
@@ -135,12 +138,15 @@ def patches_with_tissue(slide: LocalSlide, overview: Overview, um_per_px: float)
     ImageError
         When the slide has no such resolution, or none is known.
     AnalysisError
-        When its pixels are not square.
+        When its pixels are not square, or it is larger than can be planned.
     """
     view = slide.slide.at(um_per_px)
     spacing = view.spacing
     if spacing is None or abs(spacing.x - spacing.y) > 0.02 * max(spacing.x, spacing.y):
         raise AnalysisError("The slide's pixels are not square, so that its patches cannot be laid out.")
+    places = (view.width // PATCH_SIDE) * (view.height // PATCH_SIDE)
+    if places > _MOST_PLACES:  # a file may claim any size
+        raise AnalysisError(f"The slide spans {places:,} patches at {um_per_px:g} µm a pixel: too many.")
     grid = view.grid(PATCH_SIDE, PATCH_SIDE)
     tissue = TissueMap(overview.tissue, view.width, view.height)
     shares = [(patch, share) for patch in grid if (share := tissue.share(patch)) >= LEAST_TISSUE]
