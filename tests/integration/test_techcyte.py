@@ -98,7 +98,7 @@ class HeldProbe(QuietProbe):
 
     asked, go = threading.Event(), threading.Event()
 
-    def embed(self, patches: np.ndarray) -> np.ndarray:  # type: ignore[type-arg,override]
+    def embed(self, patches: np.ndarray) -> np.ndarray:
         """Wait until it may, and embed."""
         self.asked.set()
         assert self.go.wait(180)
