@@ -91,21 +91,21 @@ def test_either_version_is_spoken(techcyte: Techcyte, tmp_path: Path, slide: Pat
 
 
 def test_a_scan_of_several_files_is_read_as_a_whole_and_tasks_at_the_same_time_share_no_file(
-    tasks: Tasks, slide: Path, tmp_path: Path
+    techcyte: Techcyte, tmp_path: Path
 ) -> None:
-    dicom = pyramid(sizes=((1000, 700), (500, 350)), ImagedVolumeWidth=0.5, ImagedVolumeHeight=0.35)
-    folder = write_dicom(tmp_path / "dicom", dicom)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    assert len(files) > 1
-    bodies = [tasks.server.request({SCAN: files, OTHER: [slide]}) for _ in range(3)]
-    with ThreadPoolExecutor(3) as pool:
-        ended = list(pool.map(lambda body: tasks.ended(tasks.trigger(body)), bodies))
-    assert [one["state"] for one in ended] == ["finished"] * 3, ended
-    found = [tasks.sent(body)[0]["scanResults"] for body in bodies]
-    plain = [[{**scan, "results": {**scan["results"], RUN_FIELD: ""}} for scan in scans] for scans in found]
-    assert plain[0] == plain[1] == plain[2]
-    fetched = [request.path for request in tasks.server.state.requests if request.is_file]
-    assert len(fetched) == len(set(fetched))
+    dicom = pyramid("JPEG", sizes=((1792, 1344), (896, 672)))
+    files = sorted(write_dicom(tmp_path / "dicom", dicom).iterdir())
+    assert len(files) == 2
+    with Tasks(techcyte, tmp_path, {"PATHSERVE_TECHCYTE_UM_PER_PX": "5.6"}) as tasks:
+        bodies = [techcyte.request({SCAN: files, OTHER: files}) for _ in range(3)]
+        with ThreadPoolExecutor(3) as pool:
+            ended = list(pool.map(lambda body: tasks.ended(tasks.trigger(body)), bodies))
+        assert [one["state"] for one in ended] == ["finished"] * 3, ended
+        found = [scan["results"] for body in bodies for scan in tasks.sent(body)[0]["scanResults"]]
+    assert len({str({**results, RUN_FIELD: ""}) for results in found}) == 1
+    assert len({results[RUN_FIELD] for results in found}) == 3
+    fetched = [request.path for request in techcyte.state.requests if request.is_file]
+    assert len(fetched) == len(set(fetched)) == 12
 
 
 # Triggers

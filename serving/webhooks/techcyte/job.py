@@ -76,7 +76,7 @@ class Jobs:
         return _output(self._poster(entry, context).post_again(entry))
 
     def _entry(self, trigger: Trigger, context: JobContext) -> NewEntry:
-        document = Document.of(self._posting(trigger, context)).write()
+        document = Document.of(self._posting(trigger, context), trigger.case_id).write()
         if len(document) > MAX_DOCUMENT_BYTES:
             raise failed([f"The results are larger than {MAX_DOCUMENT_BYTES >> 20} MiB."])
         token = None if trigger.token is None else SecretBytes(trigger.token.reveal().encode("ascii"))

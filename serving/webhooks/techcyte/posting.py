@@ -48,15 +48,18 @@ class Document:
         Of the post.
     case:
         Of what sets the triage after it; ``None`` where nothing is to be set.
+    case_id:
+        Techcyte's identifier of the case, for who looks it up; may be empty.
     """
 
     body: Mapping[str, Any] = field(repr=False)
     case: Mapping[str, Any] | None = field(repr=False)
+    case_id: str = ""
 
     @classmethod
-    def of(cls, posting: Posting) -> Self:
+    def of(cls, posting: Posting, case_id: str) -> Self:
         """Return what is kept of a posting."""
-        return cls(posting.body, posting.case)
+        return cls(posting.body, posting.case, case_id)
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -65,7 +68,7 @@ class Document:
 
     def write(self) -> bytes:
         """Return it as JSON."""
-        return orjson.dumps({"body": self.body, "case": self.case})
+        return orjson.dumps({"case_id": self.case_id, "body": self.body, "case": self.case})
 
 
 class _Next(Enum):
