@@ -1,4 +1,4 @@
-"""Embedding the patches of a slide for an analysis, some at a time."""
+"""What analyses of slides from anywhere share: which patches count, and embedding them, some at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from serving.errors import Fault
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.patches import Float32Array
+
+LEAST_TISSUE = 0.05
+"""Share of a patch that has to show tissue, as for ``pathserve embed``."""
+
+MOST_PLACES = 4_000_000
+"""Places for patches that are looked at before the tissue is known."""
 
 CHUNK = 256
 """Patches that are embedded at once, between two words of progress."""

@@ -352,7 +352,7 @@ def test_a_job_that_ends_ends_its_analysis(context: ReadContext, embedder: Embed
 def test_a_slide_that_claims_to_be_endless_is_refused(
     analysing: Analysing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slide_patches, "_MOST_PLACES", 50)
+    monkeypatch.setattr(slide_patches, "MOST_PLACES", 50)
     assert "spans 70 patches at 1 µm a pixel" in analysing.refusal(AnalysisName.QC)
 
 

@@ -286,8 +286,18 @@ def test_a_server_that_cannot_prove_who_it_is_gets_no_second_look(
 ) -> None:
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
-    assert "could not be reached" in fetch.refusal(bucket.put("/slide.svs", TIFF))
+    assert "could not prove who it is" in fetch.refusal(bucket.put("/slide.svs", TIFF))
     assert not bucket.requests
+
+
+def test_a_server_that_is_not_there_is_said_so(
+    fetch: Fetching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    with Bucket(tmp_path / "gone") as gone:
+        monkeypatch.setenv("SSL_CERT_FILE", str(gone.certificate))
+        link = gone.put("/slide.svs", TIFF)
+    assert "could not be reached" in fetch.refusal(link, PATHSERVE_TECHCYTE_DOWNLOAD_HOSTS=gone.host)
 
 
 def test_a_job_that_ends_ends_its_download(bucket: Bucket, fetch: Fetching, tmp_path: Path) -> None:

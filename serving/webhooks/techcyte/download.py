@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -169,15 +170,19 @@ class _Transfer:
     def _begin(self, response: BaseHTTPResponse) -> None:
         """Find out what the answer is: the file from its start, or the rest of the same one."""
         if response.status == 200:
-            self._start_over()
-            self._whole = _Whole(self._size(response.headers.get("Content-Length", "")), _tag(response))
+            whole = _Whole(self._size(response.headers.get("Content-Length", "")), _tag(response))
+            self._start(whole)
             return
         # Bytes of another file must never be glued on: it is the same one by its tag and its size.
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         start, last, size = (int(number) for number in found.groups()) if found else (0, 0, 0)
-        whole = self._whole
-        is_rest = whole is not None and (start, last + 1, size) == (self._got, whole.size, whole.size)
-        if not self._got or not is_rest or whole is None or _tag(response) != whole.tag:
+        known = self._whole
+        if (
+            known is None
+            or not self._got
+            or (start, last + 1, size) != (self._got, known.size, known.size)
+            or _tag(response) != known.tag
+        ):
             raise ScanError(f"{self._host} sent another part of a file than was asked for.")
 
     def _size(self, length: str) -> int:
@@ -191,18 +196,19 @@ class _Transfer:
             )
         return size
 
-    def _start_over(self) -> None:
-        self._folder.give_back(self._got)
-        self._got = 0
-        self._out.seek(0)
-        self._out.truncate()
+    def _start(self, whole: _Whole) -> None:
+        """Begin with the file's first byte, as if there had been none."""
+        self._folder.give_back(0 if self._whole is None else self._whole.size)
+        self._whole, self._got = whole, 0
+        with _writing():
+            self._folder.take(whole.size)  # at once: what cannot be kept need not be fetched
+            self._out.seek(0)
+            self._out.truncate()
 
     def _write(self, piece: bytes) -> None:
-        self._folder.take(len(piece))
-        try:
+        with _writing():
+            self._folder.require_free(len(piece))
             self._out.write(piece)
-        except OSError as error:
-            raise _unwritten(error) from error
         self._got += len(piece)
 
 
@@ -217,6 +223,15 @@ def _tag(response: BaseHTTPResponse) -> str:
     """Return the ETag if it is a strong one (RFC 9110, 13.1.5): a weak one may be that of other bytes."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') and tag.endswith('"') and len(tag) > 2 else ""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Tell what goes wrong on the disk from what goes wrong on the network."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritten(error) from error
 
 
 def _unwritten(error: OSError) -> ScanError:

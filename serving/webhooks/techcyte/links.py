@@ -7,6 +7,7 @@ link than its host: the rest of it opens a slide.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -171,10 +172,14 @@ class Links:
             if bounds.stop.is_set():
                 raise Cancelled from error
             bounds.left()  # raises TimeoutError where all time is over
-            # Of an address that is private nothing is told apart: it would let callers look around there.
-            if isinstance(error, SSLError) and bounds.led_to_public:
+            if _is_of_certificate(error) and (bounds.led_to_public or self._is_named(url)):
                 raise ScanError(f"{url.host} could not prove who it is (TLS).") from error
             raise Broken(f"{url.host} could not be reached, or ended its answer") from error
+
+
+def _is_of_certificate(error: Exception) -> bool:
+    cause = error.args[0] if isinstance(error, SSLError) and error.args else None
+    return isinstance(cause, ssl.SSLCertVerificationError)
 
 
 def _refusal(status: int, url: StoreUrl) -> ScanError:

@@ -60,6 +60,10 @@ class TaskFolder:
                 f"The files of the task have more than {self.most_bytes:,} bytes, the most that are kept; "
                 "the operator may raise PATHSERVE_TECHCYTE_MAX_TASK_BYTES."
             )
+        self.require_free(count)
+
+    def require_free(self, count: int) -> None:
+        """Raise ScanError where the disk has no room for so many bytes: others write to it, too."""
         if shutil.disk_usage(self.path).free - count < self.keep_free:
             raise full()
 

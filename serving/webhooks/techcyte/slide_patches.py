@@ -22,16 +22,10 @@ from serving.pipeline.types import Instance
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.quality import pen_mask
-from serving.webhooks.embedding import embed_in_chunks
-
-LEAST_TISSUE = 0.05
-"""Share of a patch that has to show tissue, as for ``pathserve embed``."""
+from serving.webhooks.embedding import LEAST_TISSUE, MOST_PLACES, embed_in_chunks
 
 _RIM = 15
 """Pixels of an overview across which ink is widened."""
-
-_MOST_PLACES = 4_000_000
-"""Places that are looked at before the tissue is known."""
 
 _ALONG_A_BLOCK = 16
 """Patches along an edge of a block that is embedded together: its patches share nearly all their tiles."""
@@ -145,7 +139,7 @@ def patches_with_tissue(slide: LocalSlide, overview: Overview, um_per_px: float)
     if spacing is None or abs(spacing.x - spacing.y) > 0.02 * max(spacing.x, spacing.y):
         raise AnalysisError("The slide's pixels are not square, so that its patches cannot be laid out.")
     places = (view.width // PATCH_SIDE) * (view.height // PATCH_SIDE)
-    if places > _MOST_PLACES:  # a file may claim any size
+    if places > MOST_PLACES:  # a file may claim any size
         raise AnalysisError(f"The slide spans {places:,} patches at {um_per_px:g} µm a pixel: too many.")
     grid = view.grid(PATCH_SIDE, PATCH_SIDE)
     tissue = TissueMap(overview.tissue, view.width, view.height)
