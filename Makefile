@@ -28,8 +28,9 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
 	$(BIN)/python -m scripts.demo
 
-demo-webhooks: $(INSTALLED) ## Start the webhooks beside a stand-in for Slide Score, click, poll, print and draw what a user sees
+demo-webhooks: $(INSTALLED) ## Start the webhooks beside stand-ins for Slide Score and Techcyte, and show what a user sees
 	$(BIN)/python -m scripts.demo_webhooks
+	$(BIN)/python -m scripts.demo_techcyte
 
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line

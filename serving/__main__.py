@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from serving.cli.embed_arguments import add_embed
 from serving.cli.head_arguments import add_train
+from serving.cli.parked_arguments import add_parked
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError, load_settings
 from serving.telemetry.json_log import log_as_json
@@ -28,6 +29,7 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     serve.set_defaults(run=_serve)
     webhooks = commands.add_parser("webhooks", help="serve webhooks of other systems until SIGTERM or Ctrl-C")
     webhooks.set_defaults(run=_webhooks)
+    add_parked(webhooks).set_defaults(run=_parked)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     add_embed(commands).set_defaults(run=_embed)
@@ -64,6 +66,14 @@ def _webhooks(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     with _listening(settings.http.host, settings.webhooks.port, "PATHSERVE_WEBHOOKS_PORT"):
         launcher = WebhooksLauncher(settings)
     return launcher.run()
+
+
+def _parked(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        from serving.cli.parked import parked
+    except ModuleNotFoundError as error:
+        return _without("webhooks", error, "cryptography", "sqlalchemy")
+    return parked(options.what, getattr(options, "id", ""), getattr(options, "wait", 0.0), settings)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
@@ -10,10 +11,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import UInt8Array
-from dicom_io.reading import OpenedImage, ReadOptions
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import OpenedImage, ReadOptions, read_here
 from dicom_io.slides.level import ScaledLevel, Spacing
-from dicom_io.slides.slide import Slide
+from dicom_io.slides.slide import Slide, View
 from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
@@ -154,10 +155,15 @@ class LocalSlide:
             raise IndexError(level)
         return LocalSource(self._files, level)
 
-    def overview(self) -> UInt8Array:
+    def overview(self, waits: Cancellation | None = None) -> UInt8Array:
         """Return the whole slide from its smallest level that still shows something, colours as stored.
 
         A slide of one large level is read whole for this, in blocks.
+
+        Parameters
+        ----------
+        waits:
+            Ends the reading; an hour without.
 
         Returns
         -------
@@ -167,11 +173,29 @@ class LocalSlide:
         ------
         ImageError
         """
-        waits = Cancellation(monotonic() + _OVERVIEW_S)
-        session = ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
+        session = self._session(waits or Cancellation(monotonic() + _OVERVIEW_S))
         return self.slide.overview(
             lambda index, options: self._files.open_level(index, options, session), sys.maxsize
         )
+
+    def read(
+        self, view: View[ScaledLevel], patches: Sequence[Patch], waits: Cancellation
+    ) -> list[UInt8Array]:
+        """Return patches of a view in the calling thread, colours as stored: for who needs pixels, and few.
+
+        Returns
+        -------
+        uint8 RGB ``[height, width, 3]`` for each.
+
+        Raises
+        ------
+        ImageError, Cancelled, TimeoutError
+        """
+        options = ReadOptions(image_dimensions=view.image_dimensions)
+        return read_here(self._files.open_level(view.index, options, self._session(waits)), patches)
+
+    def _session(self, waits: Cancellation) -> ReadSession:
+        return ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
 
     def close(self) -> None:
         """Close the slide, once nothing reads it any more."""

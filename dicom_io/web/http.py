@@ -211,7 +211,7 @@ class HttpStore:
                 )
             if response.status in _SUCCESS or response.status in _REDIRECTS:
                 return response
-            asked = _retry_after(response)
+            asked = retry_after(response)
             response.close()
             if response.status not in _BUSY or not patience.again(_RETRIES_WHEN_BUSY, asked):
                 raise _status_error(url, response.status)
@@ -268,7 +268,7 @@ def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
         ) from error
 
 
-def _retry_after(response: BaseHTTPResponse) -> float:
+def retry_after(response: BaseHTTPResponse) -> float:
     """Return the seconds of a Retry-After header, 0 without a usable one (RFC 9110, section 10.2.3)."""
     try:
         return urllib3.Retry().get_retry_after(response) or 0.0

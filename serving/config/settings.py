@@ -26,6 +26,8 @@ from serving.config.groups import (
     StoreSettings,
 )
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.config.techcyte_group import TechcyteSettings
+from serving.config.techcyte_slides_group import TechcyteAnalysisSettings, TechcyteDownloadSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -54,6 +56,9 @@ class Settings(BaseModel):
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()
     slidescore: SlideScoreSettings = SlideScoreSettings()
+    techcyte: TechcyteSettings = TechcyteSettings()
+    techcyte_downloads: TechcyteDownloadSettings = TechcyteDownloadSettings()
+    techcyte_analyses: TechcyteAnalysisSettings = TechcyteAnalysisSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

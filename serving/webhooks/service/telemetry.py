@@ -55,12 +55,19 @@ class WebhookTelemetry:
         Where prometheus_client keeps the numbers of all processes; without it only this process' are shown.
     jobs:
         Counts jobs; raises ServiceError when the database is away.
+    parked:
+        Counts what waits for a person; raises it, too.
     """
 
-    def __init__(self, folder: Path | None, jobs: Callable[[], Mapping[JobState, int]]) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        jobs: Callable[[], Mapping[JobState, int]],
+        parked: Callable[[], int],
+    ) -> None:
         self._registry = CollectorRegistry()
         self._folder = folder
-        self._jobs = jobs
+        self._table = _Table(jobs, parked)
         self._requests = Counter(
             "pathserve_webhook_requests", "Requests by route and status.", ["route", "status"],
             registry=self._registry,
@@ -102,22 +109,25 @@ class WebhookTelemetry:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry, path=str(self._folder))
         table = CollectorRegistry()
-        table.register(_Table(self._jobs))
+        table.register(self._table)
         return generate_latest(registry) + generate_latest(table)
 
 
 class _Table:
-    """Counts jobs when it is asked; a database that is away is no reason to have no metrics at all."""
+    """Counts rows when it is asked; a database that is away is no reason to have no metrics at all."""
 
-    def __init__(self, jobs: Callable[[], Mapping[JobState, int]]) -> None:
+    def __init__(self, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]) -> None:
         self._jobs = jobs
+        self._parked = parked
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric."""
-        family = GaugeMetricFamily("pathserve_jobs", "Jobs in the table by state.", labels=["state"])
+        """Yield the metrics."""
+        jobs = GaugeMetricFamily("pathserve_jobs", "Jobs in the table by state.", labels=["state"])
         try:
             for state, count in self._jobs().items():
-                family.add_metric([str(state)], count)
+                jobs.add_metric([str(state)], count)
+            parked = self._parked()
         except ServiceError:
             return
-        yield family
+        yield jobs
+        yield GaugeMetricFamily("pathserve_parked", "Results that wait for a person.", value=parked)

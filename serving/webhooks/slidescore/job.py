@@ -13,6 +13,7 @@ from serving.config.slidescore_group import SlideScoreSettings
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import Int64Array
+from serving.webhooks.embedding import NotEmbedded
 from serving.webhooks.heads.file import read_head
 from serving.webhooks.heads.head import Head, HeadError
 from serving.webhooks.jobs.handler import Closing, JobContext, JobFailed, JobKind
@@ -22,7 +23,7 @@ from serving.webhooks.slidescore.body import AnalysisName, Asked
 from serving.webhooks.slidescore.client import SlideScoreClient
 from serving.webhooks.slidescore.plan import Plan, exemplar_origins, lattice, whole
 from serving.webhooks.slidescore.servers import Server, Servers
-from serving.webhooks.slidescore.slide import NotEmbedded, Slide, open_slide
+from serving.webhooks.slidescore.slide import Slide, open_slide
 
 ANALYSE = "slidescore.analyse"
 RELEASE = "slidescore.release"

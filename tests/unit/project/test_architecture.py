@@ -38,8 +38,8 @@ FLOORS = {
         "__main__": 8,
     },
     "serving/webhooks": {
-        "analyses": 1, "jobs": 1,
-        "heads": 2, "webhook": 2,
+        "analyses": 1, "jobs": 1, "transport": 1,
+        "embedding": 2, "heads": 2, "webhook": 2,
         "slidescore": 3, "techcyte": 3,
         "service": 4,
     },

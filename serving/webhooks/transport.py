@@ -1,10 +1,10 @@
-"""HTTP to one Slide Score server: bounded in time and bytes, never redirected, six requests at a time."""
+"""HTTP to another system's server: bounded in time and bytes, never redirected, few requests at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
@@ -14,30 +14,63 @@ from urllib3.response import BaseHTTPResponse
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.waiting import Stop
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool
-from dicom_io.web.http import iter_body
+from dicom_io.web.http import iter_body, retry_after
 from dicom_io.web.patience import Patience
 from dicom_io.web.public_connection import is_metadata_service
 from dicom_io.web.urls import StoreUrl
 
-REQUESTS_AT_A_TIME = 6
-"""What Slide Score asks its clients to keep to; browsers do."""
-
-_BUSY = frozenset({429, 502, 504})
-"""Worth another try. Not 503, which is how the tile server says that a cookie has expired."""
+_PIECE = 1 << 20
 
 
-class SlideScoreStatus(ImageError):
-    """The server did not answer with success; callers give ``status`` a meaning of their own."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other system, and how it is spoken of to those who read why something failed.
 
-    def __init__(self, status: int, host: str) -> None:
+    Attributes
+    ----------
+    server:
+        Its address; a token never leads elsewhere.
+    name:
+        What it is called.
+    denied:
+        What it has done where it answers 401 or 403, and what to do.
+    busy:
+        Statuses that are worth another try.
+    at_a_time:
+        Most requests at a time.
+    """
+
+    server: StoreUrl
+    name: str
+    denied: str
+    busy: frozenset[int]
+    at_a_time: int
+
+    @property
+    def shown(self) -> str:
+        """Its name and host."""
+        return f"{self.name} at {self.server.host}"
+
+
+class StatusError(ImageError):
+    """The server did not answer with success; callers give ``status`` a meaning of their own.
+
+    Attributes
+    ----------
+    retry_after_s:
+        When it asks to be asked again, in seconds; 0 where it does not say.
+    """
+
+    def __init__(self, status: int, peer: Peer, retry_after_s: float = 0.0) -> None:
         denied = status in (401, 403)
         super().__init__(
             ImageCode.INVALID_CREDENTIALS_ERROR if denied else ImageCode.HTTP_ERROR,
-            f"Slide Score at {host} refused the analysis' token ({status}); start the analysis again."
+            f"{peer.shown} {peer.denied.format(status=status)}"
             if denied
-            else f"Slide Score at {host} answered {status}.",
+            else f"{peer.shown} answered {status}.",
         )
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Unreached(ImageError):
@@ -78,6 +111,9 @@ class Call:
         Most bytes of the answer.
     repeatable:
         Whether a lost answer may be asked for again.
+    before_last:
+        Called right before the last bytes of the body are sent. What it raises ends the request, which the
+        server then has in part only.
     """
 
     method: str
@@ -87,6 +123,24 @@ class Call:
     body: bytes | None = field(default=None, repr=False)
     limit: int = 1 << 20
     repeatable: bool = True
+    before_last: Callable[[], None] | None = field(default=None, repr=False)
+
+    def content(self) -> bytes | Iterator[bytes] | None:
+        """Return the body, as urllib3 takes it."""
+        return self.body if self.before_last is None or not self.body else self._pieces(self.body)
+
+    @property
+    def framing(self) -> Mapping[str, str]:
+        """The headers that say how long a body is that comes in pieces."""
+        return {} if self.before_last is None or not self.body else {"Content-Length": str(len(self.body))}
+
+    def _pieces(self, body: bytes) -> Iterator[bytes]:
+        # One by one: the time for each is bounded, not that for all.
+        for start in range(0, len(body) - 1, _PIECE):
+            yield body[start : min(start + _PIECE, len(body) - 1)]
+        if self.before_last is not None:
+            self.before_last()
+        yield body[-1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +156,27 @@ class Transport:
 
     Parameters
     ----------
-    server:
-        Its address; a token never leads elsewhere.
     timeout_s:
         Longest wait for a connection and for each piece of an answer, in seconds.
     """
 
-    def __init__(self, server: StoreUrl, timeout_s: float) -> None:
-        self.server = server
+    def __init__(self, peer: Peer, timeout_s: float) -> None:
+        self.peer = peer
         self._timeout_s = timeout_s
-        self._turns = threading.BoundedSemaphore(REQUESTS_AT_A_TIME)
-        self._pool = bounded_pool(num_pools=1, maxsize=REQUESTS_AT_A_TIME, block=False, retries=False)
+        self._turns = threading.BoundedSemaphore(peer.at_a_time)
+        self._pool = bounded_pool(num_pools=1, maxsize=peer.at_a_time, block=False, retries=False)
+
+    @property
+    def server(self) -> StoreUrl:
+        """The server's address."""
+        return self.peer.server
 
     def send(self, call: Call, waits: Waits) -> Reply:
         """Send a request and return its answer.
 
         Raises
         ------
-        SlideScoreStatus
+        StatusError
             When the answer is not a success; a redirect is none.
         Unreached
             When no connection could be made.
@@ -136,8 +193,8 @@ class Transport:
             except _Lost:
                 if not call.repeatable or not patience.again():
                     raise
-            except SlideScoreStatus as error:
-                if error.status not in _BUSY or not call.repeatable or not patience.again():
+            except StatusError as error:
+                if error.status not in self.peer.busy or not call.repeatable or not patience.again():
                     raise
 
     def _once(self, call: Call, waits: Waits) -> Reply:
@@ -146,8 +203,8 @@ class Transport:
             response = self._pool.request(
                 call.method,
                 self._address(call),
-                body=call.body,
-                headers={"Accept-Encoding": "identity", **call.headers},
+                body=call.content(),
+                headers={"Accept-Encoding": "identity", **call.framing, **call.headers},
                 redirect=False,
                 retries=False,
                 preload_content=False,
@@ -156,7 +213,7 @@ class Transport:
             )
             try:
                 if not 200 <= response.status < 300:
-                    raise SlideScoreStatus(response.status, self.server.host)
+                    raise StatusError(response.status, self.peer, retry_after(response))
                 body = self._read(response, call.limit)
                 headers = {name.lower(): value for name, value in response.headers.items()}
             except BaseException:
@@ -186,7 +243,7 @@ class Transport:
             if len(body) > limit:
                 raise ImageError(
                     ImageCode.HTTP_ERROR,
-                    f"Slide Score at {self.server.host} sent more than {limit} bytes for one answer.",
+                    f"{self.peer.shown} sent more than {limit} bytes for one answer.",
                 )
         return bytes(body)
 
@@ -200,5 +257,5 @@ class Transport:
                 kind = ImageError  # a connection that this side has ended is not tried again
             raise kind(
                 ImageCode.HTTP_ERROR,
-                f"Slide Score at {self.server.host} could not be reached or did not answer in time.",
+                f"{self.peer.shown} could not be reached or did not answer in time.",
             ) from error
