@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NoReturn, Self
@@ -50,16 +50,19 @@ class Document:
         Of what sets the triage after it; ``None`` where nothing is to be set.
     case_id:
         Techcyte's identifier of the case, for who looks it up; may be empty.
+    left_out:
+        A sentence for each place where something could not be sent.
     """
 
     body: Mapping[str, Any] = field(repr=False)
     case: Mapping[str, Any] | None = field(repr=False)
     case_id: str = ""
+    left_out: Sequence[str] = ()
 
     @classmethod
     def of(cls, posting: Posting, case_id: str) -> Self:
         """Return what is kept of a posting."""
-        return cls(posting.body, posting.case, case_id)
+        return cls(posting.body, posting.case, case_id, posting.left_out)
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -68,7 +71,8 @@ class Document:
 
     def write(self) -> bytes:
         """Return it as JSON."""
-        return orjson.dumps({"case_id": self.case_id, "body": self.body, "case": self.case})
+        fields = {name: getattr(self, name) for name in ("case_id", "left_out", "body", "case")}
+        return orjson.dumps(fields)
 
 
 class _Next(Enum):
@@ -240,14 +244,15 @@ class Poster:
 
     def _finish(self, entry: Entry) -> str:
         """Do what follows the post, which may be done twice; return what there is to say about it."""
-        case = Document.read(entry.document).case
-        note = ""
-        if case is not None:
+        document = Document.read(entry.document)
+        notes = list(document.left_out)
+        if document.case is not None:
             self._context.require_lease()
             try:
-                self._client.set_triage(orjson.dumps(case))
+                self._client.set_triage(orjson.dumps(document.case))
             except ImageError as error:
-                note = f"The triage could not be set: {error.description}"
+                notes.append(f"The triage could not be set: {error.description}")
+        note = "; ".join(notes)
         self._context.ledger.move(entry, EntryState.DONE, note)
         return note
 
