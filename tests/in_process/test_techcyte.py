@@ -56,7 +56,7 @@ def test_a_task_is_acknowledged_done_and_posted_with_the_mark_of_its_run(tasks: 
     assert scan["scanId"] == SCAN
     assert len(scan["results"][RUN_FIELD]) == 32
     read_results(sent)
-    assert list(tasks.slides.glob("task-*")) == [], "slides are removed at the end"
+    assert list(tasks.slides.glob("pathserve-task-*")) == [], "slides are removed at the end"
 
 
 @pytest.mark.parametrize("analysis", ["qc", "cluster"])
@@ -270,7 +270,7 @@ def test_with_one_bad_scan_of_several_nothing_is_sent_and_all_faults_are_listed(
     assert OTHER not in str(ended)
     assert "planted" not in str(ended)
     assert tasks.server.posts() == before
-    assert list(tasks.slides.glob("task-*")) == []
+    assert list(tasks.slides.glob("pathserve-task-*")) == []
 
 
 def test_slides_at_private_addresses_are_not_fetched_unless_a_setting_names_them(

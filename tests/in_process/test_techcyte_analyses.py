@@ -26,6 +26,7 @@ from serving.webhooks.analyses.patches import Patches
 from serving.webhooks.heads.file import write_head
 from serving.webhooks.heads.head import Head
 from serving.webhooks.techcyte import analysis, reports, slide_patches
+from serving.webhooks.techcyte import reference as techcyte_reference
 from serving.webhooks.techcyte.analysis import analyse, kit_of, open_scan
 from serving.webhooks.techcyte.download import fetch_scan, limits_of
 from serving.webhooks.techcyte.faults import ScanError
@@ -356,10 +357,16 @@ def test_a_slide_that_claims_to_be_endless_is_refused(
     assert "spans 70 patches at 1 µm a pixel" in analysing.refusal(AnalysisName.QC)
 
 
-def test_an_installation_without_openslide_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_without_what_is_needed_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, reference: Path
+) -> None:
+    of = load_settings({"PATHSERVE_TECHCYTE_REFERENCE": reference}, {})
+    monkeypatch.setattr(techcyte_reference, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"pyarrow and h5py: install pathserve\[embed\]"):
+        kit_of(of)
     monkeypatch.setattr(analysis, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=r"install pathserve\[slides\]"):
-        kit_of(load_settings({}, {}))
+        kit_of(of)
 
 
 def test_files_that_cannot_be_used_stop_the_start(tmp_path: Path, reference: Path) -> None:

@@ -57,7 +57,7 @@ class Fetching:
         """Return why nothing was fetched; it never says more of a link than its host."""
         with pytest.raises(ScanError) as caught:
             self(*links, **settings)
-        assert not self._root.exists() or not [*self._root.glob("task-*")], "nothing is left"
+        assert not self._root.exists() or not [*self._root.glob("pathserve-task-*")], "nothing is left"
         told = f"{caught.value!r} {caught.value.__cause__!r}"
         assert SIGNATURE not in told
         assert "/slide" not in told
@@ -315,4 +315,4 @@ def test_a_job_that_ends_ends_its_download(bucket: Bucket, fetch: Fetching, tmp_
     fetch.waits = Cancellation(time.monotonic() - 1)
     with pytest.raises(TimeoutError):
         fetch(bucket.put("/slide.svs", TIFF))
-    assert not [*(tmp_path / "scratch").glob("task-*")]
+    assert not [*(tmp_path / "scratch").glob("pathserve-task-*")]

@@ -201,7 +201,7 @@ def test_a_task_whose_runner_is_killed_is_posted_once_or_parked(
     ended = webhooks.ended(job)
     number = server.number_of(body)
     assert (ended["state"], server.posts(number), server.taken()[number]) == (state, posts, taken), ended
-    assert list(webhooks.slides.glob("task-*")) == [], "nothing is left of the killed one's slides"
+    assert list(webhooks.slides.glob("pathserve-task-*")) == [], "nothing is left of the killed one's slides"
     if state == "error":
         assert number in webhooks.parked("list")
         entry = webhooks.parked("list").split()[0]

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from serving.config.settings import Settings, SettingsError
 from serving.webhooks.techcyte.faults import ScanError
 
-_PREFIX = "task-"
+_PREFIX = "pathserve-task-"  # nobody else's, whatever folder is named
 _LOCK = "lock"
 
 

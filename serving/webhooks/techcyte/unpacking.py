@@ -32,6 +32,11 @@ MAX_DIRECTORY_BYTES = 4 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """By another one (LZMA), an archive could say how much memory it takes to unpack it."""
 
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, IndexError,
+)  # fmt: skip
+"""What zipfile raises of hostile archives."""
+
 _ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CHUNK = 1 << 20
@@ -61,7 +66,7 @@ def unpacked(archive: Path, folder: TaskFolder, file_bytes: int, waits: Cancella
             found = _Unpacking(own, folder, file_bytes, size, waits).run(opened)
     except DamagedImage as error:
         raise ScanError(f"The scan's ZIP cannot be used: {error}.") from error
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise ScanError("The scan's ZIP is damaged, or packed in an unusual way.") from error
     archive.unlink()
     folder.give_back(size)
@@ -69,12 +74,18 @@ def unpacked(archive: Path, folder: TaskFolder, file_bytes: int, waits: Cancella
 
 
 class _ShortReads(io.BufferedReader):
-    """Refuses to read at once what a sound archive has no reason for."""
+    """Refuses reads that a sound archive has no reason for."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY_BYTES:
             raise DamagedImage("its list of files is too long")
         return super().read(size)
+
+    def seek(self, target: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(target, whence)
+        except OSError as error:  # before the file's beginning; zipfile takes what an archive says
+            raise DamagedImage("it is damaged") from error
 
 
 @dataclass(slots=True)

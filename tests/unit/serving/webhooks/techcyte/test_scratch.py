@@ -48,8 +48,8 @@ def test_what_a_killed_process_has_left_is_removed_and_what_another_uses_is_not(
         assert holder.stdout is not None
         held = Path(holder.stdout.readline().strip())
         with Scratch(settings(tmp_path)).task() as mine:
-            (tmp_path / "task-without-lock").mkdir()
-            (tmp_path / "another thing").mkdir()
+            (tmp_path / "pathserve-task-without-lock").mkdir()
+            (tmp_path / "task-another").mkdir()
             assert Scratch(settings(tmp_path)).clear() == 1, "the one whose maker was killed at once"
             assert (held / "slide.svs").exists()
             holder.send_signal(signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_what_a_killed_process_has_left_is_removed_and_what_another_uses_is_not(
             assert Scratch(settings(tmp_path)).clear() == 1
             assert not held.exists()
             assert mine.path.exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["another thing", "lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "task-another"]
 
 
 def test_room_that_is_given_back_can_be_used_again(tmp_path: Path) -> None:

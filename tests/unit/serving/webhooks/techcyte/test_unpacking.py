@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import io
+import random
 import struct
 import time
 import zipfile
@@ -164,3 +166,22 @@ def test_a_job_that_ends_ends_the_unpacking(task: Task) -> None:
     task.waits.cancel()
     with pytest.raises(Cancelled):
         task.unpack(packed(("slide.svs", TIFF)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_archives_are_unpacked_or_refused_and_nothing_else(task: Task, seed: int) -> None:
+    choose = random.Random(seed)
+    wholes = [
+        packed(("slide.svs", TIFF)),
+        packed(*((str(n), DICOM) for n in range(3)), method=zipfile.ZIP_STORED),
+    ]
+    for number in range(100):
+        whole = bytearray(choose.choice(wholes))
+        for _ in range(choose.choice((1, 2, 5, 30))):
+            first = choose.choice(
+                (0, len(whole) - 200)
+            )  # most of what can go wrong is in the list at the end
+            whole[choose.randrange(first, len(whole))] = choose.randrange(256)
+        mutated = Task(task.folder.folder(str(number)))
+        with contextlib.suppress(ScanError):
+            mutated.unpack(bytes(whole))
