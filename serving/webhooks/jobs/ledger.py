@@ -108,8 +108,13 @@ class JobLedger:
             raise EntryLost
         return entry
 
-    def take(self, entry_id: str) -> Entry | None:
+    def take(self, entry_id: str, changed_at: float) -> Entry | None:
         """Make a parked row this job's, and ``ready``: a person has said that it may be sent.
+
+        Parameters
+        ----------
+        changed_at:
+            When it had changed last as the person saw it: what has changed since is left as it is.
 
         Returns
         -------
@@ -120,7 +125,8 @@ class JobLedger:
         def write() -> None:
             mine = {"job_id": self._job_id, "state": state, "changed_at": self._database.now}
             with self._holding() as connection:
-                which = and_(ledger.c.id == entry_id, ledger.c.job_id != self._job_id, IS_PARKED)
+                seen = and_(ledger.c.id == entry_id, ledger.c.changed_at == changed_at)
+                which = and_(seen, ledger.c.job_id != self._job_id, IS_PARKED)
                 connection.execute(update(ledger).where(which).values(mine))
 
         self._insist(write)

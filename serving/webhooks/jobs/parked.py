@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
 from sqlalchemy import ColumnElement, and_, func, null, select, update
 
 from serving.webhooks.jobs.database import Database
 from serving.webhooks.jobs.entry import Entry, entry_of
+from serving.webhooks.jobs.handler import JobContext
 from serving.webhooks.jobs.job import NewJob, Posted, QueueFull
 from serving.webhooks.jobs.ledger import IS_PARKED, discarded
 from serving.webhooks.jobs.store import JobStore
@@ -57,11 +59,19 @@ def resend_kind(service: str) -> str:
 
 
 def resend(entry: Entry, store: JobStore, deadline_s: float) -> Posted | QueueFull:
-    """Have a runner send a parked row, which must have its service's handler; once, if asked for twice.
+    """Have a runner send a parked row, whose service must have a handler for that.
+
+    It is sent as it was looked at: of two such jobs the second finds that the first has taken it.
 
     Raises
     ------
     DatabaseLost
     """
-    key = f"resend:{entry.entry_id}:{entry.changed_at!r}"
-    return store.post(NewJob(resend_kind(entry.service), entry.entry_id.encode("ascii"), deadline_s, key=key))
+    seen = orjson.dumps([entry.entry_id, entry.changed_at])
+    return store.post(NewJob(resend_kind(entry.service), seen, deadline_s))
+
+
+def take_seen(context: JobContext) -> Entry | None:
+    """Return what a job made by ``resend`` is about, as its own; ``None`` where it has changed since."""
+    entry_id, changed_at = orjson.loads(context.payload)
+    return context.ledger.take(entry_id, changed_at)

@@ -11,7 +11,7 @@ from pydantic import SecretBytes
 from dicom_io.web.credentials import BearerToken
 from serving.webhooks.jobs.entry import MAX_DOCUMENT_BYTES, Entry, NewEntry
 from serving.webhooks.jobs.handler import JobContext, JobFailed, JobKind
-from serving.webhooks.jobs.parked import resend_kind
+from serving.webhooks.jobs.parked import resend_kind, take_seen
 from serving.webhooks.techcyte import reports
 from serving.webhooks.techcyte.analysis import kit_of, open_scan
 from serving.webhooks.techcyte.client import TechcyteClient, api_key
@@ -70,9 +70,9 @@ class Jobs:
 
     def resend(self, context: JobContext) -> bytes:
         """Send what was parked."""
-        entry = context.ledger.take(context.payload.decode("ascii"))
+        entry = take_seen(context)
         if entry is None:
-            raise JobFailed("It is not parked any more.")
+            raise JobFailed("It is not parked any more, or has changed since it was looked at.")
         return _output(self._poster(entry, context).post_again(entry))
 
     def _entry(self, trigger: Trigger, context: JobContext) -> NewEntry:

@@ -16,7 +16,7 @@ from serving.webhooks.jobs.entry import Entry, EntryState, NewEntry
 from serving.webhooks.jobs.handler import JobContext, JobKind
 from serving.webhooks.jobs.job import JobState, Posted
 from serving.webhooks.jobs.ledger import EntryLost
-from serving.webhooks.jobs.parked import Parked, resend
+from serving.webhooks.jobs.parked import Parked, resend, take_seen
 from serving.webhooks.jobs.tables import ledger, schema
 from tests.support.jobs import KEY, Engine
 from tests.support.service import wait_until
@@ -205,23 +205,48 @@ def test_a_person_has_it_sent_again_by_a_job_that_then_owns_it(
     taken: list[Entry | None] = []
 
     def handler(context: JobContext) -> bytes:
-        taken.extend(context.ledger.take(context.payload.decode()) for _ in range(2))
+        taken.extend(take_seen(context) for _ in range(2))
         return b""
 
     with engine.runner({"test.resend": JobKind(handler)}):
-        posts = [resend(found, engine.store, 60.0) for _ in range(2)]
-        jobs = {post.job_id for post in posts if isinstance(post, Posted)}
-        assert len(jobs) == 1
-        engine.final(jobs.pop())
+        posted = resend(found, engine.store, 60.0)
+        assert isinstance(posted, Posted)
+        engine.final(posted.job_id)
     assert [one and one.state for one in taken] == [then, then]
     assert taken[0] is not None
     assert taken[0].secret == SecretBytes(SECRET)
 
 
+def test_what_a_person_says_twice_is_not_done_twice_even_if_it_is_parked_again_in_between(
+    engine: Engine,
+) -> None:
+    row = do(engine, opened(EntryState.PARKED))
+    found = Parked(engine.database).get(row.entry_id)
+    assert found is not None
+    taken: list[EntryState | None] = []
+
+    def handler(context: JobContext) -> bytes:
+        entry = take_seen(context)
+        taken.append(entry and entry.state)
+        if entry is not None:
+            context.ledger.move(entry, EntryState.SENDING)
+            context.ledger.move(entry, EntryState.PARKED, "The answer was lost again.")
+        return b""
+
+    posts = [resend(found, engine.store, 60.0) for _ in range(2)]
+    with engine.runner({"test.resend": JobKind(handler)}, at_once=1):
+        for post in posts:
+            assert isinstance(post, Posted)
+            engine.final(post.job_id)
+    assert taken == [EntryState.READY, None]
+
+
 def test_what_a_person_has_discarded_is_not_taken(engine: Engine) -> None:
     row = do(engine, opened(EntryState.PARKED))
-    Parked(engine.database).discard(row)
-    assert do(engine, lambda context: context.ledger.take(row.entry_id)) is None
+    found = Parked(engine.database).get(row.entry_id)
+    assert found is not None
+    Parked(engine.database).discard(found)
+    assert do(engine, lambda context: context.ledger.take(found.entry_id, found.changed_at)) is None
 
 
 def test_a_database_of_the_version_before_gets_a_ledger(jobs_database: str) -> None:

@@ -16,7 +16,7 @@ from serving.config.settings import load_settings
 from serving.webhooks.jobs.entry import Entry, EntryState, NewEntry
 from serving.webhooks.jobs.handler import JobContext, JobKind
 from serving.webhooks.jobs.job import JobState, JobView, Posted
-from serving.webhooks.jobs.parked import Parked, resend
+from serving.webhooks.jobs.parked import Parked, resend, take_seen
 from serving.webhooks.techcyte.client import RUN_FIELD, TechcyteClient, api_key
 from serving.webhooks.techcyte.posting import Document, Poster
 from serving.webhooks.techcyte.server import transport_of
@@ -64,7 +64,7 @@ class Desk:
         return self._poster(context, entry).post(entry).encode()
 
     def _resend(self, context: JobContext) -> bytes:
-        entry = context.ledger.take(context.payload.decode())
+        entry = take_seen(context)
         assert entry is not None
         return self._poster(context, entry).post_again(entry).encode()
 

@@ -98,8 +98,9 @@ def test_a_token_that_cannot_be_sent_or_has_expired_is_none(token: object) -> No
     assert usable_token(token) is None
 
 
-@pytest.mark.parametrize("token", [jwt(), jwt(expires_in_s=-60), "opaque", "a.b.c", "a.b", "..", "a.e30.c"])
-def test_any_other_token_is_tried(token: str) -> None:
-    found = usable_token(token)
-    assert found is not None
-    assert found.reveal() == token
+def test_any_other_token_is_tried_also_where_clocks_differ_a_little() -> None:
+    # Made here: those that tests are collected with have aged when they are run.
+    for token in (jwt(), jwt(expires_in_s=-60), "opaque", "a.b.c", "a.b", "..", "a.e30.c"):
+        found = usable_token(token)
+        assert found is not None
+        assert found.reveal() == token
