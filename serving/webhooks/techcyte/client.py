@@ -6,7 +6,7 @@ Sources: "Posting Results from an External Model" and the clients in Techcyte's 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -204,11 +204,3 @@ class TechcyteClient:
 
 def _unreadable() -> ImageError:
     return ImageError(ImageCode.HTTP_ERROR, "Techcyte's list of evaluations cannot be read.")
-
-
-def pauses(longest_s: float) -> Iterator[float]:
-    """Yield 1, 2, 4, … seconds, at most so many."""
-    pause = 1.0
-    while True:
-        yield min(pause, longest_s)
-        pause *= 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NoReturn, Self
@@ -22,7 +22,7 @@ from dicom_io.waiting import Cancelled
 from serving.config.techcyte_group import TechcyteSettings
 from serving.webhooks.jobs.entry import Entry, EntryState
 from serving.webhooks.jobs.handler import JobContext, JobFailed
-from serving.webhooks.techcyte.client import TechcyteClient, pauses
+from serving.webhooks.techcyte.client import TechcyteClient
 from serving.webhooks.techcyte.reports import Posting
 from serving.webhooks.transport import StatusError
 
@@ -154,7 +154,7 @@ class Poster:
         document = Document.read(entry.document)
         body = orjson.dumps(document.body)
         until = time.monotonic() + self._settings.retry_s
-        for pause in pauses(_LONGEST_PAUSE_S):
+        for pause in _pauses():
             answer = self._attempt(entry, body)
             if answer.next is _Next.SENT:
                 self._context.ledger.move(entry, EntryState.SENT)
@@ -222,7 +222,7 @@ class Poster:
         """Find out whether the results are there; park them where that cannot be known, or they are not."""
         self._context.progress("asking Techcyte whether it has the results")
         until = time.monotonic() + self._settings.ask_s
-        for pause in pauses(_LONGEST_PAUSE_S):
+        for pause in _pauses():
             found = self._is_there(entry)
             if found is True:
                 self._context.ledger.move(entry, EntryState.SENT)
@@ -280,3 +280,11 @@ class _Gate:
         """Raise LeaseLost, or let them out."""
         self._context.require_lease()
         self.is_open = True
+
+
+def _pauses() -> Iterator[float]:
+    """Yield 1, 2, 4, … seconds."""
+    pause_s = 1.0
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

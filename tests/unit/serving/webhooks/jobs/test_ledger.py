@@ -227,7 +227,7 @@ def test_what_a_person_says_twice_is_not_done_twice_even_if_it_is_parked_again_i
 
     def handler(context: JobContext) -> bytes:
         entry = take_seen(context)
-        taken.append(entry and entry.state)
+        taken.append(None if entry is None else entry.state)
         if entry is not None:
             context.ledger.move(entry, EntryState.SENDING)
             context.ledger.move(entry, EntryState.PARKED, "The answer was lost again.")
