@@ -26,6 +26,7 @@ from serving.config.groups import (
     StoreSettings,
 )
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.config.store_group import IngestSettings, SlideStoreSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -54,6 +55,8 @@ class Settings(BaseModel):
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()
     slidescore: SlideScoreSettings = SlideScoreSettings()
+    slide_store: SlideStoreSettings = SlideStoreSettings()
+    ingest: IngestSettings = IngestSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

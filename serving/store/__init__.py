@@ -1,7 +1,7 @@
-"""The slide store: DICOMweb and C-STORE over files and an index, with de-identification on the way in.
+"""The slide store: DICOM slides in files, de-identified on import, found and read by DICOMweb, shared by token.
 
-Floors, of which each imports only lower ones: what names instances (``errors``, ``uids``), then what keeps,
-cleans and guards them (``files``, ``index``, ``deidentify``, ``access``), the one pipeline by which instances
-come in (``ingest``), the doors (``dicomweb``, ``doors``, ``peers``), and ``service``, the process group.
-Needs the extra ``pathserve[store]``; nothing of the plain service imports this folder.
+``pathserve store``. Floors, of which each imports only lower ones: ``access`` (who may do what, and the audit
+trail), ``index`` and ``deidentify``; ``files`` and ``ingest``, the one way in; what speaks a protocol; then
+``service``, the process group. Needs the extra ``pathserve[store]``; of the plain service nothing imports this
+folder but by the setting that names one.
 """
