@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 
+from serving.store.uids import InstanceUids
+
 
 class Door(StrEnum):
     """The way an instance came in."""
@@ -59,13 +61,11 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceUids:
-    """The names of an instance."""
+class SopReference:
+    """An instance as its sender names it; the values are as they were sent, printable and of 64 characters."""
 
-    study: str
-    series: str
-    sop: str
     sop_class: str
+    sop: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Outcome:
 
     verdict: Verdict
     status: Status
-    sent: InstanceUids | None = None
+    sent: SopReference | None = None
     stored: InstanceUids | None = None
     reason: str = ""
     removed: Mapping[str, int] = field(default_factory=dict)
