@@ -34,6 +34,11 @@ class Origin:
     door: Door
     who: str
 
+    @property
+    def name(self) -> str:
+        """What the index calls it: of a DICOM node, too, who sent."""
+        return self.who if self.door is Door.C_STORE else str(self.door)
+
 
 class Status(IntEnum):
     """Statuses of C-STORE (PS3.4, B.2.3) and failure reasons of STOW-RS (PS3.18, 10.5.3), which are the same."""
