@@ -5,8 +5,8 @@
     DIR/instances/STUDY/SERIES/SOP.HASH.dcm    whole, never changed; HASH begins the file's SHA-256
     DIR/incoming/                              what is being received or de-identified
 
-A file comes to its place by a rename within one file system, after its bytes are on the disk: whoever finds it
-there finds all of it, whatever crashed. The hash in its name keeps apart two files that claim one UID.
+A file comes to its place by a rename within one file system, after its bytes are on the disk: whoever finds
+it there finds all of it, whatever crashed. The hash in its name keeps apart two files that claim one UID.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from serving.store.uids import InstanceUids
 
 _HASH = 16
+_TRIES = 10
 _INSTANCES, _INCOMING = "instances", "incoming"
 
 
@@ -81,7 +82,7 @@ class StoreFiles:
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Make a new, empty file of a name that tells nothing; it is removed at the end unless it was kept."""
+        """Make a new, empty file whose name tells nothing; it is removed at the end unless it was kept."""
         path = self.incoming / f"{secrets.token_hex(16)}.part"
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         try:
@@ -99,9 +100,15 @@ class StoreFiles:
         OSError
         """
         target = self.folder / place
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sync(temporary)
-        temporary.replace(target)
+        for _ in range(_TRIES):
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Who removes the series' last file meanwhile removes its folder, too.
+            with contextlib.suppress(FileNotFoundError):
+                temporary.replace(target)
+                break
+        else:
+            raise FileNotFoundError(f"{temporary.name} is gone")
         # The names too: of the file, and of the folders that may have been made for it.
         for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
             _sync(folder)
