@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 
 import orjson
 
-from serving.store.ingest.outcome import InstanceUids, Outcome, Status
+from serving.store.ingest.outcome import Outcome, SopReference, Status
+from serving.store.uids import InstanceUids
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 
@@ -48,7 +49,7 @@ class StowAnswer:
     def status(self) -> HTTPStatus:
         """The HTTP status (PS3.18, table 10.5.3-1).
 
-        507 where nothing was stored because there is no room: another store, or the same later, might take it.
+        507 where nothing was stored because there is no room: another store, or this one later, might take it.
         """
         here = [outcome for outcome in self.outcomes if outcome.is_here]
         if not here:
@@ -67,13 +68,13 @@ class StowAnswer:
         if len(studies) == 1:  # several have no address in common
             document["00081190"] = _value("UR", f"{self.base}/studies/{studies.pop()}")
         _put(document, "00081198", (_failed(o, o.sent) for o in failed if o.sent))
-        _put(document, "00081199", (self._stored(o, o.stored) for o in stored if o.stored))
+        _put(document, "00081199", (self._stored(o, o.sent, o.stored) for o in stored if o.sent and o.stored))
         _put(document, "0008119A", (_reason(o) for o in failed if not o.sent))
         return document
 
-    def _stored(self, outcome: Outcome, uids: InstanceUids) -> Document:
+    def _stored(self, outcome: Outcome, sent: SopReference, uids: InstanceUids) -> Document:
         address = f"{self.base}/studies/{uids.study}/series/{uids.series}/instances/{uids.sop}"
-        item = _reference(uids) | {"00081190": _value("UR", address)}
+        item = _reference(SopReference(sent.sop_class, uids.sop)) | {"00081190": _value("UR", address)}
         if outcome.status is not Status.SUCCESS:
             item["00081196"] = _value("US", int(outcome.status))
         return item
@@ -84,12 +85,12 @@ def encoded(document: Document, media_type: str) -> bytes:
     return orjson.dumps(document) if media_type == JSON else _xml(document)
 
 
-def _reference(uids: InstanceUids) -> Document:
-    return {"00081150": _value("UI", uids.sop_class), "00081155": _value("UI", uids.sop)}
+def _reference(to: SopReference) -> Document:
+    return {"00081150": _value("UI", to.sop_class), "00081155": _value("UI", to.sop)}
 
 
-def _failed(outcome: Outcome, uids: InstanceUids) -> Document:
-    return _reference(uids) | _reason(outcome)
+def _failed(outcome: Outcome, sent: SopReference) -> Document:
+    return _reference(sent) | _reason(outcome)
 
 
 def _reason(outcome: Outcome) -> Document:

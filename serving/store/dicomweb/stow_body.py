@@ -60,7 +60,7 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
     Parameters
     ----------
     content_type:
-        Of the request: ``multipart/related`` of ``application/dicom``, or that alone for a single instance.
+        Of the request: ``multipart/related`` of ``application/dicom``, or that alone for one instance.
     length:
         Bytes that the request announced; ``None`` where it came in chunks.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification, VLWholeSlideMicroscopyImageStorage  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
@@ -78,6 +80,7 @@ class DicomNode:
         self._folder = folder
         self._server: ThreadedAssociationServer | None = None
         self._entity = _entity(settings)
+        self._pdus = weakref.WeakKeyDictionary[Association, int]()
 
     @property
     def port(self) -> int:
@@ -111,7 +114,8 @@ class DicomNode:
         dimse_bounds.bound_connection(event.assoc)
         if len(self._entity.active_associations) > 2 * MAX_ASSOCIATIONS:
             # Rejecting needs a request to answer: who opens connections and is silent gets none.
-            event.assoc.dul.socket.close()
+            if (connection := event.assoc.dul.socket) is not None:
+                connection.close()
 
     def _closed(self, event: Event) -> None:
         dimse_bounds.remove_unfinished(event.assoc)
@@ -125,8 +129,7 @@ class DicomNode:
 
     def _look(self, event: Event) -> None:
         """End a connection whose instance is too large, or that fills the disk."""
-        seen = getattr(event.assoc, "_pdus_seen", 0) + 1
-        event.assoc._pdus_seen = seen
+        seen = self._pdus[event.assoc] = self._pdus.get(event.assoc, 0) + 1
         if seen % _LOOK_EVERY:
             return
         try:

@@ -31,15 +31,15 @@ def bound_connection(association: Association) -> None:
     connection = association.dul.socket
     assert connection is not None, "a new association has its socket"
 
-    def receive(size: int) -> bytearray:
-        return _received(connection, size)
+    def receive(nr_bytes: int) -> bytearray:
+        return _received(connection, nr_bytes)
 
     # An attribute of this one object: pynetdicom makes its sockets itself, and has no place to name a class.
     connection.recv = receive  # type: ignore[method-assign]
 
 
 def _received(connection: AssociationSocket, size: int) -> bytearray:
-    """Return so many bytes, or fewer when the peer closes; OSError is what pynetdicom expects of all faults."""
+    """Return so many bytes, or fewer when the peer closes; pynetdicom expects an OSError of all faults."""
     if size > _MAX_PDU:
         raise ConnectionError("a PDU is longer than was agreed")
     sock = connection.socket

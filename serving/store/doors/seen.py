@@ -1,4 +1,4 @@
-"""Which files of a watched folder need not be looked at again: by a digest, since names hold patients' names."""
+"""Which files of a watched folder need no second look: by digests, since file names hold patients' names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SeenFiles:
     """The files that have been taken in and stay, or were refused; kept in a file of digests.
 
     The watching process is the only one that writes it. A digest that a crash cut off is forgotten: its file is
-    taken in once more, which is no-op for an instance that the store has.
+    taken in once more, which changes nothing for an instance that the store has.
     """
 
     def __init__(self, path: Path) -> None:

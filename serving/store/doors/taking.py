@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.store.doors.conversion import Converter, ConversionFailed
+from serving.store.doors.conversion import ConversionFailed, Converter
 from serving.store.ingest.arrival import Refusal
 from serving.store.ingest.ingest import Ingest
 from serving.store.ingest.outcome import Origin, Outcome, Status
@@ -97,8 +97,9 @@ class FileTaker:
         if self._converter is None:
             raise Refusal(
                 Status.CANNOT_UNDERSTAND,
-                "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an environment "
-                "of its own (pipx install wsidicomizer) and restart, or convert it to DICOM before.",
+                "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an "
+                "environment of its own, name its Python in PATHSERVE_STORE_CONVERTER and restart; or "
+                "convert the slide to DICOM before.",
             )
         try:
             with self._converter.converted(path, suffix, self._ingest.folder) as files:

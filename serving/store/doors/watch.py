@@ -143,6 +143,8 @@ def _files(folder: Path) -> Iterator[_Found]:
                     continue
                 count += 1
                 if count > _MAX_FILES:
-                    log.error("the watched folder has too many files; the rest is looked at when these are gone")
+                    log.error(
+                        "the watched folder has too many files; the rest is looked at when these are gone"
+                    )
                     return
                 yield _Found(name, fd, Signature.of(Signature.place_of(root, name), status))

@@ -36,7 +36,7 @@ class TooLarge(Refusal):
     def __init__(self, limit: int) -> None:
         super().__init__(
             Status.OUT_OF_RESOURCES,
-            f"An instance may have {limit} bytes here; send the slide as concatenation, or as smaller levels.",
+            f"An instance may have {limit} bytes here; send the level as a concatenation.",
         )
 
 

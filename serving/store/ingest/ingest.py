@@ -31,7 +31,7 @@ from serving.store.files import DiskFull as NoSpace
 from serving.store.files import StoreFiles
 from serving.store.index.frames import UnreadableInstance
 from serving.store.index.record import InstanceRecord, record_of
-from serving.store.index.store import Added, StoreIndex
+from serving.store.index.store_index import Added, StoreIndex
 from serving.store.ingest.arrival import Arrival, DiskFull, Refusal, TooLarge
 from serving.store.ingest.outcome import Origin, Outcome, SopReference, Status, Verdict
 from serving.store.ingest.requirements import Header, Unacceptable, require_acceptable
@@ -43,8 +43,8 @@ QUARANTINE = "quarantine"
 """The folder, in the store's, of files whose UID another instance has: never shown, never overwritten."""
 
 _OTHER_BYTES = (
-    "The store has another instance of this SOP Instance UID, with other contents; this one was put aside and "
-    "is not shown."
+    "The store has another instance of this SOP Instance UID, with other contents; "
+    "this one was put aside and is not shown."
 )
 _STATUS = {
     Cause.DAMAGED: Status.CANNOT_UNDERSTAND,
@@ -68,6 +68,20 @@ class Step(StrEnum):
 
 def _unwatched(_: Step) -> None:
     pass
+
+
+def _refusal(error: Refusal | Refused | UnreadableInstance | OSError) -> Refusal:
+    """Return why an instance is not taken in; raise what is no fault of it."""
+    match error:
+        case Refusal():
+            return error
+        case Refused():
+            return Refusal(_STATUS[error.cause], error.reason)
+        case UnreadableInstance():
+            return Refusal(Status.CANNOT_UNDERSTAND, f"The instance cannot be read: {error}.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull()
+    raise error
 
 
 class Ingest:
@@ -154,17 +168,8 @@ class Ingest:
             return self._cleaned(temp, header, origin)
         except Unacceptable as refusal:
             return self.refused(refusal, origin, refusal.sent)
-        except Refused as refused:
-            refusal = Refusal(_STATUS[refused.cause], refused.reason)
-        except UnreadableInstance as unreadable:
-            refusal = Refusal(Status.CANNOT_UNDERSTAND, f"The instance cannot be read: {unreadable}.")
-        except Refusal as error:
-            refusal = error
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            refusal = DiskFull()
-        return self.refused(refusal, origin, header.sent if header else None)
+        except (Refusal, Refused, UnreadableInstance, OSError) as error:
+            return self.refused(_refusal(error), origin, header.sent if header else None)
 
     def refused(self, refusal: Refusal, origin: Origin, sent: SopReference | None = None) -> Outcome:
         """Return the outcome of what was refused, here or by a door; the audit trail has it then."""
@@ -174,7 +179,9 @@ class Ingest:
     def _cleaned(self, temp: Path, header: Header, origin: Origin) -> Outcome:
         clean = self._workplace.new_path()
         try:
-            with os.fdopen(os.open(clean, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b") as target:
+            with os.fdopen(
+                os.open(clean, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b"
+            ) as target:
                 deidentified = self._deidentifier.write(temp, target)
             self._after(Step.CLEANED)
             record = record_of(clean, origin.name)

@@ -1,4 +1,4 @@
-"""What a file must be to come in at all, read from its header; all else is the de-identification's to refuse."""
+"""What a file must be to come in at all, by its header; all else is the de-identification's to refuse."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -42,7 +43,7 @@ _MAX_READ = 1 << 16
 _MAX_READS = 200_000
 _META_CLASS, _META_SOP, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
 _SOP_CLASS, _SOP, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_TAGS = [BaseTag(tag) for tag in (_SOP_CLASS, _SOP, _STUDY, _SERIES)]
+_TAGS: list[BaseTag | int] = [BaseTag(tag) for tag in (_SOP_CLASS, _SOP, _STUDY, _SERIES)]
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
@@ -93,13 +94,13 @@ def require_acceptable(path: Path) -> Header:
         if file.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
             raise Unacceptable(Status.CANNOT_UNDERSTAND, "It is not a DICOM file (PS3.10).")
         try:
-            meta, names = _read(_BoundedReads(file))
+            meta, names = _read(cast(BinaryIO, _BoundedReads(file)))
         except Exception:  # pydicom raises anything at hostile bytes
             raise Unacceptable(Status.CANNOT_UNDERSTAND, "Its header is damaged or cut off.") from None
     return _checked(meta, names)
 
 
-def _read(file: _BoundedReads) -> tuple[dict[int, str], dict[int, str]]:
+def _read(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
     meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
     syntax = _text(meta, _META_SYNTAX)
     if syntax not in SYNTAXES:  # what follows may be deflated, or of the other byte order
@@ -123,7 +124,7 @@ def _checked(meta: dict[int, str], names: dict[int, str]) -> Header:
     if meta[_META_SYNTAX] not in SYNTAXES:
         raise Unacceptable(
             Status.SYNTAX_NOT_SUPPORTED,
-            "Its transfer syntax is not taken in; send it as JPEG, JPEG 2000, HTJ2K, JPEG-LS, JPEG XL, RLE or "
+            "Its transfer syntax is not taken in; send JPEG, JPEG 2000, HTJ2K, JPEG-LS, JPEG XL, RLE or "
             "uncompressed little endian.",
             sent,
         )

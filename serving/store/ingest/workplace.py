@@ -6,8 +6,8 @@
     DIR/incoming/NAME/        its temporary files
     DIR/incoming/NAME/*.due   instances that were being put in their place: where that is
 
-The kernel gives a lock back whatever ends a process, so a folder whose lock can be had belongs to nobody: what
-is in it is removed, and what it says was due is finished.
+The kernel gives a lock back whatever ends a process, so a folder whose lock can be had belongs to nobody:
+what is in it is removed, and what it says was due is finished.
 """
 
 from __future__ import annotations
