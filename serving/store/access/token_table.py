@@ -153,7 +153,9 @@ class TokenTable:
         return held[1]
 
 
-def _row(values: tuple[str, bytes, str, str, str | None, float, float | None, float | None, str, int]) -> TokenRow:
+def _row(
+    values: tuple[str, bytes, str, str, str | None, float, float | None, float | None, str, int],
+) -> TokenRow:
     token_id, digest, name, roles, studies, created, expires, revoked, made_by, is_share = values
     return TokenRow(
         token_id,
