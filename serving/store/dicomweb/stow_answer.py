@@ -49,7 +49,7 @@ class StowAnswer:
     def status(self) -> HTTPStatus:
         """The HTTP status (PS3.18, table 10.5.3-1).
 
-        507 where nothing was stored because there is no room: another store, or this one later, might take it.
+        507 where nothing was stored because there is no room: another store might take it.
         """
         here = [outcome for outcome in self.outcomes if outcome.is_here]
         if not here:

@@ -76,7 +76,7 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
     inner = options_of(options.get("type", DICOM))[0].lower()
     if media_type != "multipart/related" or inner not in (DICOM, "*/*"):
         raise UnknownMediaType(
-            f'Content-Type must be multipart/related; type="{DICOM}"; boundary=…, or {DICOM} for one instance.'
+            f'Content-Type must be multipart/related; type="{DICOM}"; boundary=…, or {DICOM} for one.'
         )
     boundary = options.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):

@@ -112,10 +112,10 @@ class DicomNode:
 
     def _opened(self, event: Event) -> None:
         dimse_bounds.bound_connection(event.assoc)
-        if len(self._entity.active_associations) > 2 * MAX_ASSOCIATIONS:
-            # Rejecting needs a request to answer: who opens connections and is silent gets none.
-            if (connection := event.assoc.dul.socket) is not None:
-                connection.close()
+        connection = event.assoc.dul.socket
+        # Rejecting needs a request to answer: who opens connections and is silent gets none.
+        if connection is not None and len(self._entity.active_associations) > 2 * MAX_ASSOCIATIONS:
+            connection.close()
 
     def _closed(self, event: Event) -> None:
         dimse_bounds.remove_unfinished(event.assoc)

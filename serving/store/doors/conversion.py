@@ -1,7 +1,7 @@
 """Slides of vendors' formats become DICOM by wsidicomizer, which runs in a process of its own.
 
-Often it cannot be installed beside us, since it needs another wsidicom than other libraries do: so it may live
-in any Python's environment, and a fault of one of its many readers ends nothing but that process.
+Often it cannot be installed beside us, since it needs another wsidicom than other libraries do: so it may
+live in any Python's environment, and a fault of one of its many readers ends nothing but that process.
 """
 
 from __future__ import annotations

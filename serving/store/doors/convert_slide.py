@@ -11,7 +11,7 @@ import sys
 
 
 def main(slide: str, folder: str, digest: str) -> None:
-    """Write the instances to a new folder; their UIDs are made of the digest, in the order of their making."""
+    """Write the instances to a new folder; their UIDs are made of the digest."""
     from pydicom.uid import UID  # noqa: PLC0415
     from wsidicomizer import WsiDicomizer  # noqa: PLC0415
 

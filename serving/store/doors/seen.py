@@ -46,8 +46,8 @@ class Signature:
 class SeenFiles:
     """The files that have been taken in and stay, or were refused; kept in a file of digests.
 
-    The watching process is the only one that writes it. A digest that a crash cut off is forgotten: its file is
-    taken in once more, which changes nothing for an instance that the store has.
+    The watching process alone writes it. A digest that a crash cut off is forgotten: its file is taken in
+    once more, which changes nothing for an instance that the store has.
     """
 
     def __init__(self, path: Path) -> None:

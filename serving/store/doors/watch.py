@@ -1,8 +1,8 @@
 """The watched folder: files that have come to rest are taken in, once each.
 
-The folder is looked through again and again: a notification of the kernel's misses what another machine writes
-to a network folder, and files of a folder that is moved in as a whole. Names in it are never trusted, followed,
-logged or kept: they are written by scanners and people, and hold patients' names.
+The folder is looked through again and again: the kernel's notifications miss what another machine writes to a
+network folder, and files of a folder that is moved in as a whole. Names in it are never trusted, logged or
+kept: scanners and people write them, and they hold patients' names.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ class _Found:
 def _files(folder: Path) -> Iterator[_Found]:
     """Yield the regular files in a folder and below, at most so many.
 
-    Symbolic links are neither files nor folders here, and ``fwalk`` goes down by descriptors: what is put in a
-    folder's place while it is being looked through is not entered.
+    Symbolic links are neither files nor folders here, and ``fwalk`` goes down by descriptors: what is put in
+    the place of a folder while it is being looked through is not entered.
     """
     count, depth = 0, len(folder.parts)
     for root, folders, names, fd in os.fwalk(folder, follow_symlinks=False):
@@ -143,8 +143,6 @@ def _files(folder: Path) -> Iterator[_Found]:
                     continue
                 count += 1
                 if count > _MAX_FILES:
-                    log.error(
-                        "the watched folder has too many files; the rest is looked at when these are gone"
-                    )
+                    log.error("the watched folder has too many files; the rest waits")
                     return
                 yield _Found(name, fd, Signature.of(Signature.place_of(root, name), status))

@@ -41,7 +41,7 @@ class Origin:
 
 
 class Status(IntEnum):
-    """Statuses of C-STORE (PS3.4, B.2.3) and failure reasons of STOW-RS (PS3.18, 10.5.3), which are the same."""
+    """Statuses of C-STORE (PS3.4, B.2.3), which STOW-RS has as failure reasons, too (PS3.18, I.2)."""
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
@@ -67,7 +67,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SopReference:
-    """An instance as its sender names it; the values are as they were sent, printable and of 64 characters."""
+    """An instance as its sender names it: as it was sent, in at most 64 printable characters."""
 
     sop_class: str
     sop: str
