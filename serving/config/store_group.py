@@ -111,7 +111,9 @@ class IngestSettings(Group):
         le=65535,
     )
     ae_title: str = setting(
-        "PATHSERVE_STORE_AE_TITLE", "PATHSERVE", "AE title of the slide store; other called titles are refused."
+        "PATHSERVE_STORE_AE_TITLE",
+        "PATHSERVE",
+        "AE title of the slide store; others are refused.",
     )
     ae_peers: StringList = setting(
         "PATHSERVE_STORE_AE_PEERS",
