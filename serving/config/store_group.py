@@ -34,6 +34,13 @@ class SlideStoreSettings(Group):
     http_workers: int = setting(
         "PATHSERVE_STORE_WORKERS", 2, "HTTP worker processes of `pathserve store serve`.", ge=1, le=64
     )
+    threads: int = setting(
+        "PATHSERVE_STORE_THREADS",
+        16,
+        "Requests that each of these answers at once, uploads among them; twice as many may wait.",
+        ge=2,
+        le=64,
+    )
     database: Secret = setting(
         "PATHSERVE_STORE_DATABASE",
         None,

@@ -177,14 +177,16 @@ def _beginnings(
     if len(starts) < frames or frames < 1:
         raise UnreadableInstance("its pixel data has fewer fragments than frames")
     if frames == 1:
-        return starts[:1]
+        return np.asarray(starts[:1], np.int64)
     for table in tables:
         if len(table) == frames and table[0] == 0:
-            begins = table.astype(np.int64) + starts[0]
+            begins = np.asarray(table, np.int64) + starts[0]
             if np.isin(begins, starts).all() and (np.diff(begins) > 0).all():
-                return begins
+                return np.asarray(begins, np.int64)
     signatures = [file.read(int(start) + _HEADER, _SIGNATURE) for start in starts]
-    alike = starts[np.asarray([one == signatures[0] for one in signatures])]
+    alike = np.asarray(
+        [s for s, one in zip(starts, signatures, strict=True) if one == signatures[0]], np.int64
+    )
     if len(alike) != frames:
         raise UnreadableInstance("no offset table tells which fragments of its pixel data are a frame")
     return alike

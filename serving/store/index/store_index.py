@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -20,7 +20,9 @@ from serving.store.index.tables import INDEX, details, instances, series, studie
 
 _TABLES_KEPT_BYTES = 64 << 20
 _TABLE_LIFE_S = 3600.0
+_BUSY_S = 30.0
 _AT_ONCE = 200
+_DOCUMENTS_AT_ONCE = 25
 
 
 class Added(StrEnum):
@@ -153,28 +155,35 @@ class StoreIndex:
             table = FrameTable(Layout(row.layout), stored.frames, row.frame_table)
             return table, len(table.entries) + 512
 
-        return self._tables.get(key, make, _AT_ONCE)
+        return self._tables.get(key, make, _BUSY_S)
 
-    def metadata(self, stored: list[Stored]) -> Iterator[bytes]:
-        """Yield the DICOM JSON of instances, see ``metadata_json``, without those removed meanwhile.
+    def metadata(self, sops: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield UID and DICOM JSON (``metadata_json``) of instances, without those that there are not.
 
         Raises
         ------
         DatabaseLost
         """
-        for start in range(0, len(stored), _AT_ONCE):
-            some = [one.sop for one in stored[start : start + _AT_ONCE]]
+        for start in range(0, len(sops), _DOCUMENTS_AT_ONCE):
+            some = sops[start : start + _DOCUMENTS_AT_ONCE]
+            wanted = select(details.c.sop, details.c.metadata).where(details.c.sop.in_(some))
             with self._database.reading() as connection:
-                rows = connection.execute(
-                    select(details.c.sop, details.c.metadata).where(details.c.sop.in_(some))
-                ).all()
-            known = {row.sop: row.metadata for row in rows}
-            yield from (known[sop] for sop in some if sop in known)
+                known = {row.sop: row.metadata for row in connection.execute(wanted)}
+            yield from ((sop, known[sop]) for sop in some if sop in known)
 
-    def remove(self, study: str, series: str | None = None, sop: str | None = None) -> list[Stored]:
+    def remove(
+        self,
+        study: str,
+        series: str | None = None,
+        sop: str | None = None,
+        dispose: Callable[[Stored], None] = lambda _: None,
+    ) -> list[Stored]:
         """Remove instances, and the series and the study that have none left; return those removed.
 
-        Their files are still there.
+        Parameters
+        ----------
+        dispose:
+            Removes an instance's file, while nobody else may add the same instance again.
 
         Raises
         ------
@@ -187,6 +196,8 @@ class StoreIndex:
                 connection.execute(delete(details).where(details.c.sop.in_(some)))
                 connection.execute(delete(instances).where(instances.c.sop.in_(some)))
             _remove_empty(connection, study)
+            for one in gone:
+                dispose(one)
         return gone
 
     def _insert(self, connection: Connection, record: InstanceRecord) -> None:
@@ -244,7 +255,7 @@ _STORED: Select[Any] = select(
 
 
 def _stored(row: Row[Any]) -> Stored:
-    return Stored(*row)
+    return Stored(*tuple(row))
 
 
 def _of(study: str, series: str | None = None, sop: str | None = None) -> ColumnElement[bool]:

@@ -46,7 +46,9 @@ FLOORS = {
     "serving/store": {
         "access": 1, "uids": 1,
         "door": 2, "files": 2, "index": 2,
-        "dicomweb": 3,
+        "reader": 3,
+        "stored_series": 4,
+        "dicomweb": 5,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
