@@ -38,7 +38,8 @@ def reversed_by(
         Event.SECURITY_ALERT, who, pseudonyms, Result.SUCCESS, "the mapping was asked", count=len(pseudonyms)
     )
     return {
-        pseudonym: {pair.kind: pair.original for pair in mapping.reverse(pseudonym)} for pseudonym in pseudonyms
+        pseudonym: {pair.kind: pair.original for pair in mapping.reverse(pseudonym)}
+        for pseudonym in pseudonyms
     }
 
 
