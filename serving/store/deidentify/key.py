@@ -74,7 +74,9 @@ def load_key(path: Path) -> Key:
     require_private(path)
     text = path.read_bytes()
     if not _TEXT.fullmatch(text):
-        raise UnusableSecrets(f"{path} holds no key: it must be 64 hexadecimal digits; restore it from its backup.")
+        raise UnusableSecrets(
+            f"{path} holds no key: it must be 64 hexadecimal digits; restore it from its backup."
+        )
     return Key(bytes.fromhex(text.decode("ascii")))
 
 
@@ -113,11 +115,15 @@ def require_private(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except OSError as error:
-        raise UnusableSecrets(f"{path} cannot be read ({error.strerror}); restore it from its backup.") from None
+        raise UnusableSecrets(
+            f"{path} cannot be read ({error.strerror}); restore it from its backup."
+        ) from None
     if not stat.S_ISREG(mode):
         raise UnusableSecrets(f"{path} must be a file.")
     if mode & _OTHERS:
-        raise UnusableSecrets(f"{path} may be read by others; run `chmod 600 {path}`, and think of who has seen it.")
+        raise UnusableSecrets(
+            f"{path} may be read by others; run `chmod 600 {path}`, and think of who has seen it."
+        )
 
 
 def sync_folder(folder: Path) -> None:

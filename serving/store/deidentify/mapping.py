@@ -9,7 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.store.deidentify.key import Key, UnusableSecrets, create_key, load_key, require_private, sync_folder
+from serving.store.deidentify.key import (
+    Key,
+    UnusableSecrets,
+    create_key,
+    load_key,
+    require_private,
+    sync_folder,
+)
 
 KEY_NAME, MAPPING_NAME = "deid.key", "mapping.sqlite"
 _WAIT_S = 60.0
@@ -93,7 +100,8 @@ class MappingFile:
         """Return what a pseudonym stands for: nothing, or one original of each kind."""
         with closing(self._connection()) as connection:
             rows = connection.execute(
-                "SELECT kind, original, pseudonym FROM pseudonym WHERE pseudonym = ? ORDER BY kind", (pseudonym,)
+                "SELECT kind, original, pseudonym FROM pseudonym WHERE pseudonym = ? ORDER BY kind",
+                (pseudonym,),
             )
             return tuple(Pair(*row) for row in rows)
 
