@@ -39,7 +39,6 @@ class Admitted:
     study: str
     series: str
     sop: str
-    sop_class: str
     frames: int
     shape: FrameShape
     frame_bytes: int
@@ -62,8 +61,8 @@ def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> Admitte
     _require_class(values)
     _require_tissue(values, frame_types)
     _require_nothing_written(values)
-    names = [values.get(tag, b"").decode("ascii") for tag in (_STUDY, _SERIES, _SOP)]
-    if not all(names):
+    study, series, sop = (values.get(tag, b"").decode("ascii") for tag in (_STUDY, _SERIES, _SOP))
+    if not (study and series and sop):
         raise damaged("it has no study, series or SOP instance UID")
     samples, rows, columns, allocated, stored = (
         int.from_bytes(values.get(tag, b""), "little")
@@ -79,7 +78,7 @@ def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> Admitte
     shape = FrameShape(columns, rows, samples, allocated // 8)
     halved = values.get(_PHOTOMETRIC) == b"YBR_FULL_422"
     frame_bytes = rows * columns * (2 if halved else samples) * shape.sample_bytes
-    return Admitted(*names, values[_SOP_CLASS].decode("ascii"), frames, shape, frame_bytes)
+    return Admitted(study, series, sop, frames, shape, frame_bytes)
 
 
 def _require_class(values: Mapping[int, bytes]) -> None:
@@ -95,13 +94,14 @@ def _require_tissue(values: Mapping[int, bytes], frame_types: frozenset[bytes]) 
         if what := _SHOW_MORE.get(word):
             raise Refused(
                 Cause.IDENTIFYING,
-                f"The image is a {word.decode()}: it shows {what}, so it is not taken in. Send the slide's levels.",
+                f"The image is a {word.decode()}: it shows {what}, so it is not taken in. Send the slide's "
+                "levels.",
             )
     if values.get(_SOP_CLASS) == WHOLE_SLIDE and not _TISSUE & set(types[2:3]):
         raise Refused(
             Cause.IDENTIFYING,
-            "The image does not say by Image Type (0008,0008), value 3, that it is a VOLUME or a THUMBNAIL, so it "
-            "could show the label.",
+            "The image does not say by Image Type (0008,0008), value 3, that it is a VOLUME or a THUMBNAIL, "
+            "so it could show the label.",
         )
 
 

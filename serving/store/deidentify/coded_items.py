@@ -43,7 +43,7 @@ class CodedItems:
             if header[0] in (_CODE_VALUE, _SCHEME):
                 values[header[0]] = self._text(header, bounds[0], depth)
             else:
-                # A meaning, too: it is written anew. Versions and modifiers are of no use to a reader of slides.
+                # A meaning, too, which is written anew. Versions and modifiers say nothing more of a slide.
                 self._skip(header, bounds[0], depth, counted=header[0] != _MEANING)
         code = known_code(values.get(_SCHEME, ""), values.get(_CODE_VALUE, ""))
         if code is None:
@@ -93,7 +93,7 @@ class CodedItems:
         return b"".join(item(code) for code in found if code is not None)
 
     def _text(self, header: Header, limit: int, depth: int) -> str:
-        """Return a value; nothing where it is not of the representation that it must have, or far too long."""
+        """Return a value; nothing where it has another representation than it must, or is far too long."""
         tag, vr, length = header
         if vr not in (_VRS[tag], b"") or length == UNDEFINED or length > _MOST:
             self._reader.skip(header, limit, depth)

@@ -6,6 +6,7 @@ import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 
 from serving.store.deidentify.refused import damaged
@@ -72,7 +73,7 @@ class Fragments:
         origin = self.starts[0]
         numbers = {start - origin: number for number, start in enumerate(self.starts)}
         found = array("Q", (numbers.get(offset, 0) for offset in table))
-        if found[0] or any(a >= b for a, b in zip(found, found[1:], strict=False)):
+        if found[0] or any(a >= b for a, b in pairwise(found)):
             raise damaged("its offset table does not lead to its frames")
         return found
 

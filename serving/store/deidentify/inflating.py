@@ -29,7 +29,7 @@ class Inflating(io.RawIOBase):
         self._read = self._unfolded = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Say that it can be read."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]

@@ -10,8 +10,8 @@ _HEADER = 128
 _ENTRY = struct.Struct(">4sII")
 _MOST_TAGS = 100
 _TRANSFORM = frozenset(
-    b"A2B0 A2B1 A2B2 B2A0 B2A1 B2A2 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 gamt rXYZ gXYZ bXYZ rTRC gTRC bTRC "
-    b"kTRC wtpt bkpt chad lumi".split()
+    b"A2B0 A2B1 A2B2 B2A0 B2A1 B2A2 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 gamt rXYZ gXYZ bXYZ rTRC gTRC "
+    b"bTRC kTRC wtpt bkpt chad lumi".split()
 )
 """What colours are computed from; all other tags are words, dates, or looked at by nobody who transforms."""
 
@@ -111,7 +111,8 @@ def _trimmed(data: bytes) -> bytes | None:
 def _table_size(data: bytes) -> int:
     """Return the length of a table of 8 or 16 bits (ICC.1:2010, 10.8 and 10.9)."""
     inputs, outputs, points = data[8:11]
+    cube: int = points**inputs * outputs
     if data[:4] == b"mft1":
-        return 48 + 256 * inputs + points**inputs * outputs + 256 * outputs
+        return 48 + 256 * inputs + cube + 256 * outputs
     entries_in, entries_out = struct.unpack_from(">HH", data, 48)
-    return 52 + 2 * (entries_in * inputs + points**inputs * outputs + entries_out * outputs)
+    return 52 + 2 * (int(entries_in) * inputs + cube + int(entries_out) * outputs)

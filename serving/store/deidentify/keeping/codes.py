@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from pydicom.sr.codedict import CONCEPTS
-from pydicom.sr._snomed_dict import mapping as SNOMED
+from pydicom.sr._concepts_dict import concepts
+from pydicom.sr._snomed_dict import mapping as retired
 
 _LISTED = frozenset({"DCM", "FMA", "LN", "UCUM"})
 """Schemes of which only the codes of DICOM's own dictionary stay: numbers of any length look like theirs, and
@@ -24,8 +24,8 @@ _SHAPES = {
 def known_code(scheme: str, value: str) -> tuple[str, str, str] | None:
     """Return scheme, value and meaning of a code that may stay, else ``None``.
 
-    The meaning is that of DICOM's dictionary (PS3.16), and where that has none, the value: a sender's own words
-    are never kept.
+    The meaning is that of DICOM's dictionary (PS3.16), and where that has none, the value: a sender's own
+    words are never kept.
     """
     shape = _SHAPES.get(scheme)
     if shape is None and scheme not in _LISTED:
@@ -43,9 +43,9 @@ def _meanings(scheme: str) -> Mapping[str, str]:
     """Return the meanings of a scheme's codes; a table of the standard, not a cache of what was asked."""
     if scheme == "SRT":
         modern = _meanings("SCT")
-        return {old: modern[new] for old, new in SNOMED["SRT"].items() if new in modern}
+        return {old: modern[new] for old, new in retired["SRT"].items() if new in modern}
     return {
-        value: meaning for codes in CONCEPTS.get(scheme, {}).values() for value, (meaning, _) in codes.items()
+        value: meaning for codes in concepts.get(scheme, {}).values() for value, (meaning, _) in codes.items()
     }
 
 
@@ -67,7 +67,7 @@ _TURN = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def _is_snomed_identifier(value: str) -> bool:
-    """Return whether a number has the check digit of a concept of SNOMED CT, which a record's number rarely has."""
+    """Return whether a number has the check digit of a concept of SNOMED CT; few numbers of records do."""
     check = 0
     for place, digit in enumerate(reversed(value)):
         turned = int(digit)

@@ -12,8 +12,8 @@ _CODES = (
     (b"113104", b"Clean Structured Content Option"),
     (b"113105", b"Clean Descriptors Option"),
 )
-"""What the keep-list does (PS3.15, table E.1-1; PS3.16, CID 7050). Not 113101, Clean Pixel Data: nothing here looks
-at pixels. Not 113106 and 113107: dates do not stay."""
+"""What the keep-list does (PS3.15, table E.1-1; PS3.16, CID 7050). Not 113101, Clean Pixel Data: nothing here
+looks at pixels. Not 113106 and 113107: dates do not stay."""
 
 _LONG_AGO = b"19000101"
 _ATTRIBUTES = (

@@ -16,8 +16,19 @@ from pydicom.datadict import tag_for_keyword
 from serving.store.deidentify.keeping import vocabulary
 from serving.store.deidentify.keeping.pseudonyms import CONTAINER, DEVICE, PATIENT, SPECIMEN
 from serving.store.deidentify.keeping.rules import (
-    Rule, decimals, identifier, known_or, new_uid, numbers, optical_path, profile, registered_uid, substitute,
-    tags, whole, words,
+    Rule,
+    decimals,
+    identifier,
+    known_or,
+    new_uid,
+    numbers,
+    optical_path,
+    profile,
+    registered_uid,
+    substitute,
+    tags,
+    whole,
+    words,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 from serving.store.deidentify.cleaners.icc import without_text
 from serving.store.deidentify.keeping.pseudonyms import OPTICAL_PATH, Pseudonyms

@@ -6,7 +6,7 @@ IMAGE_TYPE = (
     "ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "VOLUME", "THUMBNAIL", "LABEL", "OVERVIEW", "LOCALIZER",
     "NONE", "RESAMPLED", "MIXED",
 )  # fmt: skip
-"""Values of Image Type and Frame Type (PS3.3, C.8.12.4.1.1 and C.8.12.9.1); labels are refused, not passed over."""
+"""Values of Image Type and Frame Type (PS3.3, C.8.12.4.1.1 and C.8.12.9.1). Labels are refused."""
 
 PHOTOMETRIC = (
     "MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB",
@@ -20,21 +20,23 @@ COMPRESSION_METHODS = (
 COLOUR_SPACES = ("SRGB", "ADOBERGB", "ROMMRGB", "DISPLAYP3")
 
 MAKERS = frozenset({
-    "3DHISTECH", "Aperio", "Aperio Technologies", "Bionovation", "Carl Zeiss Microscopy", "Epredia", "Grundium",
-    "Hamamatsu", "Hamamatsu Photonics", "Huron", "Huron Digital Pathology", "Huron Technologies", "KFBIO",
-    "Leica", "Leica Biosystems", "Leica Microsystems", "Mikroscan", "MoticEasyScan", "Motic", "OMERO", "Olympus",
-    "OptraSCAN", "Philips", "Philips Medical Systems", "PreciPoint", "Roche", "Roche Diagnostics", "Sakura Finetek",
-    "Evident", "Pramana", "Ventana", "Ventana Medical Systems", "ZEISS", "wsidicomizer", "com.pixelmed",
+    "3DHISTECH", "Aperio", "Aperio Technologies", "Bionovation", "Carl Zeiss Microscopy", "com.pixelmed",
+    "Epredia", "Evident", "Grundium", "Hamamatsu", "Hamamatsu Photonics", "Huron",
+    "Huron Digital Pathology", "Huron Technologies", "KFBIO", "Leica", "Leica Biosystems",
+    "Leica Microsystems", "Mikroscan", "Motic", "MoticEasyScan", "Olympus", "OMERO", "OptraSCAN",
+    "Philips", "Philips Medical Systems", "Pramana", "PreciPoint", "Roche", "Roche Diagnostics",
+    "Sakura Finetek", "Ventana", "Ventana Medical Systems", "wsidicomizer", "ZEISS",
 })  # fmt: skip
 """Makers of scanners and converters, which a study of batch effects needs to know."""
 
 MODELS = frozenset({
-    "Aperio AT2", "Aperio CS2", "Aperio GT 450", "Aperio GT 450 DX", "AT2", "CS2", "GT450", "GT450 DX", "ScanScope",
-    "ScanScope AT", "ScanScope CS", "ScanScope XT", "SCN400", "Versa 8", "Axio Scan.Z1", "Axioscan 7", "DP 200",
-    "DP 600", "iScan", "iScan Coreo", "iScan HT", "VENTANA DP 200", "VENTANA DP 600", "IntelliSite",
-    "Ultra Fast Scanner", "UFS", "SG20", "SG60", "SG300", "NanoZoomer", "NanoZoomer 2.0-HT", "NanoZoomer S20",
-    "NanoZoomer S60", "NanoZoomer S210", "NanoZoomer S360", "NanoZoomer S360MD", "NanoZoomer S540", "NanoZoomer XR",
-    "C9600-12", "C12000-22", "C13210", "C13220", "C13239", "C16600", "Pannoramic 250", "Pannoramic 1000",
-    "Pannoramic DESK", "Pannoramic MIDI", "Pannoramic SCAN", "P250", "P480", "P1000", "VS120", "VS200",
-    "TissueScope", "TissueScope LE", "TissueScope iQ", "Ocus", "Ocus 20", "Ocus 40", "O8", "M8",
+    "Aperio AT2", "Aperio CS2", "Aperio GT 450", "Aperio GT 450 DX", "AT2", "Axio Scan.Z1", "Axioscan 7",
+    "C12000-22", "C13210", "C13220", "C13239", "C16600", "C9600-12", "CS2", "DP 200", "DP 600", "GT450",
+    "GT450 DX", "IntelliSite", "iScan", "iScan Coreo", "iScan HT", "M8", "NanoZoomer",
+    "NanoZoomer 2.0-HT", "NanoZoomer S20", "NanoZoomer S210", "NanoZoomer S360", "NanoZoomer S360MD",
+    "NanoZoomer S540", "NanoZoomer S60", "NanoZoomer XR", "O8", "Ocus", "Ocus 20", "Ocus 40", "P1000",
+    "P250", "P480", "Pannoramic 1000", "Pannoramic 250", "Pannoramic DESK", "Pannoramic MIDI",
+    "Pannoramic SCAN", "ScanScope", "ScanScope AT", "ScanScope CS", "ScanScope XT", "SCN400", "SG20",
+    "SG300", "SG60", "TissueScope", "TissueScope iQ", "TissueScope LE", "UFS", "Ultra Fast Scanner",
+    "VENTANA DP 200", "VENTANA DP 600", "Versa 8", "VS120", "VS200",
 })  # fmt: skip
