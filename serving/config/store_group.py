@@ -34,6 +34,13 @@ class SlideStoreSettings(Group):
     http_workers: int = setting(
         "PATHSERVE_STORE_WORKERS", 2, "HTTP worker processes of `pathserve store serve`.", ge=1, le=64
     )
+    threads: int = setting(
+        "PATHSERVE_STORE_THREADS",
+        16,
+        "Requests that each of these answers at once, uploads among them; twice as many may wait.",
+        ge=2,
+        le=64,
+    )
     database: Secret = setting(
         "PATHSERVE_STORE_DATABASE",
         None,
@@ -107,6 +114,17 @@ class IngestSettings(Group):
         "A file of the watched folder is taken in when it has not changed for so long.",
         gt=0,
         le=86_400,
+    )
+    watch_mode: Literal["link", "move"] = setting(
+        "PATHSERVE_STORE_WATCH_MODE",
+        "link",
+        "`link` leaves files of the watched folder where they are; `move` removes each once the store has it.",
+    )
+    converter: Path | None = setting(
+        "PATHSERVE_STORE_CONVERTER",
+        None,
+        "Python of an environment that has wsidicomizer, which converts slides of vendors' formats to DICOM; by "
+        "default this one, where wsidicomizer is installed.",
     )
     dimse_port: int | None = setting(
         "PATHSERVE_STORE_DIMSE_PORT",

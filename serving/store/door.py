@@ -23,10 +23,13 @@ class Right:
     event:
         What the audit trail calls a call of this view, with the UIDs in its path; ``None`` where the view
         writes rows of its own, or there is nothing to write.
+    is_at_once:
+        Whether it waits for no turn, as what says how the store is.
     """
 
     role: Role | None
     event: Event | None = None
+    is_at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,8 +126,10 @@ def test_who_reads_a_body_that_does_not_come_to_its_end_is_told_so(
     if ends == "too_slow":
         monkeypatch.setattr(rules, "BODY_PACE", (1000, 0.5))
     faults: list[ServiceError] = []
+    begun = threading.Event()
 
     def up() -> Response:
+        begun.set()
         try:
             return digest_of_all()
         except ServiceError as fault:
@@ -136,6 +138,7 @@ def test_who_reads_a_body_that_does_not_come_to_its_end_is_told_so(
 
     with front(up) as served, served.connect(post("Transfer-Encoding: chunked")) as sock:
         sock.sendall(b"3\r\nabc\r\n")
+        assert begun.wait(60)
         if ends == "close":
             sock.close()
         else:
