@@ -55,9 +55,7 @@ def shares_door(parts: Parts) -> StoreDoor:
     routes.add_url_rule("/shares", "list", list_all)
     routes.add_url_rule("/shares/<share_id>", "revoke", revoke, methods=["DELETE"])
     right = Right(Role.SHARE)  # each writes a row that says more than the path does
-    return StoreDoor(
-        routes, {"make": right, "list": right, "revoke": right}, with_body=frozenset({"make"})
-    )
+    return StoreDoor(routes, {"make": right, "list": right, "revoke": right}, with_body=frozenset({"make"}))
 
 
 def share(
@@ -121,7 +119,9 @@ def parsed(body: bytes | bytearray) -> tuple[frozenset[str], str, float]:
     if not isinstance(name, str):
         raise _bad("`name` must be text: whom the share is for.")
     if isinstance(days, bool) or not isinstance(days, int | float) or not 0 < days <= MAX_DAYS:
-        raise _bad(f"`days` must be a number above 0 and at most {MAX_DAYS:.0f}: how long the share is valid.")
+        raise _bad(
+            f"`days` must be a number above 0 and at most {MAX_DAYS:.0f}: how long the share is valid."
+        )
     return frozenset(studies), name, float(days)
 
 
