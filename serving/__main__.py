@@ -8,6 +8,7 @@ import dataclasses
 import io
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from serving.cli.embed_arguments import add_embed
 from serving.cli.head_arguments import add_train
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
 def _serve(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.processes.launcher import Launcher
 
+    if settings.slide_store.is_read_here and find_spec("sqlalchemy") is None:
+        return _without("serve", ModuleNotFoundError(name="sqlalchemy"), "sqlalchemy", extra="store")
     log_as_json(settings.log.level, process="launcher")
     with _listening(settings.http.host, settings.http.port, "AIP_HTTP_PORT"):
         launcher = Launcher(settings)

@@ -84,6 +84,11 @@ class SlideStoreSettings(Group):
         le=1_000_000,
     )
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the service reads the store's slides from its files."""
+        return self.folder is not None and self.url is not None
+
 
 class IngestSettings(Group):
     """What comes into the slide store, and how."""

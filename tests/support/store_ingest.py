@@ -92,9 +92,7 @@ class OpenStore:
 
     def indexed(self) -> list[str]:
         """The paths of all instances that the index has."""
-        return sorted(
-            stored.path for study in self.index.studies() for stored in self.index.instances(study)
-        )
+        return sorted(stored.path for study in self.index.studies() for stored in self.index.instances(study))
 
     def files(self) -> list[str]:
         """All files of instances that there are."""
@@ -102,7 +100,9 @@ class OpenStore:
 
     def arrivals(self) -> list[str]:
         """All files that are on their way."""
-        return [name for name in files_in(self.folder / "incoming", self.folder) if not name.endswith(".lock")]
+        return [
+            name for name in files_in(self.folder / "incoming", self.folder) if not name.endswith(".lock")
+        ]
 
 
 def files_in(folder: Path, root: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -95,10 +96,8 @@ def create_key(path: Path) -> Key:
             file.write(f"{secrets.token_hex(_KEY_BYTES)}\n")
             file.flush()
             os.fsync(fd)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # whole or not at all, and never over another
-        except FileExistsError:
-            pass
         sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)

@@ -151,8 +151,8 @@ def open_secrets(folder: Path, *, may_create: bool) -> tuple[Key, MappingFile]:
         )
     if key_file.exists() and not mapping_file.exists() and not may_create:
         raise UnusableSecrets(
-            f"{mapping_file} is missing: nothing says any more what the pseudonyms stand for; restore it from "
-            "its backup."
+            f"{mapping_file} is missing: nothing says any more what the pseudonyms stand for; restore it "
+            "from its backup."
         )
     key = load_key(key_file) if key_file.exists() else create_key(key_file)
     return key, MappingFile.create(mapping_file, key)

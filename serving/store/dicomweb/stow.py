@@ -16,6 +16,7 @@ from serving.store.door import Right, StoreDoor, caller
 from serving.store.ingest.arrival import Arrival, DiskFull, Refusal
 from serving.store.ingest.ingest import Ingest
 from serving.store.ingest.outcome import Door, Origin, Outcome, Status
+from serving.store.uids import is_uid
 
 _MAX_PARTS = 10_000
 _MAX_WARNINGS = 8
@@ -33,11 +34,13 @@ def stow_door(ingest: Ingest, base: Callable[[], str]) -> StoreDoor:
     routes = Blueprint("stow", __name__)
 
     def store(study: str | None = None) -> Response:
+        if study is not None and not is_uid(study):
+            raise ServiceError(Code.INVALID_REQUEST_FIELD_ERROR, "The study in the path is not a UID.")
         if request.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN:
             return _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body without Content-Encoding.")
         try:
             ingest.require_room(0)  # before any of it is read
-            taking = Taking(ingest, Origin(Door.STOW, caller().token_id))
+            taking = Taking(ingest, Origin(Door.STOW, caller().token_id), study)
             outcomes = taking.all_of(
                 request.stream, request.headers.get("Content-Type", ""), request.content_length
             )
@@ -67,8 +70,9 @@ class Taking:
     What came whole before a body was cut off is stored; sent again, it is the same instance.
     """
 
-    def __init__(self, ingest: Ingest, origin: Origin) -> None:
+    def __init__(self, ingest: Ingest, origin: Origin, study: str | None = None) -> None:
         self._ingest = ingest
+        self._study = study
         self._origin = origin
         self._outcomes: list[Outcome] = []
         self._arrival: Arrival | None = None
@@ -115,7 +119,7 @@ class Taking:
         if self._arrival is None:
             return
         self._arrival.close()
-        self._outcomes.append(self._ingest.add(self._arrival.path, self._origin))
+        self._outcomes.append(self._ingest.add(self._arrival.path, self._origin, self._study))
         self._drop()
 
     def _refuse(self, refusal: Refusal) -> None:

@@ -12,7 +12,6 @@ from typing import Protocol
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
-from werkzeug.http import parse_options_header as options_of
 
 PIECE = 1 << 20
 _MAX_HEADERS = 16
@@ -68,12 +67,11 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
     ------
     BadBody, UnknownMediaType
     """
-    media_type, options = options_of(content_type)
-    media_type = media_type.lower()
+    media_type, options = _options_of(content_type)
     if media_type == DICOM:
         _read_single(stream, length, taker)
         return
-    inner = options_of(options.get("type", DICOM))[0].lower()
+    inner = _options_of(options.get("type", DICOM))[0]
     if media_type != "multipart/related" or inner not in (DICOM, "*/*"):
         raise UnknownMediaType(
             f'Content-Type must be multipart/related; type="{DICOM}"; boundary=…, or {DICOM} for one.'
@@ -82,6 +80,14 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
     if not _BOUNDARY.fullmatch(boundary):
         raise BadBody("Content-Type names no boundary of 1 to 70 characters (RFC 2046).")
     _read_multipart(stream, boundary, length, taker)
+
+
+def _options_of(header: str) -> tuple[str, dict[str, str]]:
+    """Return a media type and its parameters; clients write ``type=application/dicom`` without quotes, too."""
+    media_type, options = parse_options_header(header)
+    return media_type.decode("latin-1").lower(), {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in options.items()
+    }
 
 
 def _read_single(stream: Stream, length: int | None, taker: Taker) -> None:
@@ -144,7 +150,7 @@ class _Parts:
 
     def header_ends(self) -> None:
         if self._name.strip().lower() == b"content-type":
-            self._media_type = parse_options_header(self._value)[0].decode("latin-1").lower()
+            self._media_type = _options_of(self._value.decode("latin-1"))[0]
         self._name = self._value = b""
 
     def headers_end(self) -> None:

@@ -17,9 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.config.settings import SettingsError
+from serving.config.store_group import IngestSettings
+from serving.store.doors.conversion import find_converter
 from serving.store.doors.seen import SeenFiles, Signature
 from serving.store.doors.taking import FileTaker
-from serving.store.ingest.outcome import Outcome
+from serving.store.ingest.ingest import Ingest
+from serving.store.ingest.outcome import Door, Origin, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class WatchedFolder:
         self._removes = removes
         self._clock = clock
         self._resting: dict[bytes, Resting] = {}
+        self._is_away = False
 
     def run(self, stopped: threading.Event) -> None:
         """Watch until told to stop; the folder may be away for a while."""
@@ -81,7 +86,9 @@ class WatchedFolder:
         """Look through the folder once; take in what has come to rest, and return what became of it."""
         resting: dict[bytes, Resting] = {}
         outcomes: list[Outcome] = []
-        for found in _files(self._folder):
+        if not self._is_there():
+            return outcomes
+        for found in _files(self._folder.resolve()):
             if stopped is not None and stopped.is_set():
                 return outcomes
             key = found.signature.place
@@ -96,6 +103,14 @@ class WatchedFolder:
                 outcomes += self._take(found)
         self._resting = resting
         return outcomes
+
+    def _is_there(self) -> bool:
+        """Return whether the folder is there; a network's may be away for a while, which is said once."""
+        is_there = self._folder.is_dir()
+        if not is_there and not self._is_away:
+            log.error("the watched folder is not there")
+        self._is_away = not is_there
+        return is_there
 
     def _take(self, found: _Found) -> list[Outcome]:
         with suppress(FileNotFoundError):  # gone since
@@ -146,3 +161,34 @@ def _files(folder: Path) -> Iterator[_Found]:
                     log.error("the watched folder has too many files; the rest waits")
                     return
                 yield _Found(name, fd, Signature.of(Signature.place_of(root, name), status))
+
+
+def open_watched_folder(ingest: Ingest, own: IngestSettings, store: Path) -> WatchedFolder:
+    """Return the watched folder of the settings.
+
+    Parameters
+    ----------
+    store:
+        The store's folder, where the watched one's memory is kept.
+
+    Raises
+    ------
+    SettingsError
+        When it cannot be watched.
+    """
+    watch = own.watch
+    assert watch is not None, "there is a folder to watch"
+    if not watch.is_dir():
+        raise SettingsError(f"bad setting: PATHSERVE_STORE_WATCH: there is no folder {watch}")
+    inner, outer = watch.resolve(), store.resolve()
+    if inner == outer or inner in outer.parents or outer in inner.parents:
+        raise SettingsError(
+            "bad setting: PATHSERVE_STORE_WATCH: it must not be the store's own folder, nor in it or around it"
+        )
+    return WatchedFolder(
+        watch,
+        FileTaker(ingest, find_converter(own.converter), Origin(Door.WATCH, "watch")),
+        SeenFiles(store / "watched.seen"),
+        quiet_s=own.watch_quiet_s,
+        removes=own.watch_mode == "move",
+    )

@@ -149,10 +149,15 @@ class Ingest:
         except NoSpace:
             raise DiskFull from None
 
-    def add(self, temp: Path, origin: Origin) -> Outcome:
+    def add(self, temp: Path, origin: Origin, study: str | None = None) -> Outcome:
         """Take in the file at ``temp``, which stays the caller's.
 
         When this returns, what the outcome says holds after a crash, too.
+
+        Parameters
+        ----------
+        study:
+            The study that it must be of, by its new or its old UID; ``None`` takes any.
 
         Raises
         ------
@@ -165,7 +170,7 @@ class Ingest:
             header = require_acceptable(temp)
             self._after(Step.CHECKED)
             self.require_room(temp.stat().st_size)
-            return self._cleaned(temp, header, origin)
+            return self._cleaned(temp, header, origin, study)
         except Unacceptable as refusal:
             return self.refused(refusal, origin, refusal.sent)
         except (Refusal, Refused, UnreadableInstance, OSError) as error:
@@ -176,13 +181,15 @@ class Ingest:
         self._audit.write(Event.IMPORT, origin.who, (), Result.REFUSED, refusal.reason, door=origin.door)
         return Outcome(Verdict.REFUSED, refusal.status, sent=sent, reason=refusal.reason)
 
-    def _cleaned(self, temp: Path, header: Header, origin: Origin) -> Outcome:
+    def _cleaned(self, temp: Path, header: Header, origin: Origin, study: str | None) -> Outcome:
         clean = self._workplace.new_path()
         try:
             with os.fdopen(
                 os.open(clean, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b"
             ) as target:
                 deidentified = self._deidentifier.write(temp, target)
+            if study not in (None, header.uids.study, deidentified.study):
+                raise Refusal(Status.WRONG_CLASS, "It is of another study than the request names.")
             self._after(Step.CLEANED)
             record = record_of(clean, origin.name)
             return self._placed(clean, record, header, deidentified, origin)
