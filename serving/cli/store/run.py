@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from serving.cli.store import audit, giving, reading, removing
+from serving.cli.store import audit, exchange, giving, reading, removing
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
 from serving.errors import ServiceError
@@ -21,6 +21,9 @@ ACTIONS: Mapping[str, Action] = {
     "mapping": reading.mapping,
     "audit": audit.audit,
     "delete": removing.delete,
+    "export": exchange.export_studies,
+    "send": exchange.send,
+    "pull": exchange.pull,
 }
 
 
