@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from types import TracebackType
+from typing import Self
 
 import orjson
 from flask import Blueprint, Response, request
@@ -84,10 +86,21 @@ class Taking:
         ------
         BadBody, UnknownMediaType
         """
-        try:
+        with self:
             read_parts(stream, content_type, length, self)
-        finally:
-            self._drop()
+        return self._outcomes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._drop()
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What became of the parts that have ended."""
         return self._outcomes
 
     def begin(self, media_type: str) -> None:

@@ -9,6 +9,10 @@ from serving.front.application import HttpApplication
 from serving.http.answers import refusal
 from serving.http.app import create_app
 from serving.http.route_telemetry import RouteTelemetry
+from serving.processes.assembly import read_context
+from serving.store.dicomweb.door import dicomweb_door
+from serving.store.dicomweb.library import Library
+from serving.store.dicomweb.rendered import Renderer
 from serving.store.dicomweb.stow import stow_door
 from serving.store.door import StoreDoor
 from serving.store.ingest.ingest import Ingest
@@ -58,4 +62,6 @@ def dicomweb_doors(settings: Settings, parts: Parts, ingest: Ingest) -> list[Sto
         """Return the address of DICOMweb, as the present request's client names it when none is set."""
         return url.rstrip("/") if url else request.host_url.rstrip("/") + DICOMWEB
 
-    return [stow_door(ingest, base)]
+    library = Library(parts.index, parts.files, base)
+    renderer = Renderer(library, read_context(settings))
+    return [dicomweb_door(library, renderer), stow_door(ingest, base)]

@@ -1,4 +1,4 @@
-"""How a request of the store is served, decided from its head: who may not store sends no gigabytes in vain."""
+"""How a request of the store is served, decided from its head: nobody sends gigabytes in vain."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class StoreGate:
             if is_gzip(head.header("content-encoding")):
                 raise ServiceError(
                     Code.CONTENT_ENCODING_ERROR,
-                    "Send instances without Content-Encoding: they are compressed.",
+                    "Send instances without Content-Encoding.",
                 )
             return Course.STREAMED
         if head.content_length is not None and head.content_length > self.limit:

@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 
 from serving.errors import Code, ServiceError
 from serving.front.wsgi_bridge import RECEIVED, Received
-from serving.store.access.audit import Audit, Result
+from serving.store.access.audit import Audit, Event, Result
 from serving.store.access.roles import NOBODY, Caller, Role
 from serving.store.access.tokens import Tokens
 from serving.store.service.rights import Rights
@@ -20,8 +20,8 @@ _UIDS = ("study", "series", "instance")
 class Guard:
     """Lets requests in, and writes down what they did.
 
-    A view is called only when its right has been held to the caller's token, its UIDs are UIDs, and its study is
-    one that the caller may see.
+    A view is called only when its right has been held to the caller's token, its UIDs are UIDs, and its
+    study is one that the caller may see.
     """
 
     def __init__(self, rights: Rights, tokens: Tokens, audit: Audit) -> None:
@@ -62,11 +62,13 @@ class Guard:
         """Write the row of the present request."""
         if request.endpoint is None or request.method == "OPTIONS":
             return response
+        status = response.status_code
         event = self._rights.of(request.endpoint).event
+        if event is None and status in (401, 403):
+            event = Event.SECURITY_ALERT
         if event is None:
             return response
         asks: Caller = g.get("caller", NOBODY)
-        status = response.status_code
         if status < 400:
             # What has been found is here under this name: it is a UID of ours.
             self._audit.write(event, asks.token_id, _uids(request.view_args or {}), Result.SUCCESS)

@@ -55,8 +55,8 @@ def _parsed(body: bytes | bytearray) -> list[str]:
     if not is_list or not wanted or len(wanted) > _MAX_AT_ONCE:
         raise ServiceError(
             Code.INVALID_REQUEST_FIELD_ERROR,
-            f"The body must be an object whose `pseudonyms` is a list of 1 to {_MAX_AT_ONCE} UIDs or identifiers "
-            "of this store.",
+            f"The body must be an object whose `pseudonyms` is a list of 1 to {_MAX_AT_ONCE} UIDs or "
+            "identifiers of this store.",
         )
     assert isinstance(wanted, list)
     return wanted

@@ -40,6 +40,11 @@ class Parts:
     tokens: Tokens
     audit: Audit
 
+    def delete(self, study: str, series: str | None = None, sop: str | None = None) -> int:
+        """Delete instances and their files; return how many there were."""
+        gone = self.index.remove(study, series, sop, lambda one: self.files.remove(one.path))
+        return len(gone)
+
     def close(self) -> None:
         """Close what has connections."""
         self.index.close()

@@ -41,7 +41,7 @@ def status_door(parts: Parts, telemetry: RouteTelemetry) -> StoreDoor:
 
 
 def _takes(parts: Parts) -> bool:
-    """Return whether instances are taken in: what is there is given out all the same when the disk is full."""
+    """Return whether instances are taken in; what is there is given out all the same."""
     try:
         parts.files.require_space()
     except DiskFull:

@@ -44,11 +44,13 @@ FLOORS = {
         "service": 4,
     },
     "serving/store": {
-        "access": 1, "uids": 1,
+        "access": 1, "deidentify": 1, "uids": 1,
         "door": 2, "files": 2, "index": 2,
-        "reader": 3,
-        "stored_series": 4,
+        "ingest": 3, "reader": 3,
+        "doors": 4, "stored_series": 4,
         "dicomweb": 5,
+        "peers": 6,
+        "service": 7,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
