@@ -14,7 +14,7 @@ to E, and 18181-2 (boxes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicom_io.codecs.boxes import boxes
 from dicom_io.codecs.encoded_image import DamagedImage
@@ -62,8 +62,8 @@ class JxlHeader:
     preview: bool = False
     colour: JxlColour = SRGB
     animated: bool = False
-    more: bool = False
-    default: bool = True
+    more: bool = field(default=False, compare=False)
+    default: bool = field(default=True, compare=False)
 
     @property
     def samples(self) -> int:

@@ -1,6 +1,6 @@
-"""The store's pipeline in a folder, with real files, index and audit trail; as a process, too, that is killed.
+"""The store's pipeline in a folder, with real files, index and audit trail; as a process that is killed, too.
 
-``python -m tests.support.store_ingest FOLDER FILE STEP [DATABASE]`` takes a file in and is killed after a step.
+``python -m tests.support.store_ingest FOLDER FILE STEP [DATABASE]``: take a file in, be killed after a step.
 """
 
 from __future__ import annotations
@@ -10,47 +10,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
-
-import pydicom
 
 from serving.store.access.audit import Audit
-from serving.store.deidentify.deidentifier import Deidentified, Deidentifier
-from serving.store.deidentify.key import Key
+from serving.store.deidentify.deidentifier import Deidentifier
 from serving.store.deidentify.mapping import open_secrets
-from serving.store.deidentify.refused import Cause, Refused
 from serving.store.files import StoreFiles
 from serving.store.index.store_index import StoreIndex
 from serving.store.ingest.ingest import Ingest, Step
 from serving.store.ingest.outcome import Door, Origin
 
 HERE = Origin(Door.ADD, "tests")
-
-
-class StandIn(Deidentifier):
-    def __init__(self, key: Key) -> None:
-        self.key = key
-
-    def write(self, source: Path, target: BinaryIO) -> Deidentified:
-        try:
-            dataset = pydicom.dcmread(source)
-        except Exception:
-            raise Refused(Cause.DAMAGED, "x") from None
-        if "LABEL" in dataset.ImageType:
-            raise Refused(Cause.IDENTIFYING, "The image is a LABEL.")
-        for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(dataset, name, self.key.uid(dataset[name].value))
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.PatientName = dataset.PatientID = ""
-        dataset.save_as(target, enforce_file_format=True)
-        return Deidentified(
-            dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID, {"x": 2}
-        )
-
-
-def deidentifier(folder: Path) -> Deidentifier:
-    key, _ = open_secrets(folder, may_create=True)
-    return StandIn(key)
 
 
 class OpenStore:
@@ -78,7 +47,8 @@ class OpenStore:
         self.index.prepare()
         self.audit = Audit(folder / "audit")
         files = StoreFiles(folder, min_free)
-        self.ingest = Ingest(files, self.index, deidentifier(folder), self.audit, max_bytes, after)
+        secrets = open_secrets(folder, may_create=True)
+        self.ingest = Ingest(files, self.index, Deidentifier(*secrets), self.audit, max_bytes, after)
 
     def close(self) -> None:
         self.ingest.close()
@@ -117,8 +87,7 @@ def main(folder: str, file: str, step: str, database: str = "") -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     store = OpenStore(Path(folder), database=database, after=after)
-    outcome = store.add(Path(file).read_bytes())
-    print(outcome.verdict.value, flush=True)
+    store.add(Path(file).read_bytes())
     store.close()
 
 

@@ -14,14 +14,14 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
-from pynetdicom.sop_class import Verification, VLWholeSlideMicroscopyImageStorage  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from serving.store.doors import dimse_bounds
 from serving.store.ingest.arrival import DiskFull, Refusal, TooLarge
 from serving.store.ingest.ingest import Ingest
 from serving.store.ingest.outcome import Door, Origin, Outcome, Status
-from serving.store.ingest.requirements import SYNTAXES
+from serving.store.ingest.requirements import SOP_CLASSES, SYNTAXES
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,8 @@ def _entity(settings: NodeSettings) -> AE:
     entity.acse_timeout = _NEGOTIATION_S
     entity.dimse_timeout = entity.network_timeout = _SILENCE_S
     entity.add_supported_context(Verification)
-    entity.add_supported_context(VLWholeSlideMicroscopyImageStorage, [UID(syntax) for syntax in SYNTAXES])
+    for sop_class in SOP_CLASSES:
+        entity.add_supported_context(sop_class, [UID(syntax) for syntax in SYNTAXES])
     return entity
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,36 +12,29 @@ from typing import BinaryIO, cast
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from serving.store.deidentify.cleaners.syntaxes import CLEANERS, NATIVE
 from serving.store.ingest.arrival import Refusal
 from serving.store.ingest.outcome import SopReference, Status
 from serving.store.uids import InstanceUids
 
-WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-"""VL Whole Slide Microscopy Image Storage, the one SOP class that is taken in."""
-
-SYNTAXES = (
-    "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
-    "1.2.840.10008.1.2",  # Implicit VR Little Endian
-    "1.2.840.10008.1.2.4.50",  # JPEG Baseline
-    "1.2.840.10008.1.2.4.80",  # JPEG-LS
-    "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.90",  # JPEG 2000
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.110",  # JPEG XL
-    "1.2.840.10008.1.2.4.111",
-    "1.2.840.10008.1.2.4.112",
-    "1.2.840.10008.1.2.4.201",  # HTJ2K
-    "1.2.840.10008.1.2.4.202",
-    "1.2.840.10008.1.2.4.203",
-    "1.2.840.10008.1.2.5",  # RLE
+SOP_CLASSES = (
+    "1.2.840.10008.5.1.4.1.1.77.1.6",  # VL Whole Slide Microscopy
+    "1.2.840.10008.5.1.4.1.1.77.1.2",  # VL Microscopic
+    "1.2.840.10008.5.1.4.1.1.77.1.3",  # VL Slide-Coordinates Microscopic
 )
-"""Transfer syntaxes of slides that are taken in."""
+"""SOP classes that are taken in: images of slides."""
+
+SYNTAXES = (*sorted(NATIVE), *sorted(CLEANERS))
+"""Transfer syntaxes that are taken in: those whose frames can be cleaned."""
 
 _PREAMBLE = 128
 _MAX_READ = 1 << 16
 _MAX_READS = 200_000
+_INFLATED = 1 << 20
+"""Bytes that the beginning of a deflated data set may unfold to; the names are in the first thousand."""
+
 _META_CLASS, _META_SOP, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
 _SOP_CLASS, _SOP, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _TAGS: list[BaseTag | int] = [BaseTag(tag) for tag in (_SOP_CLASS, _SOP, _STUDY, _SERIES)]
@@ -105,6 +99,8 @@ def _read(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
     syntax = _text(meta, _META_SYNTAX)
     if syntax not in SYNTAXES:  # what follows may be deflated, or of the other byte order
         return {_META_SYNTAX: syntax, **_texts(meta, (_META_CLASS, _META_SOP))}, {}
+    if syntax == DeflatedExplicitVRLittleEndian:
+        file = io.BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_MAX_READ), _INFLATED))
     names = read_dataset(
         file,
         syntax == ImplicitVRLittleEndian,
@@ -128,10 +124,10 @@ def _checked(meta: dict[int, str], names: dict[int, str]) -> Header:
             "uncompressed little endian.",
             sent,
         )
-    if sop_class != WHOLE_SLIDE:
+    if sop_class not in SOP_CLASSES:
         raise Unacceptable(
             Status.CLASS_NOT_SUPPORTED,
-            "It is not a VL Whole Slide Microscopy Image, the only kind that is taken in.",
+            "It is not an image of a slide (VL Whole Slide Microscopy Image and its like).",
             sent,
         )
     if meta[_META_SOP] not in ("", sop) or meta[_META_CLASS] not in ("", sop_class):

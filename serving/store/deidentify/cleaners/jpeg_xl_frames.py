@@ -55,7 +55,9 @@ def codestream_end(data: bytes) -> int:
     bits = Bits(data[len(CODESTREAM_SIGNATURE) : _HEADER_AT_MOST])
     header = read_image_header(bits)
     if header.preview or header.animated or header.extra_channels or header.colour.embedded:
-        raise DamagedImage("it has a preview, several pictures, more channels than colours, or a profile inside")
+        raise DamagedImage(
+            "it has a preview, several pictures, more channels than colours, or a profile inside"
+        )
     if not header.default:
         _rest_of_header(bits, more=header.more)
     if not bits.flag():

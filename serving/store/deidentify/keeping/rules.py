@@ -17,8 +17,10 @@ from serving.store.deidentify.keeping.pseudonyms import OPTICAL_PATH, Pseudonyms
 
 Rule = Callable[[bytes, Pseudonyms], bytes | None]
 
-_DECIMAL = re.compile(rb" *[+-]?([0-9]{1,8}(\.[0-9]{0,14})?|\.[0-9]{1,14})([eE][+-]?[0-9]{1,2})? *")
-_WHOLE = re.compile(rb" *[+-]?[0-9]{1,10} *")
+_DECIMAL = re.compile(rb"[+-]?([0-9]{1,8}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?")
+"""Longer than DICOM allows (PS3.5, 6.2): many writers give pixel spacings with all digits of a double."""
+
+_WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
 _FEW_DIGITS = re.compile(rb"[0-9]{1,2}")
 _INTEGER_BELOW = 1 << 28
 """No integer of a slide is larger, and any four letters are."""

@@ -8,7 +8,7 @@ import pytest
 from serving.store.ingest.arrival import DiskFull, TooLarge
 from serving.store.ingest.ingest import QUARANTINE
 from serving.store.ingest.outcome import Status, Verdict
-from tests.support.slides import CODINGS, MICROSCOPIC, Slide, pyramid, stained
+from tests.support.slides import pyramid
 from tests.support.store_ingest import OpenStore, files_in
 
 
@@ -79,11 +79,6 @@ def test_what_may_not_be_shown_or_named_is_refused_with_a_row_in_the_audit_trail
     (row,) = store.audit.rows()
     assert (row["outcome"], row["reason"], row["uids"]) == ("refused", outcome.reason, [])
     assert store.files() == store.indexed() == store.arrivals() == []
-
-
-def test_other_microscopy_is_no_whole_slide(store: OpenStore) -> None:
-    single = Slide().add_single(stained(200, 200), CODINGS["JPEG"], MICROSCOPIC)
-    assert store.add(single.file()).status is Status.CLASS_NOT_SUPPORTED
 
 
 @pytest.mark.parametrize("keep", [0, 1, 128, 131, 132, 140, 200, 400, 0.5, 0.9, -1])
