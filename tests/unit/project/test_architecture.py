@@ -45,10 +45,12 @@ FLOORS = {
     },
     "serving/store": {
         "access": 1, "uids": 1,
-        "door": 2, "files": 2, "index": 2,
-        "reader": 3,
+        "deidentify": 2, "door": 2, "files": 2, "index": 2,
+        "ingest": 3, "reader": 3,
         "stored_series": 4,
-        "dicomweb": 5,
+        "dicomweb": 5, "doors": 5,
+        "service": 6,
+        "predict": 7,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
