@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _speaks_1_1(self) -> bool:
-        head = self.incoming and self.incoming.head
+        head = None if self.incoming is None else self.incoming.head
         return head is not None and head.version >= (1, 1)
 
     def _send_on(self, out: Outgoing) -> None:

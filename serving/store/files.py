@@ -22,7 +22,7 @@ from pathlib import Path
 from serving.store.uids import InstanceUids
 
 _HASH = 16
-_TRIES = 10
+_TRIES = 100
 _INSTANCES, _INCOMING = "instances", "incoming"
 
 
@@ -101,17 +101,19 @@ class StoreFiles:
         """
         target = self.folder / place
         _sync(temporary)
-        for _ in range(_TRIES):
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Who removes the series' last file meanwhile removes its folder, too.
-            with contextlib.suppress(FileNotFoundError):
+        for tries in range(_TRIES):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 temporary.replace(target)
                 break
-        else:
-            raise FileNotFoundError(f"{temporary.name} is gone")
+            except (FileNotFoundError, FileExistsError):
+                # Who removes the series' last file meanwhile removes its folders, too.
+                if tries == _TRIES - 1:
+                    raise
         # The names too: of the file, and of the folders that may have been made for it.
         for folder in (target.parent, target.parent.parent, target.parent.parent.parent):
-            _sync(folder)
+            with contextlib.suppress(FileNotFoundError):  # it has been removed already
+                _sync(folder)
         return target
 
     def remove(self, place: str) -> None:

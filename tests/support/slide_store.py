@@ -15,10 +15,12 @@ from serving.store.access.roles import EVERYTHING, Caller, Permission
 from serving.store.dicomweb.door import dicomweb_door
 from serving.store.dicomweb.library import Library
 from serving.store.dicomweb.rendered import Renderer
-from serving.store.files import StoreFiles
+from serving.store.files import StoreFiles, place_of
+from serving.store.index.frames import FrameTable, Layout
 from serving.store.index.record import InstanceRecord, record_of
 from serving.store.index.store_index import Added, StoreIndex
-from tests.support.slides import Slide, StoredInstance
+from serving.store.uids import InstanceUids
+from tests.support.slides import EXPLICIT, WHOLE_SLIDE, Slide, StoredInstance
 
 DICOMWEB = "/dicomweb"
 
@@ -75,3 +77,15 @@ class StoreFolder:
     def client(self, permission: Permission = EVERYTHING) -> Client:
         """Return a client of that application."""
         return self.app(permission).test_client()
+
+
+def made_up(study: str, series: str, sop: str, digest: str = "0" * 64, **attributes: str) -> InstanceRecord:
+    """Return a record of an instance that has no file, with attributes by keyword."""
+    uids = InstanceUids(study, series, sop)
+    values = {keyword.lower(): value for keyword, value in attributes.items()}
+    return InstanceRecord(
+        *(study, series, sop, WHOLE_SLIDE, EXPLICIT, 1000, digest, place_of(uids, digest), "test"),
+        attributes={"sopclassuid": WHOLE_SLIDE, "modality": "SM"} | values,
+        frames=FrameTable(Layout.NATIVE, 1, b"\0" * 12),
+        metadata=b"{}",
+    )

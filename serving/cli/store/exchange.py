@@ -130,7 +130,7 @@ def _instances(parts: Parts, studies: Sequence[str]) -> list[Stored]:
 
 
 def _already_here(parts: Parts) -> Callable[[Remote], bool]:
-    """Return what says whether an instance of original UIDs is here, under the UIDs that the key gives them."""
+    """Return what says whether an instance of original UIDs is here, under those that the key gives."""
     key = load_key(parts.folder / KEY_NAME)
 
     def has(remote: Remote) -> bool:

@@ -1,4 +1,4 @@
-"""C-STORE as user: instances go to a DICOM node as they are stored, read from their files as they are sent."""
+"""C-STORE as user: instances go to a DICOM node as they are stored, from their files."""
 
 from __future__ import annotations
 

@@ -83,10 +83,11 @@ def found(web: Web, path: str) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
     for page in range(_MAX_PAGES):
         rows = web.json("GET", path, params={"limit": _PAGE, "offset": page * _PAGE})
-        if rows is not None and not isinstance(rows, list):
+        rows = [] if rows is None else rows
+        if not isinstance(rows, list):
             raise PeerFailed("The peer's answer to a search is no list.")
         # A store that knows no offset gives the first page again and again.
-        new = [row for row in rows or () if isinstance(row, dict) and _is_new(str(value(row, key)), seen)]
+        new = [row for row in rows if isinstance(row, dict) and _is_new(str(value(row, key)), seen)]
         yield from new
         if not new or len(rows) < _PAGE:
             return

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import IO, Protocol, Self
 
 from serving.store.index.query import Stored
 
@@ -24,7 +24,7 @@ class ExportFailed(Exception):
 
 
 class _Target(Protocol):
-    def new(self, name: str) -> AbstractContextManager[BinaryIO]: ...
+    def new(self, name: str) -> AbstractContextManager[IO[bytes]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _write(folder: Path, instances: Sequence[Stored], target: _Target) -> Export
 class _Folder:
     path: Path
 
-    def new(self, name: str) -> BinaryIO:
+    def new(self, name: str) -> AbstractContextManager[IO[bytes]]:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
@@ -112,6 +112,5 @@ class _Zip:
     ) -> None:
         self._archive.close()
 
-    def new(self, name: str) -> AbstractContextManager[BinaryIO]:
-        written: AbstractContextManager[BinaryIO] = self._archive.open(name, "w", force_zip64=True)
-        return written
+    def new(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        return self._archive.open(name, "w", force_zip64=True)

@@ -22,7 +22,7 @@ _BUSY_S = 30.0
 
 
 class Ledger:
-    """The file of what has been sent; it holds UIDs of this store and of peers, none of patients' archives."""
+    """The file of what has been sent; it holds UIDs of this store and of peers, no original ones."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""A Slicebox as a source: its REST API, which numbers what it has, and answers twenty of anything at a time."""
+"""A Slicebox as a source: its REST API, which numbers what it has and answers page by page."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ class StowSender:
         """Return what the peer has: the instance is read back, since a peer's word is not its disk."""
         digest = _Reading()
         try:
-            retrieve(self._web, *became.split("/"), digest)
+            study, series, sop = became.split("/")
+            retrieve(self._web, study, series, sop, digest)
         except PeerFailed as failure:
             if failure.may_pass:
                 raise

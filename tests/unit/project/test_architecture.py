@@ -44,13 +44,14 @@ FLOORS = {
         "service": 4,
     },
     "serving/store": {
-        "access": 1, "deidentify": 1, "uids": 1,
-        "door": 2, "files": 2, "index": 2,
+        "access": 1, "uids": 1,
+        "deidentify": 2, "door": 2, "files": 2, "index": 2,
         "ingest": 3, "reader": 3,
-        "doors": 4, "stored_series": 4,
-        "dicomweb": 5,
+        "stored_series": 4,
+        "dicomweb": 5, "doors": 5,
         "peers": 6,
         "service": 7,
+        "predict": 8,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
