@@ -120,7 +120,10 @@ def test_each_door_gives_the_same_file_of_which_nothing_planted_is_left(
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_orthanc_pushes_by_c_store_and_by_stow(store: Started, tmp_path: Path) -> None:
-    web = {"Url": f"{store.service.dicomweb}/", "HttpHeaders": {"Authorization": f"Bearer {store.service.token}"}}
+    web = {
+        "Url": f"{store.service.dicomweb}/",
+        "HttpHeaders": {"Authorization": f"Bearer {store.service.token}"},
+    }
     changes = {
         "DicomAet": "ORTHANC",
         "DicomModalities": {"store": [TITLE, "127.0.0.1", store.service.dimse_port()]},
