@@ -1,4 +1,4 @@
-"""A slide with words planted at every place where a scanner, a laboratory or a viewer has been known to write.
+"""A slide with words planted at every place where scanners, laboratories and viewers are known to write.
 
 Each place has a word of its own, so that a word that is found again tells where it came from.
 """
@@ -137,8 +137,9 @@ _TEXTS = (
     "ReferringPhysicianName", "PhysiciansOfRecord", "OperatorsName", "InstitutionName", "InstitutionAddress",
     "InstitutionalDepartmentName", "DeviceSerialNumber", "Manufacturer", "ManufacturerModelName",
     "SoftwareVersions", "BarcodeValue", "LabelText", "ContainerIdentifier", "ContainerDescription",
-    "ImageComments", "DerivationDescription", "AdmissionID", "PositionReferenceIndicator", "ClinicalTrialSubjectID",
-    "RequestingPhysician", "TextComments", "ContentQualification", "DeidentificationMethod", "StorageMediaFileSetID",
+    "ImageComments", "DerivationDescription", "AdmissionID", "PositionReferenceIndicator",
+    "ClinicalTrialSubjectID", "RequestingPhysician", "TextComments", "ContentQualification",
+    "DeidentificationMethod", "StorageMediaFileSetID",
 )  # fmt: skip
 _DATES = (
     "StudyDate",
@@ -209,7 +210,9 @@ def _nested(words: Words) -> Iterator[Plant]:
             )
         ],
         OtherPatientIDsSequence=[_set(Dataset(), PatientID=words.word("OtherPatientIDsSequence"))],
-        ReferencedStudySequence=[_set(Dataset(), ReferencedSOPInstanceUID=UID(words.uid("ReferencedStudySequence")))],
+        ReferencedStudySequence=[
+            _set(Dataset(), ReferencedSOPInstanceUID=UID(words.uid("ReferencedStudySequence")))
+        ],
         AcquisitionContextSequence=[
             _set(Dataset(), ValueType="TEXT", TextValue=words.word("AcquisitionContextSequence"))
         ],
@@ -247,14 +250,16 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _specimen(words: Words) -> Iterator[Plant]:
     def step(kind: str, name: tuple[str, str], **value: object) -> Dataset:
-        return _set(Dataset(), ValueType=kind, ConceptNameCodeSequence=[code(*name, words.word(f"step {kind} {name[0]}"))], **value)  # fmt: skip
+        meaning = words.word(f"step {kind} {name[0]}")
+        return _set(Dataset(), ValueType=kind, ConceptNameCodeSequence=[code(*name, meaning)], **value)
 
+    stain = words.word("meaning of a stain")
     items = [
         step("TEXT", ("121041", "DCM"), TextValue=words.word("specimen identifier of a step")),
         step("TEXT", ("121106", "DCM"), TextValue=words.word("comment of a step")),
         step("DATETIME", ("111702", "DCM"), DateTime=words.date("time of a step")),
         step("PNAME", ("111703", "DCM"), PersonName=words.word("name in a step")),
-        step("CODE", ("424361007", "SCT"), ConceptCodeSequence=[code(HEMATOXYLIN, "SCT", words.word("meaning of a stain"))]),
+        step("CODE", ("424361007", "SCT"), ConceptCodeSequence=[code(HEMATOXYLIN, "SCT", stain)]),
         step("CODE", ("99", "99LAB"), ConceptCodeSequence=[code(words.word("local code"), "99LAB", "x")]),
     ]  # fmt: skip
     yield partial(
@@ -357,7 +362,7 @@ def _with_words(icc: bytes, words: Words) -> bytes:
 
 
 def _frame(frame: bytes, words: Words, coding: str) -> bytes:
-    """Return a frame with a comment, EXIF, a thumbnail's extension and bytes after its end, where it is a JPEG."""
+    """Return a frame with a comment, EXIF, a thumbnail and bytes after its end, where it is a JPEG."""
     if not coding.startswith("JPEG") or not frame.startswith(b"\xff\xd8"):
         return frame
 
