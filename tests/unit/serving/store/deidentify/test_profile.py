@@ -1,4 +1,4 @@
-"""Every attribute of the Basic Application Level Confidentiality Profile (PS3.15, E.1) is absent or replaced."""
+"""Every attribute of the Basic Application Confidentiality Profile (PS3.15, E.1) is absent or replaced."""
 
 from __future__ import annotations
 

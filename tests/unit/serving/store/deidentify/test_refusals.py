@@ -79,7 +79,6 @@ def test_other_classes_than_slides_are_refused(sop_class: bytes, clean: Clean) -
         "1.2.840.10008.1.2.8.1",
         "1.2.840.10008.1.2.1.98",
         "1.2.3",
-        "",
     ],
 )
 def test_transfer_syntaxes_that_nothing_cleans_are_refused(syntax: str, clean: Clean) -> None:

@@ -16,8 +16,8 @@ from tests.support.slides import EXPLICIT, IMPLICIT
 from tests.unit.serving.store.deidentify.conftest import cleaned
 
 VRS = (
-    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "OB", "OW", "PN", "SH", "SL", "SS", "ST",
-    "TM", "UC", "UI", "UL", "UN", "UR", "US", "UT",
+    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "OB", "OW", "PN", "SH", "SL",
+    "SS", "ST", "TM", "UC", "UI", "UL", "UN", "UR", "US", "UT",
 )  # fmt: skip
 LETTERS = st.text("JKQVWXZ", min_size=9, max_size=12)  # no word that we write
 KEPT = sorted(tag for tag in KEEP_LIST if KEEP_LIST[tag].vr != b"SQ")
