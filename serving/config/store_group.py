@@ -34,6 +34,13 @@ class SlideStoreSettings(Group):
     http_workers: int = setting(
         "PATHSERVE_STORE_WORKERS", 2, "HTTP worker processes of `pathserve store serve`.", ge=1, le=64
     )
+    threads: int = setting(
+        "PATHSERVE_STORE_THREADS",
+        16,
+        "Requests that each of these answers at once, uploads among them; twice as many may wait.",
+        ge=2,
+        le=64,
+    )
     database: Secret = setting(
         "PATHSERVE_STORE_DATABASE",
         None,
@@ -77,6 +84,11 @@ class SlideStoreSettings(Group):
         le=1_000_000,
     )
 
+    @property
+    def is_read_here(self) -> bool:
+        """Whether the service reads the store's slides from its files."""
+        return self.folder is not None and self.url is not None
+
 
 class IngestSettings(Group):
     """What comes into the slide store, and how."""
@@ -103,6 +115,17 @@ class IngestSettings(Group):
         gt=0,
         le=86_400,
     )
+    watch_mode: Literal["link", "move"] = setting(
+        "PATHSERVE_STORE_WATCH_MODE",
+        "link",
+        "`link` leaves files of the watched folder where they are; `move` removes each once the store has it.",
+    )
+    converter: Path | None = setting(
+        "PATHSERVE_STORE_CONVERTER",
+        None,
+        "Python of an environment that has wsidicomizer, which converts slides of vendors' formats to DICOM; by "
+        "default this one, where wsidicomizer is installed.",
+    )
     dimse_port: int | None = setting(
         "PATHSERVE_STORE_DIMSE_PORT",
         None,
@@ -111,7 +134,9 @@ class IngestSettings(Group):
         le=65535,
     )
     ae_title: str = setting(
-        "PATHSERVE_STORE_AE_TITLE", "PATHSERVE", "AE title of the slide store; other called titles are refused."
+        "PATHSERVE_STORE_AE_TITLE",
+        "PATHSERVE",
+        "AE title of the slide store; others are refused.",
     )
     ae_peers: StringList = setting(
         "PATHSERVE_STORE_AE_PEERS",

@@ -7,6 +7,7 @@ A line says who did what to which UIDs, when, and what came of it. Event codes a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -140,7 +141,10 @@ class Audit:
                     self._put_aside(path)
             fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                os.write(fd, line)
+                end = os.lseek(fd, 0, os.SEEK_END)
+                if os.write(fd, line) < len(line):  # the disk is full: half a line would spoil the next one
+                    os.ftruncate(fd, end)
+                    raise OSError(errno.ENOSPC, "the audit trail cannot be written")
             finally:
                 os.close(fd)
 

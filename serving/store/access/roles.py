@@ -10,8 +10,8 @@ from enum import StrEnum
 class Role(StrEnum):
     """What somebody may do.
 
-    ``READ`` searches and retrieves; ``WRITE`` adds, and sees nothing; ``SHARE`` reads, and gives others tokens
-    to read; ``ADMIN`` may do everything, and alone deletes, and sees the audit trail and the mapping.
+    ``READ`` searches and retrieves; ``WRITE`` adds, and sees nothing; ``SHARE`` reads, and gives others
+    tokens to read; ``ADMIN`` may do everything, and alone deletes, and sees the audit trail and the mapping.
     """
 
     READ = "read"

@@ -1,4 +1,4 @@
-"""How an instance comes in, whatever door it came through: received, checked, cleaned, placed, indexed, audited.
+"""How an instance comes in, by whatever door: received, checked, cleaned, placed, indexed, audited.
 
-Nothing here knows HTTP or DIMSE: doors write what arrives to an ``Arrival`` and tell their peer the ``Outcome``.
+Nothing here knows HTTP or DIMSE: doors write an ``Arrival``, and tell their peer the ``Outcome``.
 """

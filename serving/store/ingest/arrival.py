@@ -36,7 +36,7 @@ class TooLarge(Refusal):
     def __init__(self, limit: int) -> None:
         super().__init__(
             Status.OUT_OF_RESOURCES,
-            f"An instance may have {limit} bytes here; send the slide as concatenation, or as smaller levels.",
+            f"An instance may have {limit} bytes here; send the level as a concatenation.",
         )
 
 
@@ -50,7 +50,7 @@ class DiskFull(Refusal):
 
 
 class Arrival:
-    """A temporary file; use it as a context manager, at whose end it is removed.
+    """A temporary file; use it as a context manager, or call ``discard``.
 
     Parameters
     ----------
@@ -84,8 +84,7 @@ class Arrival:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-        self.path.unlink(missing_ok=True)
+        self.discard()
 
     def write(self, piece: bytes | bytearray | memoryview) -> None:
         """Add bytes.
@@ -112,8 +111,13 @@ class Arrival:
             raise
         self.size += length
 
+    def discard(self) -> None:
+        """Remove the file."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
     def close(self) -> None:
-        """Write no more; the file stays until the end of the block."""
+        """Write no more; the file stays until it is discarded."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 
+from serving.store.uids import InstanceUids
+
 
 class Door(StrEnum):
     """The way an instance came in."""
@@ -32,9 +34,14 @@ class Origin:
     door: Door
     who: str
 
+    @property
+    def name(self) -> str:
+        """What the index calls it: of a DICOM node, too, who sent."""
+        return self.who if self.door is Door.C_STORE else str(self.door)
+
 
 class Status(IntEnum):
-    """Statuses of C-STORE (PS3.4, B.2.3) and failure reasons of STOW-RS (PS3.18, 10.5.3), which are the same."""
+    """Statuses of C-STORE (PS3.4, B.2.3), which STOW-RS has as failure reasons, too (PS3.18, I.2)."""
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
@@ -59,13 +66,11 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceUids:
-    """The names of an instance."""
+class SopReference:
+    """An instance as its sender names it: as it was sent, in at most 64 printable characters."""
 
-    study: str
-    series: str
-    sop: str
     sop_class: str
+    sop: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class Outcome:
 
     verdict: Verdict
     status: Status
-    sent: InstanceUids | None = None
+    sent: SopReference | None = None
     stored: InstanceUids | None = None
     reason: str = ""
     removed: Mapping[str, int] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.endings import CANCELLED, CLOSED, UNREADABLE, JobLimits, can_open, ending
 from serving.webhooks.jobs.job import JobState, plain
 from serving.webhooks.jobs.seals import Seals, WrongKey

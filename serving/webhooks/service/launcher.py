@@ -15,6 +15,7 @@ from serving.config.exit_status import ExitStatus
 from serving.config.group import revealed
 from serving.config.groups import SharedFolders
 from serving.config.settings import Settings, SettingsError
+from serving.database import BadDatabase, Database
 from serving.errors import ServiceError
 from serving.processes.child import END
 from serving.processes.child_environment import encoder_environment, http_environment
@@ -22,8 +23,8 @@ from serving.processes.handover import without_command
 from serving.processes.launcher import KILL_AFTER_S, WORKERS_ALLOCATION, Launcher
 from serving.processes.restarts import History
 from serving.processes.supervised import Supervised
-from serving.webhooks.jobs.database import BadDatabase, Database
 from serving.webhooks.jobs.seals import BadKey, JobKeys
+from serving.webhooks.jobs.tables import JOBS
 from serving.webhooks.service.starts import REGISTRY, GroupStart, HttpStart, RunnerStart
 from serving.webhooks.service.status import RunnerStatus, read_status
 
@@ -174,7 +175,7 @@ def _prepared(settings: Settings) -> str:
     """Return the address of a database that has its table."""
     try:
         address = revealed(settings.jobs.database) or _default_address()
-        database = Database(address)
+        database = Database(address, JOBS)
         try:
             database.prepare()
         finally:

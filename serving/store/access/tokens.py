@@ -1,0 +1,129 @@
+"""Tokens: made, given out once, known by their digests, and asked for at each request."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Iterable
+
+from pydantic import SecretStr
+
+from serving.errors import Code, ServiceError
+from serving.store.access.roles import EVERYTHING, Caller, Permission, Role, with_included
+from serving.store.access.token_file import TokenFile
+from serving.store.access.token_table import TokenRow, TokenTable
+
+PREFIX = "pss_"
+"""What a token begins with, so that tools which look for secrets in texts find it."""
+
+_BYTES = 32
+_MAX_TOKEN = 200
+_MAX_NAME = 100
+
+
+class Tokens:
+    """The tokens of a store: those of its table, and those of a file that its operator writes.
+
+    Parameters
+    ----------
+    table:
+        Where tokens are kept that commands and shares make.
+    file:
+        Further ones.
+    """
+
+    def __init__(self, table: TokenTable, file: TokenFile | None = None) -> None:
+        self._table = table
+        self._file = file
+
+    def authorise(self, header: str | None, needed: Role | None) -> Caller:
+        """Return who asks, by the text of an Authorization header.
+
+        Parameters
+        ----------
+        needed:
+            The role that the caller must have; with ``None`` any valid token will do.
+
+        Raises
+        ------
+        ServiceError
+            API_KEY_ERROR (401) without a token, or with one that is unknown, expired or revoked: the answer
+            does not say which. FORBIDDEN_ERROR (403) when it lacks the role.
+        """
+        row = self._row_of(header)
+        if row is None or not row.is_valid(time.time()):
+            raise ServiceError(
+                Code.API_KEY_ERROR, "Send a token of this store that is valid: Authorization: Bearer TOKEN."
+            )
+        roles = with_included(row.roles)
+        if needed is not None and needed not in roles:
+            raise ServiceError(
+                Code.FORBIDDEN_ERROR, f"This token has not the right to {needed}; ask for one that has."
+            )
+        return Caller(row.id, roles, row.permission)
+
+    def make(
+        self,
+        name: str,
+        roles: Iterable[Role],
+        permission: Permission = EVERYTHING,
+        *,
+        lasts_s: float | None = None,
+        made_by: str = "command",
+        is_share: bool = False,
+    ) -> tuple[SecretStr, TokenRow]:
+        """Make a token; return it, which is kept nowhere, and what is kept.
+
+        Parameters
+        ----------
+        name:
+            Whom it is for; shown in lists, never in the audit trail.
+        lasts_s:
+            Seconds after which it is no longer valid; without, it is until it is revoked.
+        """
+        token = PREFIX + secrets.token_urlsafe(_BYTES)
+        now = time.time()
+        row = TokenRow(
+            secrets.token_hex(6),
+            digest_of(token),
+            name[:_MAX_NAME],
+            frozenset(roles),
+            permission,
+            now,
+            None if lasts_s is None else now + lasts_s,
+            made_by=made_by,
+            is_share=is_share,
+        )
+        self._table.add(row)
+        return SecretStr(token), row
+
+    def all(self) -> list[TokenRow]:
+        """Return what is known of all tokens, those of the file last."""
+        return [*self._table.all(), *(self._file.rows() if self._file else ())]
+
+    def revoke(self, token_id: str) -> bool:
+        """End a token of the table from the next request on; return whether there was a valid one."""
+        return self._table.revoke(token_id)
+
+    def by_id(self, token_id: str) -> TokenRow | None:
+        """Return what is known of a token of the table."""
+        return self._table.by_id(token_id)
+
+    def _row_of(self, header: str | None) -> TokenRow | None:
+        scheme, _, given = (header or "").partition(" ")
+        given = given.strip()
+        if scheme.lower() != "bearer" or not given or len(given) > _MAX_TOKEN:
+            return None
+        digest = digest_of(given)
+        row = self._table.by_digest(digest)
+        if row is None and self._file is not None:
+            row = self._file.by_digest(digest)
+        # A token is found by its digest, so a clock tells at most about digests, from which no token follows.
+        return row if row is not None and hmac.compare_digest(row.digest, digest) else None
+
+
+def digest_of(token: str) -> bytes:
+    """Return the digest by which a token is known."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
