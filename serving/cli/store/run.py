@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 
-from serving.cli.store import audit, exchange, giving, reading, removing
+from serving.cli.store import adding, audit, exchange, giving, reading, removing
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
 from serving.errors import ServiceError
@@ -16,6 +16,7 @@ from serving.telemetry.json_log import log_as_json
 Action = Callable[[argparse.Namespace, Settings, Parts], ExitStatus]
 
 ACTIONS: Mapping[str, Action] = {
+    "add": adding.add,
     "token": giving.token,
     "share": giving.share,
     "mapping": reading.mapping,
