@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -128,7 +128,7 @@ def _add_functional_groups(dataset: Dataset, width: int, height: int) -> None:
     ]
 
 
-Plant = Callable[[Dataset], None]
+Plant = Callable[[Dataset], object]
 
 _TEXTS = (
     "PatientName", "PatientID", "IssuerOfPatientID", "OtherPatientIDs", "PatientBirthName", "PatientAddress",
@@ -155,11 +155,11 @@ _UIDS = ("FrameOfReferenceUID", "PyramidUID", "InstanceCreatorUID", "Synchroniza
 def _plants(words: Words, icc: bytes | None) -> Iterator[Plant]:
     """Yield what plants one word or a few at a place."""
     for name in _TEXTS:
-        yield partial(_set, **{name: words.word(name)})
+        yield _setting({name: words.word(name)})
     for name in _DATES:
-        yield partial(_set, **{name: words.date(name)})
+        yield _setting({name: words.date(name)})
     for name in _UIDS:
-        yield partial(_set, **{name: UID(words.uid(name))})
+        yield _setting({name: UID(words.uid(name))})
     image_type = words.word("ImageType, value 5")
     yield partial(_set, ImageType=["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED", image_type])
     yield from _unknown(words)
@@ -328,6 +328,10 @@ def _functional_groups(words: Words) -> Iterator[Plant]:
     yield add
 
 
+def _setting(values: Mapping[str, object]) -> Plant:
+    return lambda dataset: _set(dataset, **values)
+
+
 def _set(dataset: Dataset, **values: object) -> Dataset:
     for name, value in values.items():
         setattr(dataset, name, value)
@@ -394,9 +398,8 @@ def _file(dataset: Dataset, coding: Coding, frames: list[bytes], words: Words) -
     meta.SourceApplicationEntityTitle = known("SourceApplicationEntityTitle")
     meta.SendingApplicationEntityTitle = known("SendingApplicationEntityTitle")
     meta.ReceivingApplicationEntityTitle = known("ReceivingApplicationEntityTitle")
-    meta.PrivateInformationCreatorUID = words.by_place.get("PrivateInformationCreatorUID") or UID(
-        words.uid("PrivateInformationCreatorUID")
-    )
+    creator = "PrivateInformationCreatorUID"
+    meta.PrivateInformationCreatorUID = UID(words.by_place.get(creator) or words.uid(creator))
     meta.PrivateInformation = known("PrivateInformation").encode() + b"\0"
     dataset.file_meta = meta
     dataset.PixelData = encapsulate(frames)
