@@ -146,13 +146,20 @@ class Renderer:
         return read_overview(open_level, 0, level.width, level.height)
 
     def _find(self, series: StoredSeries, uids: Sequence[str], target: IccTarget) -> FoundLevel:
-        """Return a level with its ICC profile; without one where its pyramid has several."""
+        """Return a level with its ICC profile; without one that cannot be used: colours are then as stored.
+
+        A picture is for looking at: one whose colours are a little off says more than none.
+        """
+        opener, transforms = self._context.levels, self._context.transforms
         try:
-            return self._context.levels.find(series, uids, target)
+            found = opener.find(series, uids, target)
+            transforms.to_rgb(found.icc_profile, target, found.level.form.samples)
+            return found
         except ImageError as error:
-            if error.fault.remedy is not Remedy.COLOUR_AS_STORED:
+            unusable = error.code is ImageCode.INVALID_ICC_PROFILE_TRANSFORM_ERROR
+            if not unusable and error.fault.remedy is not Remedy.COLOUR_AS_STORED:
                 raise
-            return self._context.levels.find(series, uids, IccTarget.NONE)
+            return opener.find(series, uids, IccTarget.NONE)
 
     def _series(self, study: str, series: str) -> StoredSeries:
         key = ("store", study, series)
