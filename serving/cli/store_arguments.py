@@ -75,6 +75,13 @@ def _audit(actions: Subparsers) -> None:
     audit.add_argument("--outcome", choices=("success", "refused", "failed"), help="of one outcome")
 
 
+def _add(actions: Subparsers) -> None:
+    add = actions.add_parser("add", help="take in DICOM files and slides, and folders of them")
+    add.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder with all below it"
+    )
+
+
 def _export(actions: Subparsers) -> None:
     export = actions.add_parser("export", help="write studies to a folder or a ZIP file")
     export.add_argument("target", type=Path, help="a folder, or a file that ends in .zip; neither may exist")
@@ -100,5 +107,5 @@ def _studies(parser: argparse.ArgumentParser, explained: str) -> None:
 
 
 _ACTIONS: tuple[Callable[[Subparsers], None], ...] = (
-    _token, _share, _mapping, _delete, _audit, _export, _send, _pull,
+    _add, _token, _share, _mapping, _delete, _audit, _export, _send, _pull,
 )  # fmt: skip

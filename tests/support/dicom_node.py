@@ -1,4 +1,4 @@
-"""The store's DICOM node as a process: ``python -m tests.support.dicom_node FOLDER [MAX_BYTES] [MIN_FREE]``."""
+"""The store's DICOM node as a process: ``python -m tests.support.dicom_node FOLDER MAX_BYTES MIN_FREE``."""
 
 from __future__ import annotations
 

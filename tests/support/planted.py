@@ -1,4 +1,4 @@
-"""A slide with words planted at every place where a scanner, a laboratory or a viewer has been known to write.
+"""A slide with words planted at every place where scanners, laboratories and viewers are known to write.
 
 Each place has a word of its own, so that a word that is found again tells where it came from.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -128,7 +128,7 @@ def _add_functional_groups(dataset: Dataset, width: int, height: int) -> None:
     ]
 
 
-Plant = Callable[[Dataset], None]
+Plant = Callable[[Dataset], object]
 
 _TEXTS = (
     "PatientName", "PatientID", "IssuerOfPatientID", "OtherPatientIDs", "PatientBirthName", "PatientAddress",
@@ -137,8 +137,9 @@ _TEXTS = (
     "ReferringPhysicianName", "PhysiciansOfRecord", "OperatorsName", "InstitutionName", "InstitutionAddress",
     "InstitutionalDepartmentName", "DeviceSerialNumber", "Manufacturer", "ManufacturerModelName",
     "SoftwareVersions", "BarcodeValue", "LabelText", "ContainerIdentifier", "ContainerDescription",
-    "ImageComments", "DerivationDescription", "AdmissionID", "PositionReferenceIndicator", "ClinicalTrialSubjectID",
-    "RequestingPhysician", "TextComments", "ContentQualification", "DeidentificationMethod", "StorageMediaFileSetID",
+    "ImageComments", "DerivationDescription", "AdmissionID", "PositionReferenceIndicator",
+    "ClinicalTrialSubjectID", "RequestingPhysician", "TextComments", "ContentQualification",
+    "DeidentificationMethod", "StorageMediaFileSetID",
 )  # fmt: skip
 _DATES = (
     "StudyDate",
@@ -154,11 +155,11 @@ _UIDS = ("FrameOfReferenceUID", "PyramidUID", "InstanceCreatorUID", "Synchroniza
 def _plants(words: Words, icc: bytes | None) -> Iterator[Plant]:
     """Yield what plants one word or a few at a place."""
     for name in _TEXTS:
-        yield partial(_set, **{name: words.word(name)})
+        yield _setting({name: words.word(name)})
     for name in _DATES:
-        yield partial(_set, **{name: words.date(name)})
+        yield _setting({name: words.date(name)})
     for name in _UIDS:
-        yield partial(_set, **{name: UID(words.uid(name))})
+        yield _setting({name: UID(words.uid(name))})
     image_type = words.word("ImageType, value 5")
     yield partial(_set, ImageType=["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED", image_type])
     yield from _unknown(words)
@@ -209,7 +210,9 @@ def _nested(words: Words) -> Iterator[Plant]:
             )
         ],
         OtherPatientIDsSequence=[_set(Dataset(), PatientID=words.word("OtherPatientIDsSequence"))],
-        ReferencedStudySequence=[_set(Dataset(), ReferencedSOPInstanceUID=UID(words.uid("ReferencedStudySequence")))],
+        ReferencedStudySequence=[
+            _set(Dataset(), ReferencedSOPInstanceUID=UID(words.uid("ReferencedStudySequence")))
+        ],
         AcquisitionContextSequence=[
             _set(Dataset(), ValueType="TEXT", TextValue=words.word("AcquisitionContextSequence"))
         ],
@@ -247,14 +250,16 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def _specimen(words: Words) -> Iterator[Plant]:
     def step(kind: str, name: tuple[str, str], **value: object) -> Dataset:
-        return _set(Dataset(), ValueType=kind, ConceptNameCodeSequence=[code(*name, words.word(f"step {kind} {name[0]}"))], **value)  # fmt: skip
+        meaning = words.word(f"step {kind} {name[0]}")
+        return _set(Dataset(), ValueType=kind, ConceptNameCodeSequence=[code(*name, meaning)], **value)
 
+    stain = words.word("meaning of a stain")
     items = [
         step("TEXT", ("121041", "DCM"), TextValue=words.word("specimen identifier of a step")),
         step("TEXT", ("121106", "DCM"), TextValue=words.word("comment of a step")),
         step("DATETIME", ("111702", "DCM"), DateTime=words.date("time of a step")),
         step("PNAME", ("111703", "DCM"), PersonName=words.word("name in a step")),
-        step("CODE", ("424361007", "SCT"), ConceptCodeSequence=[code(HEMATOXYLIN, "SCT", words.word("meaning of a stain"))]),
+        step("CODE", ("424361007", "SCT"), ConceptCodeSequence=[code(HEMATOXYLIN, "SCT", stain)]),
         step("CODE", ("99", "99LAB"), ConceptCodeSequence=[code(words.word("local code"), "99LAB", "x")]),
     ]  # fmt: skip
     yield partial(
@@ -323,6 +328,10 @@ def _functional_groups(words: Words) -> Iterator[Plant]:
     yield add
 
 
+def _setting(values: Mapping[str, object]) -> Plant:
+    return lambda dataset: _set(dataset, **values)
+
+
 def _set(dataset: Dataset, **values: object) -> Dataset:
     for name, value in values.items():
         setattr(dataset, name, value)
@@ -357,7 +366,7 @@ def _with_words(icc: bytes, words: Words) -> bytes:
 
 
 def _frame(frame: bytes, words: Words, coding: str) -> bytes:
-    """Return a frame with a comment, EXIF, a thumbnail's extension and bytes after its end, where it is a JPEG."""
+    """Return a frame with a comment, EXIF, a thumbnail and bytes after its end, where it is a JPEG."""
     if not coding.startswith("JPEG") or not frame.startswith(b"\xff\xd8"):
         return frame
 
@@ -389,9 +398,8 @@ def _file(dataset: Dataset, coding: Coding, frames: list[bytes], words: Words) -
     meta.SourceApplicationEntityTitle = known("SourceApplicationEntityTitle")
     meta.SendingApplicationEntityTitle = known("SendingApplicationEntityTitle")
     meta.ReceivingApplicationEntityTitle = known("ReceivingApplicationEntityTitle")
-    meta.PrivateInformationCreatorUID = words.by_place.get("PrivateInformationCreatorUID") or UID(
-        words.uid("PrivateInformationCreatorUID")
-    )
+    creator = "PrivateInformationCreatorUID"
+    meta.PrivateInformationCreatorUID = UID(words.by_place.get(creator) or words.uid(creator))
     meta.PrivateInformation = known("PrivateInformation").encode() + b"\0"
     dataset.file_meta = meta
     dataset.PixelData = encapsulate(frames)

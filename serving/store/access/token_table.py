@@ -116,11 +116,15 @@ class TokenTable:
             )  # fmt: skip
 
     def revoke(self, token_id: str) -> bool:
-        """End a token; return whether there was a valid one."""
+        """End a token, and the shares that it made; return whether there was a valid one."""
         now = time.time()
         with self._writing() as connection:
             ended = connection.execute(
                 "UPDATE tokens SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, token_id)
+            )
+            # Who is let in no more must not have left a door open.
+            connection.execute(
+                "UPDATE tokens SET revoked = ? WHERE made_by = ? AND revoked IS NULL", (now, token_id)
             )
             return ended.rowcount > 0
 

@@ -104,7 +104,12 @@ class Tokens:
         return [*self._table.all(), *(self._file.rows() if self._file else ())]
 
     def revoke(self, token_id: str) -> bool:
-        """End a token of the table from the next request on; return whether there was a valid one."""
+        """End a token of the table from the next request on, and the shares that it made.
+
+        Returns
+        -------
+        Whether there was a valid one.
+        """
         return self._table.revoke(token_id)
 
     def by_id(self, token_id: str) -> TokenRow | None:

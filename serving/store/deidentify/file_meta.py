@@ -42,6 +42,8 @@ def read_file_meta(stream: BinaryIO, size: int) -> tuple[str, int, int]:
         else:
             others += header[0] not in _REWRITTEN
             reader.skip(header, size, 0)
+    if not syntax:
+        raise damaged("its file meta information names no transfer syntax")
     stream.seek(reader.at)
     return syntax, others, reader.at
 

@@ -65,7 +65,10 @@ class MappingFile:
             When others may read it, it is damaged, or it belongs to another key.
         """
         # SQLite gives its journals the mode of the database, and makes the database with the umask's.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise UnusableSecrets(f"{path} cannot be opened ({error.strerror}).") from None
         sync_folder(path.parent)
         require_private(path)
         mapping = cls(path)

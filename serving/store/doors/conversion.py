@@ -63,11 +63,6 @@ class Converter:
         ------
         ConversionFailed
         """
-        if suffix.lower() not in _SUFFIXES:
-            raise ConversionFailed(
-                "It is neither a DICOM file nor a slide of a format that is converted "
-                f"({', '.join(sorted(name[1:].upper() for name in _SUFFIXES))})."
-            )
         place = folder / f"conversion-{os.urandom(16).hex()}"
         place.mkdir(mode=0o700)
         try:
@@ -103,6 +98,20 @@ class Converter:
                 process.communicate()
         if process.returncode:
             raise ConversionFailed(f"wsidicomizer cannot convert it: {_kind_of_fault(errors)}.")
+
+
+def require_format(suffix: str) -> None:
+    """Refuse what no converter could make DICOM of.
+
+    Raises
+    ------
+    ConversionFailed
+    """
+    if suffix.lower() not in _SUFFIXES:
+        names = ", ".join(sorted(name[1:].upper() for name in _SUFFIXES))
+        raise ConversionFailed(
+            f"It is neither a DICOM file nor a slide of a format that is converted ({names})."
+        )
 
 
 def find_converter(python: Path | None) -> Converter | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.store.doors.conversion import ConversionFailed, Converter
+from serving.store.doors.conversion import ConversionFailed, Converter, require_format
 from serving.store.ingest.arrival import Refusal
 from serving.store.ingest.ingest import Ingest
 from serving.store.ingest.outcome import Origin, Outcome, Status
@@ -94,18 +94,18 @@ class FileTaker:
             yield arrival.path
 
     def _converted(self, path: Path, suffix: str) -> list[Outcome]:
-        if self._converter is None:
-            raise Refusal(
-                Status.CANNOT_UNDERSTAND,
-                "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an "
-                "environment of its own, name its Python in PATHSERVE_STORE_CONVERTER and restart; or "
-                "convert the slide to DICOM before.",
-            )
         try:
-            with self._converter.converted(path, suffix, self._ingest.folder) as files:
-                return [self._ingest.add(file, self._origin) for file in files]
+            require_format(suffix)
+            if self._converter is not None:
+                with self._converter.converted(path, suffix, self._ingest.folder) as files:
+                    return [self._ingest.add(file, self._origin) for file in files]
         except ConversionFailed as failure:
             raise Refusal(Status.CANNOT_UNDERSTAND, str(failure)) from None
+        raise Refusal(
+            Status.CANNOT_UNDERSTAND,
+            "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an environment "
+            "of its own, name its Python in PATHSERVE_STORE_CONVERTER and restart; or convert the slide before.",
+        )
 
 
 def _is_dicom(path: Path) -> bool:

@@ -164,20 +164,30 @@ def _files(folder: Path) -> Iterator[_Found]:
 
 
 def open_watched_folder(ingest: Ingest, own: IngestSettings, store: Path) -> WatchedFolder:
-    """Return the watched folder of the settings.
+    """Return the watched folder of the settings, which is there or will be.
 
     Parameters
     ----------
     store:
         The store's folder, where the watched one's memory is kept.
+    """
+    assert own.watch is not None, "there is a folder to watch"
+    return WatchedFolder(
+        own.watch,
+        FileTaker(ingest, find_converter(own.converter), Origin(Door.WATCH, "watch")),
+        SeenFiles(store / "watched.seen"),
+        quiet_s=own.watch_quiet_s,
+        removes=own.watch_mode == "move",
+    )
+
+
+def require_watchable(watch: Path, store: Path) -> None:
+    """Refuse at the start a folder that cannot be watched.
 
     Raises
     ------
     SettingsError
-        When it cannot be watched.
     """
-    watch = own.watch
-    assert watch is not None, "there is a folder to watch"
     if not watch.is_dir():
         raise SettingsError(f"bad setting: PATHSERVE_STORE_WATCH: there is no folder {watch}")
     inner, outer = watch.resolve(), store.resolve()
@@ -185,10 +195,3 @@ def open_watched_folder(ingest: Ingest, own: IngestSettings, store: Path) -> Wat
         raise SettingsError(
             "bad setting: PATHSERVE_STORE_WATCH: it must not be the store's own folder, nor in it or around it"
         )
-    return WatchedFolder(
-        watch,
-        FileTaker(ingest, find_converter(own.converter), Origin(Door.WATCH, "watch")),
-        SeenFiles(store / "watched.seen"),
-        quiet_s=own.watch_quiet_s,
-        removes=own.watch_mode == "move",
-    )

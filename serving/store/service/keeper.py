@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 
 from serving.processes.child import END, begin
-from serving.store.doors.conversion import find_converter
-from serving.store.doors.seen import SeenFiles
-from serving.store.doors.taking import FileTaker
-from serving.store.doors.watch import WatchedFolder
-from serving.store.ingest.ingest import Ingest
-from serving.store.ingest.outcome import Door, Origin
+from serving.store.doors.watch import open_watched_folder
 from serving.store.service.parts import open_ingest, open_parts
 from serving.store.service.retention import Retention
 from serving.store.service.starts import StoreStart
 from serving.telemetry.json_log import log_as_json
-
-_SEEN = "watched.seen"
 
 
 def main() -> None:
@@ -35,8 +27,7 @@ def main() -> None:
     stopped = threading.Event()
     tasks = []
     if settings.ingest.watch is not None:
-        seen = SeenFiles(parts.folder / _SEEN)
-        tasks.append(_watched(start, settings.ingest.watch, ingest, seen).run)
+        tasks.append(open_watched_folder(ingest, settings.ingest, parts.folder).run)
     if settings.slide_store.retention_days is not None:
         tasks.append(Retention(parts, settings.slide_store.retention_days).run)
     threads = [threading.Thread(target=task, args=(stopped,)) for task in tasks]
@@ -48,14 +39,6 @@ def main() -> None:
         thread.join()  # an instance at hand is finished; the launcher waits for so long as its grace is
     ingest.close()
     parts.close()
-
-
-def _watched(start: StoreStart, folder: Path, ingest: Ingest, seen: SeenFiles) -> WatchedFolder:
-    own = start.settings.ingest
-    taker = FileTaker(ingest, find_converter(own.converter), Origin(Door.WATCH, "watch"))
-    return WatchedFolder(
-        folder, taker, seen, quiet_s=own.watch_quiet_s, removes=own.watch_mode == "move"
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from serving.processes.launcher import KILL_AFTER_S, WORKERS_ALLOCATION, Launche
 from serving.processes.restarts import History
 from serving.processes.supervised import Supervised
 from serving.store.access.audit import Event, Result
+from serving.store.doors.watch import require_watchable
 from serving.store.service.cors import Cors
-from serving.store.service.parts import open_ingest, open_parts
+from serving.store.service.parts import folder_of, open_ingest, open_parts
 from serving.store.service.starts import HttpStart, StoreStart
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,8 @@ def _require_usable(settings: Settings) -> None:
             "PATHSERVE_STORE_DIMSE_PORT needs PATHSERVE_STORE_AE_PEERS: the AE titles that may send"
         )
     Cors(settings.slide_store.cors_origins or ())
+    if settings.ingest.watch is not None:
+        require_watchable(settings.ingest.watch, folder_of(settings))
     parts = open_parts(settings)
     try:
         open_ingest(parts, settings).close()

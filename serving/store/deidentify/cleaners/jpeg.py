@@ -50,12 +50,12 @@ def _clean(data: bytes, processes: frozenset[int], after_scan: re.Pattern[bytes]
         raise DamagedImage("it does not begin as a JPEG image")
     view = memoryview(data)
     pieces = list[bytes | memoryview]()
-    removed, kept_from, at = 0, 0, 2
+    removed, kept_from, at, scans = 0, 0, 2, 0
     for _ in range(_MOST_SEGMENTS):
         start = at
         while data[at : at + 2] == b"\xff\xff":  # fill bytes, which are allowed before any marker
             at += 1
-        if data[at : at + 2] == _EOI:
+        if data[at : at + 2] == _EOI and scans:
             pieces += view[kept_from:start], _EOI
             return CleanFrame(tuple(pieces), removed + trailing(data, at + 2))
         marker, body, at = _segment(data, at)
@@ -69,6 +69,7 @@ def _clean(data: bytes, processes: frozenset[int], after_scan: re.Pattern[bytes]
             if found is None:
                 raise DamagedImage("it is cut off")
             at = found.start()
+            scans += 1
     raise DamagedImage("it has too many segments")
 
 

@@ -67,6 +67,8 @@ def clean_jpeg2000(data: bytes, _: FrameShape) -> CleanFrame:
         parts += pieces
         lengths.append(sum(map(len, pieces)))
         removed += gone
+    if not lengths or not main.stays:
+        raise DamagedImage("it has no picture")
     start: Pieces = [_SOC, *_main_header(main, lengths)]
     return CleanFrame((*start, *parts, _EOC), removed + trailing(data, at + 2))
 

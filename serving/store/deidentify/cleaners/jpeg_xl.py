@@ -2,8 +2,8 @@
 
 A container's boxes go: EXIF, XMP, and what is needed to get a JPEG file back, with its comments, whose pixels
 stay the same. A codestream has room for words, too: names of frames and channels, extensions, a profile. One
-with any of these is refused, and so is one with bytes after its last frame: nothing here decodes it, so nothing
-is cut out of it.
+with any of these is refused, and so is one with bytes after its last frame: nothing here decodes it, so
+nothing is cut out of it.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def codestream_end(data: bytes) -> int:
     Raises
     ------
     DamagedImage
-        When it is damaged, or has what slides do not have: animation, previews, channels beside colours, names,
-        extensions, a profile.
+        When it is damaged, or has what slides do not have: animation, previews, channels beside colours,
+        names, extensions, a profile.
     """
     bits = Bits(data[len(CODESTREAM_SIGNATURE) : _HEADER_AT_MOST])
     header = read_image_header(bits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import cast
 
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr._snomed_dict import mapping as retired
@@ -19,6 +20,10 @@ _SHAPES = {
     "NCIt": re.compile(r"C[0-9]{3,6}"),
 }
 """Schemes with more codes of tissues, stains and sites than the dictionary has, and what these look like."""
+
+
+_UNITS = {"nm": "nanometer", "mL": "milliliter", "g": "gram", "mg": "milligram", "um2": "square micrometer"}
+"""Units of slides that the dictionary lacks."""
 
 
 def known_code(scheme: str, value: str) -> tuple[str, str, str] | None:
@@ -44,9 +49,9 @@ def _meanings(scheme: str) -> Mapping[str, str]:
     if scheme == "SRT":
         modern = _meanings("SCT")
         return {old: modern[new] for old, new in retired["SRT"].items() if new in modern}
-    return {
-        value: meaning for codes in concepts.get(scheme, {}).values() for value, (meaning, _) in codes.items()
-    }
+    table = cast("dict[str, dict[str, tuple[str, list[int]]]]", concepts.get(scheme, {}))
+    listed = {value: meaning for codes in table.values() for value, (meaning, _) in codes.items()}
+    return listed | _UNITS if scheme == "UCUM" else listed
 
 
 def _plain(meaning: str) -> str:

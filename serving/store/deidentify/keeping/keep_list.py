@@ -18,6 +18,7 @@ from serving.store.deidentify.keeping.pseudonyms import CONTAINER, DEVICE, PATIE
 from serving.store.deidentify.keeping.rules import (
     Rule,
     decimals,
+    first_words,
     identifier,
     known_or,
     new_uid,
@@ -93,7 +94,7 @@ def _items(rule: Items, why: str) -> Kept:
 
 
 _UID = Kept(b"UI", new_uid, _NAMES)
-_IMAGE_TYPE = _words("Whether it is a level of the slide.", *vocabulary.IMAGE_TYPE, most=4)
+_IMAGE_TYPE = Kept(b"CS", first_words(*vocabulary.IMAGE_TYPE, most=4), "Whether it is a level of the slide.")
 _YES_NO = ("YES", "NO")
 _CODED_OPTICS = _items(Items.CODES, _OPTICS)
 _CODED_TISSUE = _items(Items.CODES, _TISSUE)

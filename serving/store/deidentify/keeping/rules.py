@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
+from itertools import takewhile
 
 from pydicom._uid_dict import UID_dictionary
 
@@ -72,16 +73,22 @@ def whole(most: int) -> Rule:
 
 
 def words(*vocabulary: str, most: int = 1) -> Rule:
-    """Keep the values, up to ``most``, that are words of a vocabulary; nothing where the first is none."""
+    """Keep up to ``most`` values, if all of them are words of a vocabulary."""
     known = frozenset(word.encode() for word in vocabulary)
 
     def rule(value: bytes, _: Pseudonyms) -> bytes | None:
-        kept = []
-        for word in _values(value)[:most]:
-            if word not in known:
-                break
-            kept.append(word)
-        return b"\\".join(kept) or None
+        found = _values(value)
+        return b"\\".join(found) if len(found) <= most and known.issuperset(found) else None
+
+    return rule
+
+
+def first_words(*vocabulary: str, most: int) -> Rule:
+    """Keep values up to the first that is no word of a vocabulary, and at most ``most``."""
+    known = frozenset(word.encode() for word in vocabulary)
+
+    def rule(value: bytes, _: Pseudonyms) -> bytes | None:
+        return b"\\".join(takewhile(known.__contains__, _values(value)[:most])) or None
 
     return rule
 
@@ -116,7 +123,11 @@ def registered_uid(value: bytes, _: Pseudonyms) -> bytes | None:
 
 def identifier(kind: str) -> Rule:
     """Put a pseudonym for an identifier."""
-    return lambda value, pseudonyms: pseudonyms.identifier(kind, value).encode()
+
+    def pseudonym(value: bytes, pseudonyms: Pseudonyms) -> bytes | None:
+        return pseudonyms.identifier(kind, value).encode()
+
+    return pseudonym
 
 
 def optical_path(value: bytes, pseudonyms: Pseudonyms) -> bytes | None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from serving.config.settings import SettingsError
-from serving.config.store_group import IngestSettings
 from serving.store.doors.seen import SeenFiles
 from serving.store.doors.taking import FileTaker
-from serving.store.doors.watch import WatchedFolder, open_watched_folder
+from serving.store.doors.watch import WatchedFolder, require_watchable
 from serving.store.ingest.outcome import Door, Origin, Verdict
 from tests.support.slides import pyramid
 from tests.support.store_ingest import OpenStore
@@ -166,8 +165,9 @@ def test_it_ends_when_told_to(watch: Watch) -> None:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("where", ["store", "store/instances", "."])
-def test_the_store_does_not_watch_itself(tmp_path: Path, store: OpenStore, where: str) -> None:
-    own = IngestSettings(watch=tmp_path / where)
+@pytest.mark.parametrize("where", ["store", "store/instances", ".", "missing"])
+def test_the_store_does_not_watch_itself_nor_what_is_not_there(
+    tmp_path: Path, store: OpenStore, where: str
+) -> None:
     with pytest.raises(SettingsError, match="PATHSERVE_STORE_WATCH"):
-        open_watched_folder(store.ingest, own, store.folder)
+        require_watchable(tmp_path / where, store.folder)

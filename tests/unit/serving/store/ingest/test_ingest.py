@@ -91,9 +91,11 @@ def test_a_file_that_is_cut_off_anywhere_is_refused_and_gone(store: OpenStore, k
 
 def test_an_instance_beyond_the_limit_is_not_written_further(tmp_path: Path) -> None:
     store = OpenStore(tmp_path / "store", max_bytes=1 << 16)
-    with store.ingest.arrival() as arrival, pytest.raises(TooLarge):
-        for _ in range(100):
-            arrival.write(bytes(1000))
+    with store.ingest.arrival() as arrival:
+        arrival.write(bytes(60_000))
+        with pytest.raises(TooLarge):
+            arrival.write(bytes(6_000))
+        assert arrival.size == 60_000
     assert store.arrivals() == []
     store.close()
 
