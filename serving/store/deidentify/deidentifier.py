@@ -167,7 +167,7 @@ class _Copy:
             fragments,
             admitted.frames,
             offsets(table, 8) if table else None,
-            CLEANERS[self._syntax],
+            CLEANERS[self._syntax](),
             admitted.shape,
         ).write(self._target, self.count)
 
