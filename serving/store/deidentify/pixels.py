@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from dicom_io.codecs.encoded_image import DamagedImage
 from serving.store.deidentify import removed
 from serving.store.deidentify.cleaners.pieces import FrameCleaner, FrameShape
@@ -65,10 +67,10 @@ class CompressedPixels:
         offsets, lengths = self._frames(target, count)
         target.write(END_OF_SEQUENCE)
         end = target.tell()
-        values = [(offsets, "Q"), (lengths, "Q")] if is_extended else [(offsets, "I")]
+        values = [(offsets, "<u8"), (lengths, "<u8")] if is_extended else [(offsets, "<u4")]
         for place, (numbers, code) in zip(places, values, strict=False):
             target.seek(place)
-            target.write(struct.pack(f"<{self.frames}{code}", *numbers))
+            target.write(np.asarray(numbers).astype(code).tobytes())
         target.seek(end)
 
     def _frames(self, target: BinaryIO, count: Counter[str]) -> tuple[array[int], array[int]]:
