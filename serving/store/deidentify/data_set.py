@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from serving.store.deidentify import removed
 from serving.store.deidentify.coded_items import CodedItems
@@ -59,7 +59,13 @@ class DataSetCleaner:
         self._reader = reader
         self._pseudonyms = pseudonyms
         self._count = count
-        self._coded = CodedItems(reader, pseudonyms, count)
+        coded = CodedItems(reader, pseudonyms, count)
+        self._cleaners: dict[Items, Callable[[Bounds, int], bytes | None]] = {
+            Items.DATA_SETS: self._item,
+            Items.CODES: coded.code,
+            Items.CONTENT: coded.content,
+            Items.NONE: self._no_item,
+        }
 
     def elements(self) -> Iterator[Piece]:
         """Yield the elements that stay, up to the pixel data, whose value is read next.
@@ -117,12 +123,7 @@ class DataSetCleaner:
         return element(tag, kept.vr, value)
 
     def _sequence(self, rule: Items, header: Header, limit: int, depth: int) -> bytes:
-        clean = {
-            Items.DATA_SETS: self._item,
-            Items.CODES: self._coded.code,
-            Items.CONTENT: self._coded.content,
-            Items.NONE: self._no_item,
-        }[rule]
+        clean = self._cleaners[rule]
         bodies, held = list[bytes](), 0
         for bounds in items(self._reader, header, limit, depth):
             body = clean(bounds, depth)

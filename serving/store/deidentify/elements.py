@@ -79,14 +79,14 @@ class ElementReader:
         if self._elements > _MAX_ELEMENTS:
             raise damaged(f"it has more than {_MAX_ELEMENTS} elements")
         group, element, vr, length = _EXPLICIT.unpack(data)
-        if not self.explicit or group == 0xFFFE:
+        if group == 0xFFFE or not self.explicit:
             _, _, length = _IMPLICIT.unpack(data)
             vr = b""
         elif vr in _LONG:
             (length,) = _LENGTH.unpack(self.read(4))
         elif vr not in _SHORT:
             raise damaged("an element has no value representation")
-        if length != UNDEFINED and self.at + length > limit:
+        if self.at + length > limit and length != UNDEFINED:
             raise damaged("an element claims more bytes than there are")
         return group << 16 | element, vr, length
 
