@@ -9,11 +9,12 @@ from serving.store.deidentify import removed
 from serving.store.deidentify.coded_items import CodedItems
 from serving.store.deidentify.elements import (
     END_OF_SEQUENCE,
+    UNDEFINED,
     ElementReader,
     Header,
     element,
+    element_header,
     item,
-    open_ended,
 )
 from serving.store.deidentify.keeping.keep_list import KEEP_LIST, Items
 from serving.store.deidentify.keeping.pseudonyms import Pseudonyms
@@ -91,7 +92,7 @@ class DataSetCleaner:
 
     def _per_frame(self, header: Header, limit: int) -> Iterator[Piece]:
         """Yield the functional groups of each frame: millions of elements, never all at once."""
-        yield _PER_FRAME, open_ended(_PER_FRAME, b"SQ")
+        yield _PER_FRAME, element_header(_PER_FRAME, b"SQ", UNDEFINED)
         for bounds in items(self._reader, header, limit, 1):
             yield _PER_FRAME, item(self._item(bounds, 1))
         yield _PER_FRAME, END_OF_SEQUENCE

@@ -123,7 +123,7 @@ class _Copy:
         """Write all of it."""
         self._header()
         data_set = self._data_set
-        admitted = admit(data_set.values, frozenset(data_set.frame_types))
+        admitted = admit(data_set.values, frozenset(data_set.frame_types), native=self._syntax in NATIVE)
         if self._syntax in NATIVE:
             self._native(admitted)
         else:

@@ -36,11 +36,14 @@ class _Head:
         As it was.
     piece:
         As it stays.
+    size:
+        Width and height of the image.
     """
 
     source: bytes
     piece: bytes
     removed: int
+    size: tuple[int, int]
 
 
 class JpegCleaner:
@@ -57,9 +60,9 @@ class JpegCleaner:
     def __init__(self, processes: frozenset[int], after_scan: re.Pattern[bytes]) -> None:
         self._processes = processes
         self._after_scan = after_scan
-        self._head = _Head(b"", b"", 0)
+        self._head = _Head(b"", b"", 0, (0, 0))
 
-    def __call__(self, data: bytes, _: FrameShape) -> CleanFrame:
+    def __call__(self, data: bytes, shape: FrameShape) -> CleanFrame:
         """Clean a frame.
 
         Raises
@@ -69,11 +72,14 @@ class JpegCleaner:
         head = self._head
         if not head.source or not data.startswith(head.source):
             head = self._head = self._read_head(data)
+        shape.require(*head.size)
         view = memoryview(data)
         pieces, removed = list[bytes | memoryview]((head.piece,)), head.removed
         kept_from = start = at = len(head.source)
         marker = _SOS
         for _ in range(_MOST_SEGMENTS):
+            if marker in self._processes:
+                raise DamagedImage("it has two frame headers")
             if marker == _SOS:
                 start = at = self._end_of_scan(data, at)
             while data[at : at + 2] == b"\xff\xff":  # fill bytes, which are allowed before any marker
@@ -93,7 +99,7 @@ class JpegCleaner:
     def _read_head(self, data: bytes) -> _Head:
         if not data.startswith(_SOI):
             raise DamagedImage("it does not begin as a JPEG image")
-        pieces, removed, at = [_SOI], 0, 2
+        pieces, removed, at, sizes = [_SOI], 0, 2, list[tuple[int, int]]()
         for _ in range(_MOST_SEGMENTS):
             start = at
             while data[at : at + 2] == b"\xff\xff":
@@ -102,8 +108,12 @@ class JpegCleaner:
             instead = _instead(marker, body, self._processes)
             removed += instead is not None and len(instead) != at - start
             pieces.append(data[start:at] if instead is None else instead)
+            if marker in self._processes:
+                sizes.append((int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")))
             if marker == _SOS:
-                return _Head(data[:at], b"".join(pieces), removed)
+                if len(sizes) != 1:
+                    raise DamagedImage("it has no frame header, or two")
+                return _Head(data[:at], b"".join(pieces), removed, sizes[0])
         raise DamagedImage("it has too many segments")
 
     def _end_of_scan(self, data: bytes, at: int) -> int:

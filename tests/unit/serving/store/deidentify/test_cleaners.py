@@ -71,6 +71,15 @@ def test_frames_that_are_cut_off_are_refused(coding: str) -> None:
             clean(coding, frame[:end])
 
 
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if name != "RLE"])
+def test_frames_of_another_size_than_rows_and_columns_are_refused(coding: str) -> None:
+    made = CODINGS[coding]
+    frame = made.encode(TILE)
+    for shape in (FrameShape(SIDE - 1, SIDE, made.samples, 1), FrameShape(SIDE, 2 * SIDE, made.samples, 1)):
+        with pytest.raises(DamagedImage, match="size"):
+            CLEANERS[made.syntax]()(frame, shape)
+
+
 def segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 
