@@ -28,7 +28,7 @@ class FrameShape:
     sample_bytes: int
 
     def require(self, width: int, height: int) -> None:
-        """Refuse a frame of another size: nobody is shown what is beyond rows and columns, yet all would have it.
+        """Refuse a frame of another size: what is beyond rows and columns would be stored and never shown.
 
         Raises
         ------
