@@ -66,12 +66,12 @@ class SliceboxSource:
         return _rows(self._web.json("POST", f"/api/metadata/{level}/query", json=asked))
 
     def _pages(self, path: str, **of: int) -> Iterator[dict[str, Any]]:
-        for page in range(_MAX_PAGES):
-            rows = _rows(
-                self._web.json("GET", path, params={**of, "startindex": page * _PAGE, "count": _PAGE})
-            )
+        begin = 0
+        for _ in range(_MAX_PAGES):  # which may be shorter than was asked for
+            rows = _rows(self._web.json("GET", path, params={**of, "startindex": begin, "count": _PAGE}))
             yield from rows
-            if len(rows) < _PAGE:
+            begin += len(rows)
+            if not rows:
                 return
 
 
