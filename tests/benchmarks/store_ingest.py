@@ -33,7 +33,7 @@ _HEAD = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
 
 
 def write_level(folder: Path, frames: int, number: int) -> Path:
-    """Write an instance of JPEG frames, each of 14 kB or so; no two share a UID."""
+    """Write an instance of JPEG frames, each of 26 kB or so; no two share a UID."""
     slide = Slide()
     (level,) = slide.add_level(
         stained(1024, 1024), CODINGS["JPEG"], BurnedInAnnotation="NO", SpecimenLabelInImage="NO"
@@ -155,7 +155,7 @@ def compare(folder: Path, frames: int, rounds: int) -> None:
 
 def large(folder: Path, gigabytes: float) -> None:
     """Print what a very large instance costs by C-STORE."""
-    path = write_level(folder, int(gigabytes * 1e9 / 14_000), 0)
+    path = write_level(folder, int(gigabytes * 1e9 / 26_000), 0)
     own = {
         "PATHSERVE_STORE_DIMSE_PORT": "0",
         "PATHSERVE_STORE_AE_TITLE": _TITLE,
