@@ -28,7 +28,6 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": 
 """None of this process's settings and credentials are for a program of others."""
 
 
-
 class ConversionFailed(Exception):
     """A slide was not converted; the text is a sentence for its sender, which names no file."""
 
