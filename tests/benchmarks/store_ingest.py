@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,7 @@ _HEAD = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
 
 
 def write_level(folder: Path, frames: int, number: int) -> Path:
-    """Write an instance of JPEG frames, each of 14 kB or so; no two share a UID."""
+    """Write an instance of JPEG frames, each of 26 kB or so; no two share a UID."""
     slide = Slide()
     (level,) = slide.add_level(
         stained(1024, 1024), CODINGS["JPEG"], BurnedInAnnotation="NO", SpecimenLabelInImage="NO"
@@ -67,7 +68,7 @@ def stow(port: int, path: Path, route: str, token: str = "") -> None:
 
 def c_store(port: int, path: Path, title: str) -> None:
     """Send a file by dcmtk's storescu."""
-    command = ["storescu", "-R", "-xy", "-aec", title, "-aet", _PEER, "127.0.0.1", str(port), path]
+    command = ["storescu", "-R", "-xy", "-aec", title, "-aet", _PEER, "127.0.0.1", str(port), str(path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 
@@ -91,7 +92,12 @@ def cpu_s(process: psutil.Process) -> float:
 def servers(folder: Path) -> Iterator[tuple[StoreService, Orthanc, int]]:
     """Start both; yield Orthanc's DICOM port, too."""
     dicom = free_port()
-    changes = {"DicomServerEnabled": True, "DicomPort": dicom, "DicomAet": _TITLE, "DicomCheckCalledAet": False}
+    changes = {
+        "DicomServerEnabled": True,
+        "DicomPort": dicom,
+        "DicomAet": _TITLE,
+        "DicomCheckCalledAet": False,
+    }
     changes |= {"DicomAlwaysAllowStore": True}
     (folder / "orthanc").mkdir()
     own = {
@@ -123,14 +129,16 @@ def compare(folder: Path, frames: int, rounds: int) -> None:
             for number in range(rounds):
                 path = write_level(folder, frames, number)
                 size = path.stat().st_size / MEGABYTE
-                if name == "STOW":
-                    a, a_cpu = timed(
-                        lambda at=path: stow(service.port, at, "/dicomweb/studies", service.token), ours
+                to_us, to_them = (
+                    (
+                        partial(stow, service.port, path, "/dicomweb/studies", service.token),
+                        partial(stow, orthanc.port, path, "/dicom-web/studies"),
                     )
-                    b, b_cpu = timed(lambda at=path: stow(orthanc.port, at, "/dicom-web/studies"), theirs)
-                else:
-                    a, a_cpu = timed(lambda at=path: c_store(node, at, _TITLE), ours)
-                    b, b_cpu = timed(lambda at=path: c_store(dicom, at, _TITLE), theirs)
+                    if name == "STOW"
+                    else (partial(c_store, node, path, _TITLE), partial(c_store, dicom, path, _TITLE))
+                )
+                a, a_cpu = timed(to_us, ours)
+                b, b_cpu = timed(to_them, theirs)
                 found.append((size / a, size / b, a_cpu, b_cpu))
                 path.unlink()
             us, them, us_cpu, them_cpu = (statistics.median(column) for column in zip(*found, strict=True))
@@ -147,8 +155,12 @@ def compare(folder: Path, frames: int, rounds: int) -> None:
 
 def large(folder: Path, gigabytes: float) -> None:
     """Print what a very large instance costs by C-STORE."""
-    path = write_level(folder, int(gigabytes * 1e9 / 14_000), 0)
-    own = {"PATHSERVE_STORE_DIMSE_PORT": "0", "PATHSERVE_STORE_AE_TITLE": _TITLE, "PATHSERVE_STORE_AE_PEERS": _PEER}
+    path = write_level(folder, int(gigabytes * 1e9 / 26_000), 0)
+    own = {
+        "PATHSERVE_STORE_DIMSE_PORT": "0",
+        "PATHSERVE_STORE_AE_TITLE": _TITLE,
+        "PATHSERVE_STORE_AE_PEERS": _PEER,
+    }
     with StoreService(folder / "large", **own) as service:
         wait_until(lambda: service.health() == 200, "the store", 60)
         process = psutil.Process(service.process.pid)

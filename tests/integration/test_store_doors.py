@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import requests
 from tests.support.orthanc import Orthanc, missing
 from tests.support.planted import PlantedSlide, planted_slide
 from tests.support.service import wait_until
+from tests.support.store_ingest import files_in
 from tests.support.store_service import STOW, StoreService, multipart, shareable
 
 TITLE, PEER = "SLIDES", "SCANNER"
@@ -40,6 +42,11 @@ class Started:
         """The files of instances by their paths."""
         root = self.service.folder / "instances"
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.dcm")}
+
+    def arrivals(self) -> list[str]:
+        """The files that are on their way."""
+        names = files_in(self.service.folder / "incoming", self.service.folder)
+        return [name for name in names if not name.endswith(".lock")]
 
     def studies(self) -> list[str]:
         answer = self.service.ask("GET", "/dicomweb/studies", headers={"Accept": "application/dicom+json"})
@@ -118,9 +125,27 @@ def test_each_door_gives_the_same_file_of_which_nothing_planted_is_left(
     store.service.ask("DELETE", f"/dicomweb/studies/{study}")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_stow_that_is_cut_midway_leaves_nothing(store: Started, chunked: bool) -> None:
+    before = store.stored()
+    body = multipart(shareable(sizes=((2000, 1500),)).instances[0].file())
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    head = f"POST /dicomweb/studies HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {store.service.token}\r\n"
+    head += f"Content-Type: {STOW['Content-Type']}\r\n{length}\r\n\r\n"
+    half = body[: len(body) // 2]
+    with socket.create_connection(("127.0.0.1", store.service.port), 60) as client:
+        client.sendall(head.encode() + (f"{len(half):x}\r\n".encode() + half + b"\r\n" if chunked else half))
+        wait_until(lambda: store.arrivals() != [], "a file on its way", 60)
+    wait_until(lambda: store.arrivals() == [], "an empty folder", 60)
+    assert store.stored() == before
+
+
 @pytest.mark.skipif(bool(missing()), reason=missing())
 def test_orthanc_pushes_by_c_store_and_by_stow(store: Started, tmp_path: Path) -> None:
-    web = {"Url": f"{store.service.dicomweb}/", "HttpHeaders": {"Authorization": f"Bearer {store.service.token}"}}
+    web = {
+        "Url": f"{store.service.dicomweb}/",
+        "HttpHeaders": {"Authorization": f"Bearer {store.service.token}"},
+    }
     changes = {
         "DicomAet": "ORTHANC",
         "DicomModalities": {"store": [TITLE, "127.0.0.1", store.service.dimse_port()]},

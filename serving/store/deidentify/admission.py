@@ -44,7 +44,7 @@ class Admitted:
     frame_bytes: int
 
 
-def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> Admitted:
+def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes], *, native: bool) -> Admitted:
     """Return what is known of an image that may come in.
 
     Parameters
@@ -53,6 +53,8 @@ def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> Admitte
         Those of the data set that may stay, by tag.
     frame_types:
         Of its functional groups.
+    native:
+        Whether its frames are uncompressed.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> Admitte
     )
     if not rows or not columns or samples not in (1, 3) or allocated not in (8, 16):
         raise damaged("its rows, columns, samples per pixel or bits allocated are none of slides")
-    if stored != allocated:
+    if native and stored != allocated:
         raise damaged("its samples have bits beside those of pixels, which could hold anything")
     frames = int(values.get(_FRAMES, b"") or b"1")
     if not frames:

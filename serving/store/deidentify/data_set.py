@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from serving.store.deidentify import removed
 from serving.store.deidentify.coded_items import CodedItems
 from serving.store.deidentify.elements import (
     END_OF_SEQUENCE,
+    UNDEFINED,
     ElementReader,
     Header,
     element,
+    element_header,
     item,
-    open_ended,
 )
 from serving.store.deidentify.keeping.keep_list import KEEP_LIST, Items
 from serving.store.deidentify.keeping.pseudonyms import Pseudonyms
@@ -59,7 +60,13 @@ class DataSetCleaner:
         self._reader = reader
         self._pseudonyms = pseudonyms
         self._count = count
-        self._coded = CodedItems(reader, pseudonyms, count)
+        coded = CodedItems(reader, pseudonyms, count)
+        self._cleaners: dict[Items, Callable[[Bounds, int], bytes | None]] = {
+            Items.DATA_SETS: self._item,
+            Items.CODES: coded.code,
+            Items.CONTENT: coded.content,
+            Items.NONE: self._no_item,
+        }
 
     def elements(self) -> Iterator[Piece]:
         """Yield the elements that stay, up to the pixel data, whose value is read next.
@@ -85,7 +92,7 @@ class DataSetCleaner:
 
     def _per_frame(self, header: Header, limit: int) -> Iterator[Piece]:
         """Yield the functional groups of each frame: millions of elements, never all at once."""
-        yield _PER_FRAME, open_ended(_PER_FRAME, b"SQ")
+        yield _PER_FRAME, element_header(_PER_FRAME, b"SQ", UNDEFINED)
         for bounds in items(self._reader, header, limit, 1):
             yield _PER_FRAME, item(self._item(bounds, 1))
         yield _PER_FRAME, END_OF_SEQUENCE
@@ -117,12 +124,7 @@ class DataSetCleaner:
         return element(tag, kept.vr, value)
 
     def _sequence(self, rule: Items, header: Header, limit: int, depth: int) -> bytes:
-        clean = {
-            Items.DATA_SETS: self._item,
-            Items.CODES: self._coded.code,
-            Items.CONTENT: self._coded.content,
-            Items.NONE: self._no_item,
-        }[rule]
+        clean = self._cleaners[rule]
         bodies, held = list[bytes](), 0
         for bounds in items(self._reader, header, limit, depth):
             body = clean(bounds, depth)

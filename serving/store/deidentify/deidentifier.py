@@ -123,7 +123,7 @@ class _Copy:
         """Write all of it."""
         self._header()
         data_set = self._data_set
-        admitted = admit(data_set.values, frozenset(data_set.frame_types))
+        admitted = admit(data_set.values, frozenset(data_set.frame_types), native=self._syntax in NATIVE)
         if self._syntax in NATIVE:
             self._native(admitted)
         else:
@@ -167,7 +167,7 @@ class _Copy:
             fragments,
             admitted.frames,
             offsets(table, 8) if table else None,
-            CLEANERS[self._syntax],
+            CLEANERS[self._syntax](),
             admitted.shape,
         ).write(self._target, self.count)
 

@@ -79,14 +79,14 @@ class ElementReader:
         if self._elements > _MAX_ELEMENTS:
             raise damaged(f"it has more than {_MAX_ELEMENTS} elements")
         group, element, vr, length = _EXPLICIT.unpack(data)
-        if not self.explicit or group == 0xFFFE:
+        if group == 0xFFFE or not self.explicit:
             _, _, length = _IMPLICIT.unpack(data)
             vr = b""
         elif vr in _LONG:
             (length,) = _LENGTH.unpack(self.read(4))
         elif vr not in _SHORT:
             raise damaged("an element has no value representation")
-        if length != UNDEFINED and self.at + length > limit:
+        if self.at + length > limit and length != UNDEFINED:
             raise damaged("an element claims more bytes than there are")
         return group << 16 | element, vr, length
 
@@ -184,15 +184,14 @@ def element(tag: int, vr: bytes, value: bytes) -> bytes:
     """Return an element as it is written, explicit; its value is padded to an even length (PS3.5, 7.1.1)."""
     if len(value) % 2:
         value += b"\0" if vr in (b"UI", b"OB", b"UN") else b" "
-    group, number = tag >> 16, tag & 0xFFFF
+    return element_header(tag, vr, len(value)) + value
+
+
+def element_header(tag: int, vr: bytes, length: int) -> bytes:
+    """Return what comes before the value of an element; ``UNDEFINED`` if a delimiter ends it."""
     if vr in _LONG:
-        return struct.pack("<HH2sHI", group, number, vr, 0, len(value)) + value
-    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
-
-
-def open_ended(tag: int, vr: bytes) -> bytes:
-    """Return the header of an element whose end is a delimiter."""
-    return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, UNDEFINED)
+        return struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, vr, 0, length)
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, length)
 
 
 def item(body: bytes) -> bytes:

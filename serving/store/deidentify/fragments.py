@@ -13,6 +13,7 @@ from serving.store.deidentify.refused import damaged
 
 _HEADER = struct.Struct("<HHI")
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_SIGNATURE = 2
 _MOST_FRAGMENTS = 8_000_000
 MOST_FRAME = 64 << 20
 """Bytes of a compressed frame, which is held as a whole; those of slides have some ten thousand."""
@@ -28,6 +29,8 @@ class Fragments:
         The basic offset table.
     starts, lengths:
         Of each fragment's bytes, from the start of the file.
+    begin:
+        For each, 1 where its first bytes are those of the first one.
     end:
         Where the pixel data ends, its delimiter included.
     """
@@ -35,6 +38,7 @@ class Fragments:
     basic: array[int]
     starts: array[int]
     lengths: array[int]
+    begin: bytes
     end: int
 
     def frames(self, count: int, extended: array[int] | None) -> Iterator[tuple[int, int]]:
@@ -65,6 +69,8 @@ class Fragments:
         for table in (extended, self.basic):
             if table is not None and len(table) == count and table[0] == 0:
                 return self._by_offsets(table)
+        if self.begin.count(1) == count:  # a frame begins where a fragment starts as the first one does
+            return array("Q", (number for number, begins in enumerate(self.begin) if begins))
         raise damaged(
             f"it has {count} frames in {fragments} fragments, and no offset table says which belong together"
         )
@@ -93,13 +99,14 @@ def find_fragments(stream: BinaryIO, start: int, size: int) -> Fragments:
     Refused
         When they are cut off, or a length leads out of the file.
     """
-    starts, lengths, at = array("Q"), array("Q"), start
+    starts, lengths, begin, at = array("Q"), array("Q"), bytearray(), start
+    signature = b""
     while True:
         stream.seek(at)
-        data = stream.read(_HEADER.size)
+        data = stream.read(_HEADER.size + _SIGNATURE)
         if len(data) < _HEADER.size:
             raise damaged("its pixel data is cut off")
-        group, number, length = _HEADER.unpack(data)
+        group, number, length = _HEADER.unpack_from(data)
         at += _HEADER.size
         if (group, number) == _END:
             break
@@ -111,10 +118,14 @@ def find_fragments(stream: BinaryIO, start: int, size: int) -> Fragments:
             raise damaged(f"it has more than {_MOST_FRAGMENTS} fragments")
         starts.append(at)
         lengths.append(length)
+        if len(starts) <= 2:  # the first is the basic offset table
+            signature = data[_HEADER.size :]
+        begin.append(data[_HEADER.size :] == signature)
         at += length
     if not starts:
         raise damaged("its pixel data holds no frame")
-    return Fragments(_basic_table(stream, starts[0], lengths[0]), starts[1:], lengths[1:], at)
+    table = _basic_table(stream, starts[0], lengths[0])
+    return Fragments(table, starts[1:], lengths[1:], bytes(begin[1:]), at)
 
 
 def _basic_table(stream: BinaryIO, start: int, length: int) -> array[int]:

@@ -8,11 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
+
 from dicom_io.codecs.encoded_image import DamagedImage
 from serving.store.deidentify import removed
 from serving.store.deidentify.cleaners.pieces import FrameCleaner, FrameShape
 from serving.store.deidentify.data_set import EXTENDED_LENGTHS, EXTENDED_OFFSETS, PIXELS
-from serving.store.deidentify.elements import END_OF_SEQUENCE, ElementReader, element, open_ended
+from serving.store.deidentify.elements import END_OF_SEQUENCE, UNDEFINED, ElementReader, element_header
 from serving.store.deidentify.fragments import MOST_FRAME, Fragments
 from serving.store.deidentify.refused import damaged
 
@@ -55,20 +57,20 @@ class CompressedPixels:
         tables = [(EXTENDED_OFFSETS, 8), (EXTENDED_LENGTHS, 8)] if is_extended else []
         places = []
         for tag, width in tables:
-            target.write(element(tag, b"OV", b"")[:-4] + struct.pack("<I", width * self.frames))
+            target.write(element_header(tag, b"OV", width * self.frames))
             places.append(target.tell())
             target.write(bytes(width * self.frames))
         basic = 0 if is_extended else 4 * self.frames
-        target.write(open_ended(PIXELS, b"OB") + _ITEM.pack(0xFFFE, 0xE000, basic))
+        target.write(element_header(PIXELS, b"OB", UNDEFINED) + _ITEM.pack(0xFFFE, 0xE000, basic))
         places.append(target.tell())
         target.write(bytes(basic))
         offsets, lengths = self._frames(target, count)
         target.write(END_OF_SEQUENCE)
         end = target.tell()
-        values = [(offsets, "Q"), (lengths, "Q")] if is_extended else [(offsets, "I")]
+        values = [(offsets, "<u8"), (lengths, "<u8")] if is_extended else [(offsets, "<u4")]
         for place, (numbers, code) in zip(places, values, strict=False):
             target.seek(place)
-            target.write(struct.pack(f"<{self.frames}{code}", *numbers))
+            target.write(np.asarray(numbers).astype(code).tobytes())
         target.seek(end)
 
     def _frames(self, target: BinaryIO, count: Counter[str]) -> tuple[array[int], array[int]]:
@@ -120,8 +122,7 @@ def copy_native(
     if length < expected:
         raise damaged("its pixel data is shorter than its frames")
     count[removed.FRAME_PART] += length > expected + expected % 2
-    header = element(PIXELS, b"OW" if wide else b"OB", b"")[:-4]
-    target.write(header + struct.pack("<I", expected + expected % 2))
+    target.write(element_header(PIXELS, b"OW" if wide else b"OB", expected + expected % 2))
     left = expected
     while left:
         piece = reader.read(min(left, _COPIED))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass
 
 from dicom_io.codecs.encoded_image import DamagedImage
 from serving.store.deidentify.cleaners.pieces import CleanFrame, FrameShape, trailing
@@ -25,52 +26,111 @@ _AFTER_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 """Within a scan of JPEG-LS, a byte of ones is followed by a bit of zero (T.87, A.1)."""
 
 
-def clean_jpeg(data: bytes, _: FrameShape) -> CleanFrame:
-    """Clean a frame of Huffman-coded JPEG.
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What comes before the first scan's data, which most frames of an image have in common.
 
-    Raises
-    ------
-    DamagedImage
+    Attributes
+    ----------
+    source:
+        As it was.
+    piece:
+        As it stays.
+    size:
+        Width and height of the image.
     """
-    return _clean(data, _JPEG, _AFTER_SCAN)
+
+    source: bytes
+    piece: bytes
+    removed: int
+    size: tuple[int, int]
 
 
-def clean_jpeg_ls(data: bytes, _: FrameShape) -> CleanFrame:
-    """Clean a frame of JPEG-LS.
+class JpegCleaner:
+    """Cleans the frames of one image, one after the other.
 
-    Raises
-    ------
-    DamagedImage
+    Parameters
+    ----------
+    processes:
+        Markers of the frame headers that are let in.
+    after_scan:
+        Finds the marker that ends a scan.
     """
-    return _clean(data, _JPEG_LS, _AFTER_LS_SCAN)
+
+    def __init__(self, processes: frozenset[int], after_scan: re.Pattern[bytes]) -> None:
+        self._processes = processes
+        self._after_scan = after_scan
+        self._head = _Head(b"", b"", 0, (0, 0))
+
+    def __call__(self, data: bytes, shape: FrameShape) -> CleanFrame:
+        """Clean a frame.
+
+        Raises
+        ------
+        DamagedImage
+        """
+        head = self._head
+        if not head.source or not data.startswith(head.source):
+            head = self._head = self._read_head(data)
+        shape.require(*head.size)
+        view = memoryview(data)
+        pieces, removed = list[bytes | memoryview]((head.piece,)), head.removed
+        kept_from = start = at = len(head.source)
+        marker = _SOS
+        for _ in range(_MOST_SEGMENTS):
+            if marker in self._processes:
+                raise DamagedImage("it has two frame headers")
+            if marker == _SOS:
+                start = at = self._end_of_scan(data, at)
+            while data[at : at + 2] == b"\xff\xff":  # fill bytes, which are allowed before any marker
+                at += 1
+            if data[at : at + 2] == _EOI:
+                pieces += view[kept_from:start], _EOI
+                return CleanFrame(tuple(pieces), removed + trailing(data, at + 2))
+            marker, body, at = _segment(data, at)
+            instead = _instead(marker, body, self._processes)
+            if instead is not None:
+                pieces += view[kept_from:start], instead
+                removed += len(instead) != at - start
+                kept_from = at
+            start = at
+        raise DamagedImage("it has too many segments")
+
+    def _read_head(self, data: bytes) -> _Head:
+        if not data.startswith(_SOI):
+            raise DamagedImage("it does not begin as a JPEG image")
+        pieces, removed, at, sizes = [_SOI], 0, 2, list[tuple[int, int]]()
+        for _ in range(_MOST_SEGMENTS):
+            start = at
+            while data[at : at + 2] == b"\xff\xff":
+                at += 1
+            marker, body, at = _segment(data, at)
+            instead = _instead(marker, body, self._processes)
+            removed += instead is not None and len(instead) != at - start
+            pieces.append(data[start:at] if instead is None else instead)
+            if marker in self._processes:
+                sizes.append((int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")))
+            if marker == _SOS:
+                if len(sizes) != 1:
+                    raise DamagedImage("it has no frame header, or two")
+                return _Head(data[:at], b"".join(pieces), removed, sizes[0])
+        raise DamagedImage("it has too many segments")
+
+    def _end_of_scan(self, data: bytes, at: int) -> int:
+        found = self._after_scan.search(data, at)
+        if found is None:
+            raise DamagedImage("it is cut off")
+        return found.start()
 
 
-def _clean(data: bytes, processes: frozenset[int], after_scan: re.Pattern[bytes]) -> CleanFrame:
-    if not data.startswith(_SOI):
-        raise DamagedImage("it does not begin as a JPEG image")
-    view = memoryview(data)
-    pieces = list[bytes | memoryview]()
-    removed, kept_from, at, scans = 0, 0, 2, 0
-    for _ in range(_MOST_SEGMENTS):
-        start = at
-        while data[at : at + 2] == b"\xff\xff":  # fill bytes, which are allowed before any marker
-            at += 1
-        if data[at : at + 2] == _EOI and scans:
-            pieces += view[kept_from:start], _EOI
-            return CleanFrame(tuple(pieces), removed + trailing(data, at + 2))
-        marker, body, at = _segment(data, at)
-        instead = _instead(marker, body, processes)
-        if instead is not None:
-            pieces += view[kept_from:start], instead
-            removed += len(instead) != at - start
-            kept_from = at
-        elif marker == _SOS:
-            found = after_scan.search(data, at)
-            if found is None:
-                raise DamagedImage("it is cut off")
-            at = found.start()
-            scans += 1
-    raise DamagedImage("it has too many segments")
+def jpeg_cleaner() -> JpegCleaner:
+    """Return a cleaner of Huffman-coded JPEG."""
+    return JpegCleaner(_JPEG, _AFTER_SCAN)
+
+
+def jpeg_ls_cleaner() -> JpegCleaner:
+    """Return a cleaner of JPEG-LS."""
+    return JpegCleaner(_JPEG_LS, _AFTER_LS_SCAN)
 
 
 def _segment(data: bytes, at: int) -> tuple[int, bytes, int]:

@@ -15,11 +15,11 @@ from serving.store.deidentify.cleaners.pieces import CleanFrame, FrameShape, tra
 
 _SOC, _EOC, _SOD = b"\xff\x4f", b"\xff\xd9", b"\xff\x93"
 _FILE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
-_SOT, _COM, _CRG, _TLM, _PLM = 0x90, 0x64, 0x63, 0x55, 0x57
+_SIZ, _SOT, _COM, _CRG, _TLM, _PLM = 0x51, 0x90, 0x64, 0x63, 0x55, 0x57
 _GOES = frozenset({_COM, _CRG, _PLM})
 """Words; where components were registered and how long packets are, which decoders do not need."""
 
-_MAIN = frozenset({0x50, 0x51, 0x52, 0x53, _TLM, 0x56, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60})
+_MAIN = frozenset({0x50, _SIZ, 0x52, 0x53, _TLM, 0x56, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60})
 _TILE_PART = frozenset({0x52, 0x53, 0x58, 0x5C, 0x5D, 0x5E, 0x5F, 0x61})
 _SEGMENT = struct.Struct(">BBH")
 _START_OF_TILE_PART = struct.Struct(">HHHIBB")
@@ -46,7 +46,7 @@ class _Header:
     end: int
 
 
-def clean_jpeg2000(data: bytes, _: FrameShape) -> CleanFrame:
+def clean_jpeg2000(data: bytes, shape: FrameShape) -> CleanFrame:
     """Clean a frame of JPEG 2000 or HTJ2K.
 
     Raises
@@ -59,6 +59,7 @@ def clean_jpeg2000(data: bytes, _: FrameShape) -> CleanFrame:
     if not data.startswith(_SOC):
         raise DamagedImage("it does not begin as a JPEG 2000 codestream")
     main = _header(data, 2, _MAIN)
+    shape.require(*_size(main))
     parts, lengths, removed, at = Pieces(), list[int](), boxed + main.removed, main.end
     while data[at : at + 2] != _EOC:
         if len(lengths) > _MOST_TILE_PARTS:
@@ -67,10 +68,19 @@ def clean_jpeg2000(data: bytes, _: FrameShape) -> CleanFrame:
         parts += pieces
         lengths.append(sum(map(len, pieces)))
         removed += gone
-    if not lengths or not main.stays:
+    if not lengths:
         raise DamagedImage("it has no picture")
     start: Pieces = [_SOC, *_main_header(main, lengths)]
     return CleanFrame((*start, *parts, _EOC), removed + trailing(data, at + 2))
+
+
+def _size(main: _Header) -> tuple[int, int]:
+    """Return width and height of the image (T.800, A.5.1)."""
+    marker, segment = main.stays[0] if main.stays else (0, b"")
+    if marker != _SIZ or len(segment) < 40:
+        raise DamagedImage("it has no image size")
+    right, bottom, left, top = struct.unpack_from(">4I", segment, 6)
+    return right - left, bottom - top
 
 
 def _codestream(data: bytes) -> bytes:

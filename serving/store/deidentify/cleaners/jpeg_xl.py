@@ -17,7 +17,7 @@ from serving.store.deidentify.cleaners.pieces import CleanFrame, FrameShape, tra
 _STRUCTURE = frozenset({b"ftyp", b"jxll", b"jxlc", b"jxlp"})
 
 
-def clean_jpeg_xl(data: bytes, _: FrameShape) -> CleanFrame:
+def clean_jpeg_xl(data: bytes, shape: FrameShape) -> CleanFrame:
     """Clean a frame of JPEG XL.
 
     Raises
@@ -29,7 +29,7 @@ def clean_jpeg_xl(data: bytes, _: FrameShape) -> CleanFrame:
         data, removed = _codestream(data)
     if not data.startswith(CODESTREAM_SIGNATURE):
         raise DamagedImage("it does not begin as a JPEG XL codestream")
-    end = codestream_end(data)
+    end = codestream_end(data, shape)
     if end > len(data):
         raise DamagedImage("it is cut off")
     if trailing(data, end):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.codecs.jpeg_xl_bits import Bits
 from dicom_io.codecs.jpeg_xl_header import CODESTREAM_SIGNATURE, JxlHeader, read_image_header
+from serving.store.deidentify.cleaners.pieces import FrameShape
 
 _HEADER_AT_MOST = 1 << 14
 _MOST_FRAMES = 64
@@ -43,7 +44,7 @@ class _Frame:
         return 2 + -(-width // coarse) * -(-height // coarse) + groups * self.passes
 
 
-def codestream_end(data: bytes) -> int:
+def codestream_end(data: bytes, shape: FrameShape) -> int:
     """Return how many bytes a codestream has.
 
     Raises
@@ -54,6 +55,7 @@ def codestream_end(data: bytes) -> int:
     """
     bits = Bits(data[len(CODESTREAM_SIGNATURE) : _HEADER_AT_MOST])
     header = read_image_header(bits)
+    shape.require(header.width, header.height)
     if header.preview or header.animated or header.extra_channels or header.colour.embedded:
         raise DamagedImage(
             "it has a preview, several pictures, more channels than colours, or a profile inside"

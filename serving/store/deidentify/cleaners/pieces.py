@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dicom_io.codecs.encoded_image import DamagedImage
+
 
 @dataclass(frozen=True, slots=True)
 class FrameShape:
@@ -24,6 +26,16 @@ class FrameShape:
     height: int
     samples: int
     sample_bytes: int
+
+    def require(self, width: int, height: int) -> None:
+        """Refuse a frame of another size: what is beyond rows and columns would be stored and never shown.
+
+        Raises
+        ------
+        DamagedImage
+        """
+        if (width, height) != (self.width, self.height):
+            raise DamagedImage("it is of another size than rows and columns say")
 
 
 @dataclass(frozen=True, slots=True)

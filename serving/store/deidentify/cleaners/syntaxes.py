@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from pydicom.uid import (
@@ -23,7 +23,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from serving.store.deidentify.cleaners.jpeg import clean_jpeg, clean_jpeg_ls
+from serving.store.deidentify.cleaners.jpeg import jpeg_cleaner, jpeg_ls_cleaner
 from serving.store.deidentify.cleaners.jpeg2000 import clean_jpeg2000
 from serving.store.deidentify.cleaners.jpeg_xl import clean_jpeg_xl
 from serving.store.deidentify.cleaners.pieces import FrameCleaner
@@ -34,11 +34,12 @@ NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExpl
 
 _JPEG_XL = ("1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112")
 
-CLEANERS: Mapping[str, FrameCleaner] = MappingProxyType({
-    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), clean_jpeg),
-    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), clean_jpeg_ls),
-    **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), clean_jpeg2000),
-    **dict.fromkeys(_JPEG_XL, clean_jpeg_xl),
-    RLELossless: clean_rle,
+CLEANERS: Mapping[str, Callable[[], FrameCleaner]] = MappingProxyType({
+    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), jpeg_cleaner),
+    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), jpeg_ls_cleaner),
+    **dict.fromkeys((JPEG2000Lossless, JPEG2000), lambda: clean_jpeg2000),
+    **dict.fromkeys((HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), lambda: clean_jpeg2000),
+    **dict.fromkeys(_JPEG_XL, lambda: clean_jpeg_xl),
+    RLELossless: lambda: clean_rle,
 })  # fmt: skip
-"""By transfer syntax."""
+"""What makes the cleaner of an image's frames, by transfer syntax."""

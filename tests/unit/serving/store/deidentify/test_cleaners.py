@@ -26,7 +26,7 @@ WORD = b"PHIKOWALSKI"
 
 def clean(coding: str, frame: bytes) -> tuple[bytes, int]:
     made = CODINGS[coding]
-    cleaned = CLEANERS[made.syntax](frame, FrameShape(SIDE, SIDE, made.samples, 1))
+    cleaned = CLEANERS[made.syntax]()(frame, FrameShape(SIDE, SIDE, made.samples, 1))
     assert cleaned.size == sum(map(len, cleaned.pieces))
     return b"".join(cleaned.pieces), cleaned.removed
 
@@ -69,6 +69,15 @@ def test_frames_that_are_cut_off_are_refused(coding: str) -> None:
     for end in [*range(0, 80), len(frame) // 2, len(frame) - 3]:
         with pytest.raises(DamagedImage):
             clean(coding, frame[:end])
+
+
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if name != "RLE"])
+def test_frames_of_another_size_than_rows_and_columns_are_refused(coding: str) -> None:
+    made = CODINGS[coding]
+    frame = made.encode(TILE)
+    for shape in (FrameShape(SIDE - 1, SIDE, made.samples, 1), FrameShape(SIDE, 2 * SIDE, made.samples, 1)):
+        with pytest.raises(DamagedImage, match="size"):
+            CLEANERS[made.syntax]()(frame, shape)
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -190,16 +199,16 @@ def test_boxes_of_jpeg_xl_go_and_the_picture_stays() -> None:
         assert np.array_equal(imagecodecs.jpegxl_decode(cleaned), TILE)
 
 
-@pytest.mark.parametrize("effort", [1, 3, 7])
-@pytest.mark.parametrize("distance", [0.0, 1.0, 4.0])
-@pytest.mark.parametrize("side", [40, 300, 600])
+@pytest.mark.parametrize("effort", [1, 7])
+@pytest.mark.parametrize("distance", [0.0, 1.0])
+@pytest.mark.parametrize("side", [40, 520])
 def test_the_end_of_a_jpeg_xl_codestream_is_known(side: int, distance: float, effort: int) -> None:
-    tile = np.ascontiguousarray(stained(600, 600)[:side, :side])
+    tile = np.ascontiguousarray(stained(520, 520)[:side, :side])
     for picture in (tile, np.ascontiguousarray(tile[:, :, 1])):
         data = bytes(
             imagecodecs.jpegxl_encode(picture, lossless=distance == 0, distance=distance, effort=effort)
         )
-        cleaner = CLEANERS[CODINGS["JPEG XL lossless"].syntax]
+        cleaner = CLEANERS[CODINGS["JPEG XL lossless"].syntax]()
         shape = FrameShape(side, side, 3, 1)
         assert b"".join(cleaner(data, shape).pieces) == data
         for wrong in (data + WORD, data[:-1]):
@@ -211,6 +220,16 @@ def test_channels_beside_colours_of_jpeg_xl_are_refused_for_their_names() -> Non
     data = bytes(imagecodecs.jpegxl_encode(np.dstack([TILE, TILE[:, :, 0]]), lossless=True))
     with pytest.raises(DamagedImage, match="channels"):
         clean("JPEG XL lossless", data)
+
+
+@pytest.mark.parametrize("coding", COMPRESSED)
+def test_a_cleaner_remembers_nothing_of_a_frame_that_the_next_one_does_not_have(coding: str) -> None:
+    made = CODINGS[coding]
+    cleaner, shape = CLEANERS[made.syntax](), FrameShape(SIDE, SIDE, made.samples, 1)
+    frames = [made.encode(tile) for tile in (TILE, np.ascontiguousarray(TILE[::-1]), 255 - TILE)]
+    planted = [frame[:2] + segment(0xFE, WORD) + frame[2:] for frame in frames] if coding in JPEGS else []
+    for frame in (frames[0], *planted, *frames, *planted):
+        assert b"".join(cleaner(frame, shape).pieces) == clean(coding, frame)[0]
 
 
 def test_words_between_and_behind_rle_segments_go() -> None:

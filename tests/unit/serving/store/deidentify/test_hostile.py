@@ -77,6 +77,13 @@ def test_lengths_beyond_an_item_are_refused(clean: Clean) -> None:
     refused(clean, with_element(KEPT, element(KEPT, "SQ", element(0x00400551, "LO", b"no item"))))
 
 
+def test_an_item_whose_length_looks_like_a_representation_is_one(clean: Clean) -> None:
+    for length in (int.from_bytes(b"LO\0\0", "little"), int.from_bytes(b"OB\0\0", "little")):
+        inner = element(0x00400600, "UT", b"A" * (length - 12))
+        written, _ = clean(with_element(KEPT, element(KEPT, "SQ", item(inner))))
+        assert b"AAA" not in written
+
+
 def test_a_sequence_without_an_end_is_refused(clean: Clean) -> None:
     start = element(KEPT, "SQ", b"", length=UNDEFINED)
     for open_ended in (start, start + item(b"", length=UNDEFINED), start + item(b"")):

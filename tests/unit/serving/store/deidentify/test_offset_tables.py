@@ -61,14 +61,16 @@ def test_extended_tables_lead_to_the_frames_as_they_are_now(clean: Clean) -> Non
     assert dataset.PixelData[4:8] == bytes(4)  # then the basic one is empty (PS3.3, C.7.6.3.1.8)
 
 
-@pytest.mark.parametrize("extended", [False, True])
-def test_frames_in_several_fragments_become_one_each(extended: bool, clean: Clean) -> None:
+@pytest.mark.parametrize("told", ["basic", "extended", "by their first bytes"])
+def test_frames_in_several_fragments_become_one_each(told: str, clean: Clean) -> None:
     cut = [2 * (len(frame) // 4) for frame in COMMENTED]
     fragments = [part for frame, at in zip(COMMENTED, cut, strict=True) for part in (frame[:at], frame[at:])]
     offsets = starts(COMMENTED, parts=2)
-    if extended:
+    if told == "extended":
         table = element(0x7FE00001, "OV", struct.pack(f"<{len(offsets)}Q", *offsets))
         data = image(encapsulated(*fragments), table)
+    elif told == "by their first bytes":
+        data = image(encapsulated(*fragments))
     else:
         data = image(encapsulated(*fragments, table=struct.pack(f"<{len(offsets)}I", *offsets)))
     _, frames = written(data, clean)

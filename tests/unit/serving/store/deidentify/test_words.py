@@ -51,7 +51,7 @@ def planted(draw: st.DrawFn) -> tuple[str, bytes]:
     return word, file_of(b"".join(bodies[t] for t in sorted(bodies)), IMPLICIT if implicit else EXPLICIT)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(planted())
 def test_a_planted_word_never_survives(case: tuple[str, bytes]) -> None:
     word, data = case
@@ -65,7 +65,7 @@ def test_a_planted_word_never_survives(case: tuple[str, bytes]) -> None:
     assert word not in repr(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 600), st.sampled_from([EXPLICIT, IMPLICIT]))
 def test_bytes_at_random_are_refused_or_cleaned_and_raise_nothing_else(
     noise: bytes, at: int, syntax: str
