@@ -21,6 +21,7 @@ _PLACES = {
     "share": "giving:share",
     "mapping": "reading:mapping",
     "audit": "audit:audit",
+    "check": "checking:check",
     "delete": "removing:delete",
     "export": "exchange:export_studies",
     "send": "exchange:send",

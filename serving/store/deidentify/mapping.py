@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -88,10 +89,23 @@ class MappingFile:
         return mapping
 
     def record(self, pairs: Iterable[Pair]) -> None:
-        """Keep pairs; when this returns, they are on disk. Those that are there already cost a look."""
+        """Keep pairs; when this returns, they are on disk. Those that are there already cost a look.
+
+        Raises
+        ------
+        OSError
+            When they cannot be written; ENOSPC where the disk is full.
+        """
         wanted = {(pair.pseudonym, pair.kind, pair.original) for pair in pairs}
         if not wanted:
             return
+        try:
+            self._add(wanted)
+        except sqlite3.Error as error:
+            code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(code, f"the mapping of pseudonyms cannot be written: {error}") from None
+
+    def _add(self, wanted: set[tuple[str, str, str]]) -> None:
         with closing(self._connection()) as connection:
             new = [row for row in sorted(wanted) if not _is_there(connection, row)]
             if new:

@@ -103,6 +103,8 @@ _GROUPS = _items(Items.DATA_SETS, _PLACE)
 _BY_NAME: dict[str, Kept] = {
     "ImageType": _IMAGE_TYPE,
     "FrameType": _IMAGE_TYPE,
+    "VolumetricProperties": _words(_PLACE, "VOLUME", "MIXED", "SAMPLED", "DISTORTED"),
+    "VolumeBasedCalculationTechnique": _words(_PLACE, "NONE"),
     "SOPClassUID": Kept(b"UI", registered_uid, "What kind of image it is."),
     "SOPInstanceUID": _UID,
     "StudyInstanceUID": _UID,
@@ -211,6 +213,7 @@ _BY_NAME: dict[str, Kept] = {
     "SpecimenDescriptionSequence": _items(Items.DATA_SETS, _TISSUE),
     "SpecimenIdentifier": Kept(b"LO", identifier(SPECIMEN), "A pseudonym tells one piece from another."),
     "IssuerOfTheSpecimenIdentifierSequence": _items(Items.NONE, _MUST),
+    "SpecimenReferenceSequence": _items(Items.DATA_SETS, _TISSUE),
     "SpecimenTypeCodeSequence": _CODED_TISSUE,
     "SpecimenPreparationSequence": _items(Items.DATA_SETS, _TISSUE),
     "SpecimenPreparationStepContentItemSequence": _items(Items.CONTENT, _TISSUE),

@@ -39,8 +39,7 @@ class Pseudonyms:
     def pairs(self) -> list[Pair]:
         """Return all that were given."""
         return [
-            Pair(kind, original.decode("utf-8", "backslashreplace"), pseudonym)
-            for (kind, original), pseudonym in self._given.items()
+            Pair(kind, _readable(original), pseudonym) for (kind, original), pseudonym in self._given.items()
         ]
 
     def _remember(self, kind: str, original: bytes, make: Callable[[], str]) -> str:
@@ -50,3 +49,11 @@ class Pseudonyms:
                 raise damaged(f"it names more than {_MOST} UIDs and identifiers")
             known = self._given[kind, original] = make()
         return known
+
+
+def _readable(original: bytes) -> str:
+    """Return an identifier as text: UTF-8, or else the set that old archives use most."""
+    try:
+        return original.decode("utf-8")
+    except UnicodeDecodeError:
+        return original.decode("latin-1")

@@ -114,6 +114,13 @@ def test_a_damaged_mapping_is_refused(content: bytes, tmp_path: Path) -> None:
         open_secrets(tmp_path, may_create=False)
 
 
+def test_a_mapping_that_cannot_be_written_fails_as_the_system_does(tmp_path: Path) -> None:
+    mapping = MappingFile.create(tmp_path / MAPPING_NAME, KEY)
+    (tmp_path / MAPPING_NAME).write_bytes(b"no database any more, and longer than its header" * 99)
+    with pytest.raises(OSError, match="mapping of pseudonyms"):
+        mapping.record(PAIRS)
+
+
 def test_a_mapping_that_is_a_link_is_refused(tmp_path: Path) -> None:
     open_secrets(tmp_path, may_create=True)
     (tmp_path / MAPPING_NAME).rename(tmp_path / "elsewhere")

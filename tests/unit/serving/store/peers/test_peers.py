@@ -133,7 +133,7 @@ def test_a_pull_that_breaks_off_for_good_says_so_and_keeps_what_is_whole(store: 
     box = Slicebox(many(3))
 
     class Stubborn(set[int]):
-        def discard(self, _: int) -> None:
+        def discard(self, element: object) -> None:
             pass
 
     box.breaks = Stubborn({101})
