@@ -73,12 +73,13 @@ def _webhooks(_: argparse.Namespace, settings: Settings) -> ExitStatus:
 
 def _store(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
-        from serving.cli.store.run import run
+        if options.action != "serve":
+            from serving.cli.store.run import run
+
+            return run(options, settings)
         from serving.store.service.launcher import StoreLauncher
     except ModuleNotFoundError as error:
         return _without("store", error, "pynetdicom", "python_multipart", "sqlalchemy")
-    if options.action != "serve":
-        return run(options, settings)
     log_as_json(settings.log.level, process="launcher")
     with _listening(settings.http.host, settings.slide_store.port, "PATHSERVE_STORE_PORT"):
         launcher = StoreLauncher(settings)

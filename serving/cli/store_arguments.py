@@ -65,6 +65,11 @@ def _delete(actions: Subparsers) -> None:
         delete.add_argument(name, nargs=None if name == "study" else "?", metavar=name.upper())
 
 
+def _check(actions: Subparsers) -> None:
+    check = actions.add_parser("check", help="hold every file to the index")
+    check.add_argument("--repair", action="store_true", help="make the index say what is there")
+
+
 def _audit(actions: Subparsers) -> None:
     audit = actions.add_parser("audit", help="print rows of the audit trail, as JSON lines")
     audit.add_argument("--since", metavar="TIME", help="from then on: 2026-11-29, or with T and a time (UTC)")
@@ -107,5 +112,5 @@ def _studies(parser: argparse.ArgumentParser, explained: str) -> None:
 
 
 _ACTIONS: tuple[Callable[[Subparsers], None], ...] = (
-    _add, _token, _share, _mapping, _delete, _audit, _export, _send, _pull,
+    _add, _token, _share, _mapping, _delete, _audit, _check, _export, _send, _pull,
 )  # fmt: skip

@@ -11,6 +11,8 @@ from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.store.access.audit import Event
 from serving.store.access.roles import Caller, Role
 
+JSON = "application/json"
+
 
 @dataclass(frozen=True, slots=True)
 class Right:

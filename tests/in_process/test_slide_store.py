@@ -277,6 +277,11 @@ def test_uids_may_be_a_list(stored: Stored) -> None:
     assert stored.json(f"/studies/{stored.jpeg.study}/instances?StudyInstanceUID=1.2.3") == []
 
 
+def test_a_slash_at_the_end_changes_nothing(stored: Stored) -> None:
+    for path in ("/studies", path_of(stored.jpeg), f"{path_of(stored.jpeg)}/instances"):
+        assert stored.get(path + "/").status_code == 200
+
+
 def test_fuzzy_matching_and_more_rows_are_told_by_warnings(stored: Stored) -> None:
     answer = stored.get("/studies?PatientID=AB1&fuzzymatching=true")
     assert "fuzzymatching" in answer.headers["Warning"]

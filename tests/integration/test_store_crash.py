@@ -28,7 +28,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill_at(step: Step, folder: Path, file: Path, database: str = "") -> None:
-    command = [sys.executable, "-m", "tests.support.store_ingest", folder, file, step, database]
+    command = [sys.executable, "-m", "tests.support.store_ingest", str(folder), str(file), step, database]
     killed = subprocess.run(command, capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 

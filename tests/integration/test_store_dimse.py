@@ -137,7 +137,9 @@ def test_a_full_disk_is_out_of_resources(tmp_path: Path) -> None:
 def large(folder: Path, times: int) -> Path:
     """Write an instance of about 6 MB times the number given."""
     slide = Slide()
-    (made,) = slide.add_level(stained(2048, 1024), CODINGS["explicit"], **NO_WRITING)
+    (made,) = slide.add_level(
+        stained(2048, 1024), CODINGS["explicit"], BurnedInAnnotation="NO", SpecimenLabelInImage="NO"
+    )
     made.frames *= times
     made.dataset.NumberOfFrames = len(made.frames)
     made.dataset.TotalPixelMatrixRows = 1024 * times
@@ -159,6 +161,20 @@ def test_an_instance_beyond_the_limit_ends_its_connection_and_leaves_nothing(tmp
         wait_until(lambda: look(node).arrivals() == [], "an empty folder", 60)
         assert "Coercion" in send(node, write(tmp_path, instance())), "and it goes on"
     assert len(look(node).files()) == 1
+
+
+def test_a_peer_gets_its_answer_however_long_the_store_takes(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "store", silence_s=3, slow_s=6) as node:
+        assert "Coercion" in send(node, write(tmp_path, instance()))
+
+
+def test_a_connection_that_is_silent_is_ended(tmp_path: Path) -> None:
+    with (
+        NodeProcess(tmp_path / "store", silence_s=1) as node,
+        socket.create_connection(("127.0.0.1", node.port), 60) as peer,
+    ):
+        peer.sendall(association_request())
+        wait_until(lambda: ended(peer), "the end of the connection", 60)
 
 
 def association_request() -> bytes:

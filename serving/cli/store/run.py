@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from importlib import import_module
 
-from serving.cli.store import adding, audit, exchange, giving, reading, removing
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
 from serving.errors import ServiceError
@@ -15,17 +15,19 @@ from serving.telemetry.json_log import log_as_json
 
 Action = Callable[[argparse.Namespace, Settings, Parts], ExitStatus]
 
-ACTIONS: Mapping[str, Action] = {
-    "add": adding.add,
-    "token": giving.token,
-    "share": giving.share,
-    "mapping": reading.mapping,
-    "audit": audit.audit,
-    "delete": removing.delete,
-    "export": exchange.export_studies,
-    "send": exchange.send,
-    "pull": exchange.pull,
+_PLACES = {
+    "add": "adding:add",
+    "token": "giving:token",
+    "share": "giving:share",
+    "mapping": "reading:mapping",
+    "audit": "audit:audit",
+    "check": "checking:check",
+    "delete": "removing:delete",
+    "export": "exchange:export_studies",
+    "send": "exchange:send",
+    "pull": "exchange:pull",
 }
+"""Of each action, module and function: who makes a token need not wait for what speaks DIMSE."""
 
 
 def run(options: argparse.Namespace, settings: Settings) -> ExitStatus:
@@ -37,9 +39,11 @@ def run(options: argparse.Namespace, settings: Settings) -> ExitStatus:
         When the store cannot be used.
     """
     log_as_json("WARNING", process="store")
+    module, name = _PLACES[options.action].split(":")
+    action: Action = getattr(import_module(f"serving.cli.store.{module}"), name)
     parts = open_parts(settings)
     try:
-        return ACTIONS[options.action](options, settings, parts)
+        return action(options, settings, parts)
     except ServiceError as error:
         print(f"pathserve: {error.description}", file=sys.stderr)
         return ExitStatus.FAULT

@@ -139,9 +139,11 @@ class Audit:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_size + len(line) > self._max_bytes:
                     self._put_aside(path)
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 end = os.lseek(fd, 0, os.SEEK_END)
+                if end and os.pread(fd, 1, end - 1) != b"\n":  # a crash has cut the last line off
+                    line = b"\n" + line
                 if os.write(fd, line) < len(line):  # the disk is full: half a line would spoil the next one
                     os.ftruncate(fd, end)
                     raise OSError(errno.ENOSPC, "the audit trail cannot be written")

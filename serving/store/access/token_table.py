@@ -16,10 +16,11 @@ from pathlib import Path
 
 import orjson
 
+from serving.errors import unavailable
 from serving.store.access.roles import Permission, Role
 
 _SCHEMA = 1
-_BUSY_S = 30.0
+_BUSY_S = 5.0
 _CREATE = """
 CREATE TABLE IF NOT EXISTS tokens (
     id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, roles TEXT NOT NULL, studies TEXT,
@@ -116,19 +117,26 @@ class TokenTable:
             )  # fmt: skip
 
     def revoke(self, token_id: str) -> bool:
-        """End a token; return whether there was a valid one."""
+        """End a token, and the shares that it made; return whether there was a valid one."""
         now = time.time()
         with self._writing() as connection:
             ended = connection.execute(
                 "UPDATE tokens SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, token_id)
             )
+            # Who is let in no more must not have left a door open.
+            connection.execute(
+                "UPDATE tokens SET revoked = ? WHERE made_by = ? AND revoked IS NULL", (now, token_id)
+            )
             return ended.rowcount > 0
 
     def _one(self, condition: str, value: str | bytes) -> TokenRow | None:
-        found = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM tokens WHERE {condition}", (value,)  # noqa: S608
-        )  # fmt: skip
-        values = found.fetchone()
+        try:
+            found = self._connection().execute(
+                f"SELECT {_COLUMNS} FROM tokens WHERE {condition}", (value,)  # noqa: S608
+            )  # fmt: skip
+            values = found.fetchone()
+        except sqlite3.Error:
+            raise unavailable("The store's tokens cannot be read; try again later.") from None
         return None if values is None else _row(values)
 
     @contextlib.contextmanager

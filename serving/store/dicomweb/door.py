@@ -27,7 +27,8 @@ def dicomweb_door(library: Library, renderer: rendered.Renderer) -> StoreDoor:
     rights: dict[str, Right] = {}
 
     def add(name: str, rule: str, view: Callable[..., Response], right: Right, method: str = "GET") -> None:
-        routes.add_url_rule(rule, name, view, methods=[method])
+        # ez-wsi-dicomweb 6.0 searches below ``instances/``.
+        routes.add_url_rule(rule, name, view, methods=[method], strict_slashes=False)
         rights[name] = right
 
     query = Right(Role.READ, Event.QUERY)

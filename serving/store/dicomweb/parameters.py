@@ -20,7 +20,9 @@ MOST_ROWS = 5000
 _TAG = re.compile(r"[0-9A-Fa-f]{8}")
 _DATES = re.compile(r"\d{8}|\d{8}-|-\d{8}|\d{8}-\d{8}")
 _TIMES = re.compile(r"\d{2,6}(\.\d{1,6})?|(\d{2,6}(\.\d{1,6})?)?-(\d{2,6}(\.\d{1,6})?)?")
-_NOT_ATTRIBUTES = frozenset({"limit", "offset", "fuzzymatching", "includefield", "emptyvaluematching"})
+_NOT_ATTRIBUTES = frozenset(
+    {"limit", "offset", "fuzzymatching", "includefield", "emptyvaluematching", "origin"}
+)
 _BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}
 _UIDS = {"0020000D": ("study", 1), "0020000E": ("series", 2), "00080018": ("sop", 3)}
 _MODALITIES, _SYNTAX = "00080061", ("00083002", "00020010")
@@ -96,10 +98,15 @@ def parse_search(
 
 
 def _attributes(parameters: MultiDict[str, str]) -> Iterable[tuple[str, str]]:
-    pairs = [(name, value) for name, value in parameters.items(multi=True) if name not in _NOT_ATTRIBUTES]
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise _bad("An attribute is named twice; give UIDs as a list, UID,UID.")
-    return [(name, value) for name, value in pairs if name != "origin"]
+    """Return names and values; a list of UIDs may also come as several parameters of one name."""
+    found = []
+    for name, values in parameters.lists():
+        if name in _NOT_ATTRIBUTES:
+            continue
+        if len(values) > 1 and not all(is_uid(uid) for value in values for uid in value.split(",")):
+            raise _bad(f"{_shown(name)} is given twice; only UIDs may be a list.")
+        found.append((name, ",".join(values)))
+    return found
 
 
 def _tag(name: str) -> str:

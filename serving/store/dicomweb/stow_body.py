@@ -15,8 +15,8 @@ from python_multipart.multipart import parse_options_header
 
 PIECE = 1 << 20
 _MAX_HEADERS = 16
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
-"""RFC 2046, 5.1.1."""
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,99}[0-9A-Za-z'()+_,./:=?-]")
+"""RFC 2046, 5.1.1, where it has at most 70 characters; Orthanc writes 73."""
 
 DICOM = "application/dicom"
 
@@ -78,7 +78,7 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
         )
     boundary = options.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
-        raise BadBody("Content-Type names no boundary of 1 to 70 characters (RFC 2046).")
+        raise BadBody("Content-Type names no boundary (RFC 2046, 5.1.1).")
     _read_multipart(stream, boundary, length, taker)
 
 

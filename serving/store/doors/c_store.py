@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,6 @@ MAX_ASSOCIATIONS = 16
 _LOOK_EVERY = 128
 """PDUs of a connection between two looks at the instance's size and the disk's room: about 16 MB."""
 
-_SILENCE_S = 60.0
 _NEGOTIATION_S = 15.0
 _COMMENT = 64
 """Characters of an Error Comment (0000,0902), an LO."""
@@ -49,11 +49,14 @@ class NodeSettings:
         The AE title by which it must be called.
     peers:
         Calling AE titles that may send; none admits nobody.
+    silence_s:
+        A connection on which nothing comes for so long is ended; not while the store itself is at work.
     """
 
     address: tuple[str, int]
     title: str
     peers: Sequence[str]
+    silence_s: float = 60.0
 
 
 class DicomNode:
@@ -129,6 +132,8 @@ class DicomNode:
 
     def _look(self, event: Event) -> None:
         """End a connection whose instance is too large, or that fills the disk."""
+        if event.assoc.network_timeout != self._settings.silence_s:
+            event.assoc.network_timeout = self._settings.silence_s
         seen = self._pdus[event.assoc] = self._pdus.get(event.assoc, 0) + 1
         if seen % _LOOK_EVERY:
             return
@@ -139,19 +144,25 @@ class DicomNode:
             event.assoc.abort()
 
     def _store(self, event: Event) -> Dataset:
+        started = time.monotonic()
+        try:
+            return _response(self._taken(event))
+        finally:
+            # pynetdicom counts this, too, as silence of the peer's, and would abort instead of answering.
+            event.assoc.network_timeout = self._settings.silence_s + time.monotonic() - started
+
+    def _taken(self, event: Event) -> Outcome:
         origin = self._origin(event)
         try:
             path = event.dataset_path
             self._ingest.require_room(path.stat().st_size)
-            outcome = self._ingest.add(path, origin)
+            return self._ingest.add(path, origin)
         except (DiskFull, TooLarge) as refusal:
-            outcome = self._ingest.refused(refusal, origin)
+            return self._ingest.refused(refusal, origin)
         except Exception:
             log.exception("an instance could not be stored")
-            outcome = self._ingest.refused(
-                Refusal(Status.PROCESSING_FAILURE, "The store failed; send it again."), origin
-            )
-        return _response(outcome)
+            failure = Refusal(Status.PROCESSING_FAILURE, "The store failed; send it again.")
+            return self._ingest.refused(failure, origin)
 
     def _origin(self, event: Event) -> Origin:
         title = str(event.assoc.requestor.ae_title or "").strip()
@@ -166,7 +177,7 @@ def _entity(settings: NodeSettings) -> AE:
     entity.require_called_aet = True
     entity.require_calling_aet = list(settings.peers)
     entity.acse_timeout = _NEGOTIATION_S
-    entity.dimse_timeout = entity.network_timeout = _SILENCE_S
+    entity.dimse_timeout = entity.network_timeout = settings.silence_s
     entity.add_supported_context(Verification)
     for sop_class in SOP_CLASSES:
         entity.add_supported_context(sop_class, [UID(syntax) for syntax in SYNTAXES])

@@ -24,7 +24,8 @@ _SUFFIXES = frozenset({".svs", ".ndpi", ".tif", ".tiff", ".scn", ".bif", ".czi",
 
 _LAST_WORDS = 2000
 _LONGEST_S = 6 * 3600.0
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TURBOJPEG")
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
+"""None of this process's settings and credentials are for a program of others."""
 
 
 class ConversionFailed(Exception):
@@ -79,13 +80,12 @@ class Converter:
     def _run(self, slide: Path, out: Path) -> None:
         with slide.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         process = subprocess.Popen(
             [self.python, "-I", _SCRIPT, slide, out, digest],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=environment | {"TMPDIR": str(slide.parent), "HOME": str(slide.parent)},
+            env=_ENVIRONMENT | {"TMPDIR": str(slide.parent), "HOME": str(slide.parent)},
             start_new_session=True,  # its own children end with it
         )
         try:

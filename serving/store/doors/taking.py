@@ -103,8 +103,8 @@ class FileTaker:
             raise Refusal(Status.CANNOT_UNDERSTAND, str(failure)) from None
         raise Refusal(
             Status.CANNOT_UNDERSTAND,
-            "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an environment "
-            "of its own, name its Python in PATHSERVE_STORE_CONVERTER and restart; or convert the slide before.",
+            "It is not a DICOM file, and nothing here converts slides: install wsidicomizer in an "
+            "environment of its own and name its Python in PATHSERVE_STORE_CONVERTER, or convert it before.",
         )
 
 

@@ -113,16 +113,21 @@ class WatchedFolder:
         return is_there
 
     def _take(self, found: _Found) -> list[Outcome]:
-        with suppress(FileNotFoundError):  # gone since
+        outcomes: list[Outcome] = []
+        try:
             outcomes = self._taker.take(found.name, found.folder_fd)
-            if self._signature(found) != found.signature:
-                return outcomes  # it has changed meanwhile, and comes to rest anew
+            changed = self._signature(found) != found.signature
+            if changed or any(outcome.is_passing for outcome in outcomes):
+                return outcomes  # it comes to rest anew
             if self._removes and outcomes and all(outcome.is_here for outcome in outcomes):
                 os.unlink(found.name, dir_fd=found.folder_fd)
             else:
                 self._seen.add(found.signature)
-            return outcomes
-        return []
+        except FileNotFoundError:
+            pass  # gone since
+        except OSError as error:  # no right to read it, for one; the others are taken in all the same
+            log.error("a file of the watched folder cannot be read: %s", error.strerror)
+        return outcomes
 
     @staticmethod
     def _signature(found: _Found) -> Signature:
@@ -193,5 +198,5 @@ def require_watchable(watch: Path, store: Path) -> None:
     inner, outer = watch.resolve(), store.resolve()
     if inner == outer or inner in outer.parents or outer in inner.parents:
         raise SettingsError(
-            "bad setting: PATHSERVE_STORE_WATCH: it must not be the store's own folder, nor in it or around it"
+            "bad setting: PATHSERVE_STORE_WATCH: it must not be in the store's folder, nor around it"
         )

@@ -34,28 +34,31 @@ def search(
 ) -> Page:
     """Return the rows of one page."""
     where = and_(True, *_conditions(level, query, permission, is_sqlite=is_sqlite))
-    rows_of = _selected(level).where(where)
     table = _TABLES[level]
-    rows = connection.execute(
-        rows_of.order_by(table.c.number).limit(query.limit + 1).offset(query.offset)
-    ).all()
+    # Which rows a page has is found with as few tables as that takes, and only these rows are put together.
+    top = min([level, *(match.attribute.level for match in query.matches)])
+    matching = select(table.c.number).select_from(_joined(level, top)).where(where)
+    paged = matching.order_by(table.c.number).limit(query.limit + 1).offset(query.offset)
+    wanted = table.c.number.in_(paged.scalar_subquery())
+    rows = connection.execute(_selected(level).where(wanted).order_by(table.c.number)).all()
     remaining = 0
     if len(rows) > query.limit:
         rows = rows[: query.limit]
-        count = select(func.count()).select_from(_joined(level)).where(where)
+        count = select(func.count()).select_from(matching.subquery())
         remaining = max(1, connection.execute(count).scalar_one() - query.offset - query.limit)
     modalities = _modalities(connection, [row.study for row in rows]) if level is Level.STUDY else {}
     return Page(tuple(_found(level, row, modalities) for row in rows), remaining)
 
 
-def _joined(level: Level) -> FromClause:
-    """Return a level's table with those of the levels above, of which each of its rows has one."""
-    if level is Level.STUDY:
-        return studies
-    if level is Level.SERIES:
-        return series.join(studies, series.c.study == studies.c.study)
-    of_series = and_(instances.c.study == series.c.study, instances.c.series == series.c.series)
-    return instances.join(series, of_series).join(studies, instances.c.study == studies.c.study)
+def _joined(level: Level, top: Level = Level.STUDY) -> FromClause:
+    """Return a level's table with those above it up to another: each of its rows has one row of each."""
+    joined: FromClause = _TABLES[level]
+    if level is Level.INSTANCE and top < Level.INSTANCE:
+        of_series = and_(instances.c.study == series.c.study, instances.c.series == series.c.series)
+        joined = joined.join(series, of_series)
+    if level > Level.STUDY and top is Level.STUDY:
+        joined = joined.join(studies, _TABLES[level].c.study == studies.c.study)
+    return joined
 
 
 def _selected(level: Level) -> Select[Any]:

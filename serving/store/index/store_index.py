@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, delete, func, select
 
 from dicom_io.cache import SharedCache
 from serving.database import Database
@@ -112,7 +112,7 @@ class StoreIndex:
         if not permission.allows(study):
             return None
         with self._database.reading() as connection:
-            row = connection.execute(_STORED.where(_of(study, series, sop))).one_or_none()
+            row = connection.execute(_ONE, {"a": study, "b": series, "c": sop}).one_or_none()
         return None if row is None else _stored(row)
 
     def instances(
@@ -252,6 +252,13 @@ _STORED: Select[Any] = select(
     instances.c.frames,
     instances.c.added_at,
 )
+
+_ONE = _STORED.where(
+    instances.c.study == bindparam("a"),
+    instances.c.series == bindparam("b"),
+    instances.c.sop == bindparam("c"),
+)
+"""Built once: each request for frames asks it, and building takes longer than the database does."""
 
 
 def _stored(row: Row[Any]) -> Stored:

@@ -22,7 +22,11 @@ class Refusal(Exception):
     ----------
     status:
         What C-STORE and STOW-RS call the reason.
+    is_passing:
+        Whether it may be taken in later as it is.
     """
+
+    is_passing = False
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
@@ -42,6 +46,8 @@ class TooLarge(Refusal):
 
 class DiskFull(Refusal):
     """The disk has too little room left."""
+
+    is_passing = True
 
     def __init__(self) -> None:
         super().__init__(

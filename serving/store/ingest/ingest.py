@@ -179,7 +179,9 @@ class Ingest:
     def refused(self, refusal: Refusal, origin: Origin, sent: SopReference | None = None) -> Outcome:
         """Return the outcome of what was refused, here or by a door; the audit trail has it then."""
         self._audit.write(Event.IMPORT, origin.who, (), Result.REFUSED, refusal.reason, door=origin.door)
-        return Outcome(Verdict.REFUSED, refusal.status, sent=sent, reason=refusal.reason)
+        return Outcome(
+            Verdict.REFUSED, refusal.status, sent, reason=refusal.reason, is_passing=refusal.is_passing
+        )
 
     def _cleaned(self, temp: Path, header: Header, origin: Origin, study: str | None) -> Outcome:
         clean = self._workplace.new_path()
@@ -253,7 +255,11 @@ class Ingest:
         path = self._files.folder / due.place
         if not path.exists():
             return
-        record = record_of(path, due.origin.name)
+        try:
+            record = record_of(path, due.origin.name)
+        except UnreadableInstance:  # a fault of the disk; who looks through the files finds it
+            log.error("a file that was put in its place cannot be read")
+            return
         verdict = self._index_placed(record)
         log.info("finished an instance that was coming in when its process ended")
         self._tell(record, verdict, due.origin, None)

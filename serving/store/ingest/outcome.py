@@ -88,6 +88,8 @@ class Outcome:
         SUCCESS; COERCED when it was de-identified; else why not.
     reason:
         One sentence for who sent it, and the audit; empty on success. Holds no value of the instance.
+    is_passing:
+        Whether the same may be stored later, as when there is room again.
     removed:
         How many attributes were removed by the de-identification, by kind.
     """
@@ -97,6 +99,7 @@ class Outcome:
     sent: SopReference | None = None
     stored: InstanceUids | None = None
     reason: str = ""
+    is_passing: bool = False
     removed: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -81,15 +81,17 @@ def found(web: Web, path: str) -> Iterator[dict[str, Any]]:
     """
     key = SOP_INSTANCE if path.endswith("/instances") else SERIES_INSTANCE
     seen: set[str] = set()
-    for page in range(_MAX_PAGES):
-        rows = web.json("GET", path, params={"limit": _PAGE, "offset": page * _PAGE})
+    begin = 0
+    for _ in range(_MAX_PAGES):  # which may be shorter than was asked for
+        rows = web.json("GET", path, params={"limit": _PAGE, "offset": begin})
         rows = [] if rows is None else rows
         if not isinstance(rows, list):
             raise PeerFailed("The peer's answer to a search is no list.")
         # A store that knows no offset gives the first page again and again.
         new = [row for row in rows if isinstance(row, dict) and _is_new(str(value(row, key)), seen)]
         yield from new
-        if not new or len(rows) < _PAGE:
+        begin += len(rows)
+        if not new:
             return
 
 

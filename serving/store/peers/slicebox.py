@@ -66,12 +66,14 @@ class SliceboxSource:
         return _rows(self._web.json("POST", f"/api/metadata/{level}/query", json=asked))
 
     def _pages(self, path: str, **of: int) -> Iterator[dict[str, Any]]:
-        for page in range(_MAX_PAGES):
-            rows = _rows(
-                self._web.json("GET", path, params={**of, "startindex": page * _PAGE, "count": _PAGE})
-            )
-            yield from rows
-            if len(rows) < _PAGE:
+        seen: set[int] = set()
+        for _ in range(_MAX_PAGES):  # which may be shorter than was asked for
+            asked = {**of, "startindex": len(seen), "count": _PAGE}
+            rows = _rows(self._web.json("GET", path, params=asked))
+            new = [row for row in rows if _number(row) not in seen]
+            yield from new
+            seen |= {_number(row) for row in new}
+            if not new:
                 return
 
 

@@ -45,8 +45,8 @@ class OwnStore:
         Raises
         ------
         ImageError
-            INVALID_CREDENTIALS_ERROR for a token that may not read, or none; DICOM_PATH_ERROR for a study that
-            is not one of its; INTERNAL_ERROR when that cannot be looked up.
+            INVALID_CREDENTIALS_ERROR for a token that may not read, or none; DICOM_PATH_ERROR for a study
+            that is not one of its; INTERNAL_ERROR when that cannot be looked up.
         """
         study, series = path.study_uid, path.series_uid
         try:

@@ -6,11 +6,10 @@ import orjson
 from flask import Blueprint, Response
 
 from serving.errors import Code, ServiceError
-from serving.http.answers import JSON
 from serving.store.access.audit import Audit, Event, Result
 from serving.store.access.roles import Role
 from serving.store.deidentify.mapping import MappingFile
-from serving.store.door import Right, StoreDoor, caller, small_body
+from serving.store.door import JSON, Right, StoreDoor, caller, small_body
 from serving.store.service.parts import Parts, open_mapping
 
 _MAX_AT_ONCE = 100

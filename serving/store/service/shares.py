@@ -12,12 +12,11 @@ from flask import Blueprint, Response
 from pydantic import SecretStr
 
 from serving.errors import Code, ServiceError
-from serving.http.answers import JSON
 from serving.store.access.audit import Audit, Event, Result
 from serving.store.access.roles import Caller, Permission, Role
 from serving.store.access.token_table import TokenRow
 from serving.store.access.tokens import Tokens
-from serving.store.door import Right, StoreDoor, caller, small_body
+from serving.store.door import JSON, Right, StoreDoor, caller, small_body
 from serving.store.index.store_index import StoreIndex
 from serving.store.service.parts import Parts
 from serving.store.uids import is_uid

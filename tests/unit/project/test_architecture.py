@@ -45,13 +45,14 @@ FLOORS = {
     },
     "serving/store": {
         "access": 1, "uids": 1,
-        "deidentify": 2, "door": 2, "files": 2, "index": 2,
-        "ingest": 3, "reader": 3,
-        "stored_series": 4,
-        "dicomweb": 5, "doors": 5,
-        "peers": 6,
-        "service": 7,
-        "predict": 8,
+        "deidentify": 2, "door": 2, "files": 2,
+        "index": 3,
+        "ingest": 4, "reader": 4,
+        "stored_series": 5,
+        "dicomweb": 6, "doors": 6,
+        "peers": 7,
+        "service": 8,
+        "predict": 9,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""

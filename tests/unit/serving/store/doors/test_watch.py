@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -152,6 +155,37 @@ def test_a_folder_that_is_away_for_a_while_is_watched_again(tmp_path: Path, stor
     assert watch.look() == []
     watch.folder.mkdir()
     (watch.folder / "slide").write_bytes(slide())
+    watch.look()
+    assert watch.look(QUIET_S) == [Verdict.STORED]
+
+
+def test_a_full_disk_is_waited_out(watch: Watch, store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    (watch.folder / "slide").write_bytes(slide())
+    with monkeypatch.context() as full:
+        full.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=-1))
+        watch.look()
+        assert watch.look(QUIET_S) == [Verdict.REFUSED]
+    watch.look()
+    assert watch.look(QUIET_S) == [Verdict.STORED]
+
+
+def test_a_file_that_cannot_be_read_keeps_no_other_waiting(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        (watch.folder / name).write_bytes(slide())
+    link = os.link
+
+    def forbidden(name: str, *others: Any, **more: Any) -> None:
+        if name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        link(name, *others, **more)
+
+    with monkeypatch.context() as some:
+        some.setattr(os, "link", forbidden)
+        watch.look()
+        assert watch.look(QUIET_S) == [Verdict.STORED] * 2
+        assert "cannot be read: Permission denied" in caplog.text
     watch.look()
     assert watch.look(QUIET_S) == [Verdict.STORED]
 
