@@ -1,4 +1,4 @@
-"""Reading from the slide store, beside Orthanc and plain reads of a file: ``python -m tests.benchmarks.store``.
+"""Reading from the slide store, beside Orthanc and plain reads: ``python -m tests.benchmarks.store``.
 
 Both servers hold the same 200 MB slide and answer in turns: what else the machine does meets both. Searches
 are over an index of 100,000 instances. What comes in is measured by ``tests.benchmarks.store_ingest``.

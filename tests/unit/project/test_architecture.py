@@ -180,6 +180,15 @@ def test_http_processes_do_not_import_tensorflow(module: str) -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_a_service_without_a_store_of_its_own_loads_nothing_of_the_store() -> None:
+    code = (
+        "import sys, serving.processes.http, serving.processes.launcher, serving.__main__; "
+        "print([m for m in sys.modules if m.startswith(('serving.store', 'sqlalchemy', 'pynetdicom'))])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def test_the_launcher_starts_the_encoder_before_it_loads_anything_large() -> None:
     large = "{'numpy', 'prometheus_client', 'flask'}"
     code = f"import sys, serving.processes.launcher; print({large} & set(sys.modules))"
