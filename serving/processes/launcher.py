@@ -70,6 +70,8 @@ class Launcher:
         What to run; each child is given its part of them.
     """
 
+    _children: tuple[Supervised, ...]
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._listener = _listen(settings.http.host, settings.http.port)

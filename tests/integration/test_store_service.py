@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from serving.store.access.roles import Role
+from tests.support.service import wait_until
 from tests.support.slides import Slide
 from tests.support.store_service import STOW, StoreService, multipart, shareable
 
@@ -197,6 +199,23 @@ def test_a_page_of_an_allowed_origin_may_ask_and_no_other(tmp_path: Path) -> Non
             for answer in (asked, answered):
                 given = answer.headers.get("Access-Control-Allow-Origin")
                 assert given == (origin if allowed else None)
+
+
+def test_an_upload_that_has_begun_is_finished_when_the_store_is_asked_to_stop(tmp_path: Path) -> None:
+    whole = multipart(shareable(sizes=((2000, 1500),)).instances[0].file())
+
+    def body() -> Iterator[bytes]:
+        yield whole[: len(whole) // 2]
+        store.launcher().send_signal(signal.SIGTERM)
+        wait_until(lambda: '"draining"' in store.log(), "the drain", 60)
+        yield whole[len(whole) // 2 :]
+
+    with StoreService(tmp_path / "store") as store:
+        store.wait_healthy()
+        answer = store.ask("POST", "/dicomweb/studies", data=body(), headers=STOW)
+        assert answer.status_code == 202
+        assert store.process.wait(60) == 0
+    assert len(list((tmp_path / "store" / "instances").rglob("*.dcm"))) == 1
 
 
 def test_a_store_without_its_key_does_not_start(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
 from serving.errors import Code, ServiceError
 from serving.store.access.audit import Event, Result
-from serving.store.access.roles import EVERYTHING, Caller, Permission, Role
+from serving.store.access.roles import EVERYTHING, SCOPED, Caller, Permission, Role
 from serving.store.access.token_table import TokenRow
+from serving.store.access.tokens import COMMAND
 from serving.store.service import shares
 from serving.store.service.parts import Parts
 from serving.store.uids import is_uid
 
-WHO = "command"
-"""What the audit trail calls who may run commands on the store's folder."""
+WHO = COMMAND
 
 _DAY_S = 86_400.0
 
@@ -32,6 +32,12 @@ def token(options: argparse.Namespace, _: Settings, parts: Parts) -> ExitStatus:
     if options.what == "revoke":
         return _revoke(options.id, parts)
     roles = frozenset(Role(role) for role in options.roles)
+    if options.studies is not None and not roles <= SCOPED:
+        raise ServiceError(
+            Code.INVALID_REQUEST_FIELD_ERROR,
+            f"--study goes with {' and '.join(sorted(SCOPED))} only: who stores cannot know what a study will "
+            "be called here, and who administers sees more than studies.",
+        )
     lasts_s = None if options.days is None else _days(options.days) * _DAY_S
     made, row = parts.tokens.make(
         options.name, roles, _permission(options.studies), lasts_s=lasts_s, made_by=WHO

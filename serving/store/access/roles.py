@@ -29,6 +29,11 @@ def with_included(roles: Iterable[Role]) -> frozenset[Role]:
     return given.union(*(_INCLUDED.get(role, set()) for role in given))
 
 
+SCOPED = frozenset({Role.READ, Role.SHARE})
+"""Roles that may hold for some studies only. Who stores cannot say what a study will be called here, and who
+administers sees more than studies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Permission:
     """The studies that somebody's roles hold for.

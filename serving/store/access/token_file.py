@@ -11,7 +11,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from serving.store.access.roles import Permission, Role
+from serving.store.access.roles import SCOPED, Permission, Role
 from serving.store.access.token_table import TokenRow
 
 _KEYS = frozenset({"name", "sha256", "roles", "studies", "expires"})
@@ -104,12 +104,15 @@ def _row(entry: Mapping[str, Any], where: str) -> TokenRow:
         roles = frozenset(Role(role) for role in entry["roles"])
     except (KeyError, TypeError, ValueError):
         raise BadTokenFile(f"{where}: roles must be a list of {', '.join(Role)}") from None
+    studies = _studies(entry.get("studies"), where)
+    if studies is not None and not roles <= SCOPED:
+        raise BadTokenFile(f"{where}: only {' and '.join(sorted(SCOPED))} can be for some studies")
     return TokenRow(
         f"file:{digest[:12].lower()}",
         bytes.fromhex(digest),
         name,
         roles,
-        Permission(_studies(entry.get("studies"), where)),
+        Permission(studies),
         0.0,
         _end(entry.get("expires"), where),
         made_by="file",

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import orjson
 
+from serving.errors import unavailable
 from serving.store.access.roles import Permission, Role
 
 _SCHEMA = 1
-_BUSY_S = 30.0
+_BUSY_S = 5.0
 _CREATE = """
 CREATE TABLE IF NOT EXISTS tokens (
     id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, roles TEXT NOT NULL, studies TEXT,
@@ -129,10 +130,13 @@ class TokenTable:
             return ended.rowcount > 0
 
     def _one(self, condition: str, value: str | bytes) -> TokenRow | None:
-        found = self._connection().execute(
-            f"SELECT {_COLUMNS} FROM tokens WHERE {condition}", (value,)  # noqa: S608
-        )  # fmt: skip
-        values = found.fetchone()
+        try:
+            found = self._connection().execute(
+                f"SELECT {_COLUMNS} FROM tokens WHERE {condition}", (value,)  # noqa: S608
+            )  # fmt: skip
+            values = found.fetchone()
+        except sqlite3.Error:
+            raise unavailable("The store's tokens cannot be read; try again later.") from None
         return None if values is None else _row(values)
 
     @contextlib.contextmanager

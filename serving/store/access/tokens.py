@@ -11,12 +11,15 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 
 from serving.errors import Code, ServiceError
-from serving.store.access.roles import EVERYTHING, Caller, Permission, Role, with_included
+from serving.store.access.roles import EVERYTHING, SCOPED, Caller, Permission, Role, with_included
 from serving.store.access.token_file import TokenFile
 from serving.store.access.token_table import TokenRow, TokenTable
 
 PREFIX = "pss_"
 """What a token begins with, so that tools which look for secrets in texts find it."""
+
+COMMAND = "command"
+"""Who runs commands on the store's folder, as rows and the audit trail call them."""
 
 _BYTES = 32
 _MAX_TOKEN = 200
@@ -53,11 +56,11 @@ class Tokens:
             does not say which. FORBIDDEN_ERROR (403) when it lacks the role.
         """
         row = self._row_of(header)
-        if row is None or not row.is_valid(time.time()):
+        if row is None or not self._is_open(row, time.time()):
             raise ServiceError(
                 Code.API_KEY_ERROR, "Send a token of this store that is valid: Authorization: Bearer TOKEN."
             )
-        roles = with_included(row.roles)
+        roles = _roles_of(row)
         if needed is not None and needed not in roles:
             raise ServiceError(
                 Code.FORBIDDEN_ERROR, f"This token has not the right to {needed}; ask for one that has."
@@ -71,7 +74,7 @@ class Tokens:
         permission: Permission = EVERYTHING,
         *,
         lasts_s: float | None = None,
-        made_by: str = "command",
+        made_by: str = COMMAND,
         is_share: bool = False,
     ) -> tuple[SecretStr, TokenRow]:
         """Make a token; return it, which is kept nowhere, and what is kept.
@@ -80,6 +83,8 @@ class Tokens:
         ----------
         name:
             Whom it is for; shown in lists, never in the audit trail.
+        permission:
+            For some studies only the roles of ``SCOPED`` hold.
         lasts_s:
             Seconds after which it is no longer valid; without, it is until it is revoked.
         """
@@ -113,8 +118,23 @@ class Tokens:
         return self._table.revoke(token_id)
 
     def by_id(self, token_id: str) -> TokenRow | None:
-        """Return what is known of a token of the table."""
-        return self._table.by_id(token_id)
+        """Return what is known of a token."""
+        of_file = self._file.rows() if self._file is not None else ()
+        return self._table.by_id(token_id) or next((row for row in of_file if row.id == token_id), None)
+
+    def _is_open(self, row: TokenRow, now: float) -> bool:
+        """Return whether a token opens anything; a share does as long as who made it could still make it."""
+        if not row.is_valid(now):
+            return False
+        if not row.is_share or row.made_by == COMMAND:
+            return True
+        maker = self.by_id(row.made_by)
+        return (
+            maker is not None
+            and maker.is_valid(now)
+            and Role.SHARE in _roles_of(maker)
+            and maker.permission.covers(row.permission)
+        )
 
     def _row_of(self, header: str | None) -> TokenRow | None:
         scheme, _, given = (header or "").partition(" ")
@@ -127,6 +147,11 @@ class Tokens:
             row = self._file.by_digest(digest)
         # A token is found by its digest, so a clock tells at most about digests, from which no token follows.
         return row if row is not None and hmac.compare_digest(row.digest, digest) else None
+
+
+def _roles_of(row: TokenRow) -> frozenset[Role]:
+    roles = with_included(row.roles)
+    return roles if row.permission.studies is None else roles & SCOPED
 
 
 def digest_of(token: str) -> bytes:

@@ -39,7 +39,7 @@ def store_application(settings: Settings, parts: Parts, ingest: Ingest) -> HttpA
     """
     telemetry = RouteTelemetry("pathserve_store", settings.shared.metrics, StoreGauges(parts))
     cors = Cors(settings.slide_store.cors_origins or ())
-    at_root = [status_door(parts, telemetry), shares_door(parts), mapping_door(parts)]
+    at_root = [status_door(parts, telemetry, settings.http.api_keys), shares_door(parts), mapping_door(parts)]
     dicomweb = dicomweb_doors(settings, parts, ingest)
     rights = Rights([*at_root, *dicomweb])
     app = create_app([])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from serving.config.exit_status import ExitStatus
@@ -75,7 +76,7 @@ class StoreLauncher(Launcher):
             )
             for name in others
         )
-        self._children = (self._http, *self._others)  # type: ignore[assignment]
+        self._children = (self._http, *self._others)
 
     def _start(self, child: Supervised) -> None:
         child.launch()
@@ -90,12 +91,11 @@ class StoreLauncher(Launcher):
         """Stop accepting; finish what is coming in, through whichever door."""
         log.info("draining")
         self._listener.close()
-        grace = self._settings.http.grace_s
+        deadline = time.monotonic() + self._settings.http.grace_s + KILL_AFTER_S
         for other in self._others:
             other.signal(END)
-        self._end(self._http, grace + KILL_AFTER_S)
-        for other in self._others:
-            self._end(other, grace + KILL_AFTER_S)
+        for child in (self._http, *self._others):  # they end side by side, whoever is waited for first
+            self._end(child, max(0.0, deadline - time.monotonic()))
         log.info("stopped")
         return ExitStatus.OK
 

@@ -118,6 +118,27 @@ def test_many_threads_make_and_use_tokens_at_once(tokens: Tokens) -> None:
     assert len(tokens.all()) == 160
 
 
+def test_a_share_opens_nothing_once_who_made_it_could_not_make_it_now(tokens: Tokens) -> None:
+    one, two = Permission(frozenset({"1"})), Permission(frozenset({"1", "2"}))
+    for maker_roles, maker_permission, lasts_s, opens in (
+        ([Role.SHARE], one, None, True),
+        ([Role.ADMIN], Permission(), None, True),
+        ([Role.READ], one, None, False),
+        ([Role.SHARE], one, -1.0, False),
+        ([Role.SHARE], Permission(frozenset({"2"})), None, False),
+    ):
+        _, maker = tokens.make("maker", maker_roles, maker_permission, lasts_s=lasts_s)
+        share = bearer(tokens, Role.READ, permission=one, made_by=maker.id, is_share=True)
+        wider = bearer(tokens, Role.READ, permission=two, made_by=maker.id, is_share=True)
+        if opens:
+            assert tokens.authorise(share, Role.READ).permission == one
+        else:
+            assert refused(tokens, share) is Code.API_KEY_ERROR
+        if maker_permission.studies is not None:
+            assert refused(tokens, wider) is Code.API_KEY_ERROR
+    assert refused(tokens, bearer(tokens, Role.READ, made_by="gone", is_share=True)) is Code.API_KEY_ERROR
+
+
 def test_a_table_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "tokens.sqlite"
     TokenTable(path)
@@ -144,14 +165,22 @@ def entry(token: str, /, **keys: str) -> str:
 
 def test_tokens_of_a_file_open_what_it_says_and_it_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "tokens.toml"
-    path.write_text(entry("first", studies='["1.2"]') + entry("second", expires="2001-01-01"))
+    path.write_text(
+        entry("first", studies='["1.2"]', roles='["share"]')
+        + entry("second", expires="2001-01-01")
+        + entry("other")
+    )
     tokens = Tokens(TokenTable(tmp_path / "t.sqlite"), TokenFile(path))
-    asks = tokens.authorise("Bearer first", Role.WRITE)
+    asks = tokens.authorise("Bearer first", Role.SHARE)
+    made, _ = tokens.make("x", [Role.READ], asks.permission, made_by=asks.token_id, is_share=True)
+    share = f"Bearer {made.get_secret_value()}"
+    assert tokens.authorise(share, Role.READ).permission == asks.permission
     assert asks.permission == Permission(frozenset({"1.2"}))
     assert asks.token_id.startswith("file:")
     assert refused(tokens, "Bearer second", Role.WRITE) is Code.API_KEY_ERROR
     path.write_text(entry("third"))
-    assert refused(tokens, "Bearer first", Role.WRITE) is Code.API_KEY_ERROR
+    assert refused(tokens, "Bearer first") is Code.API_KEY_ERROR
+    assert refused(tokens, share) is Code.API_KEY_ERROR
     assert tokens.authorise("Bearer third", Role.WRITE).permission == Permission()
     path.write_text("[[token")
     assert refused(tokens, "Bearer third", Role.WRITE) is Code.API_KEY_ERROR
@@ -169,6 +198,7 @@ def test_tokens_of_a_file_open_what_it_says_and_it_is_read_again_when_it_changes
         (entry("a", roles='["root"]'), "roles must be"),
         (entry("a", roles=""), "roles must be"),
         (entry("a", name='""'), "name must say"),
+        (entry("a", studies='["1.2"]'), "only read and share"),
         (entry("a", studies='["../x"]'), "studies must be"),
         (entry("a", studies='"1.2"'), "studies must be"),
         (entry("a", expires='"soon"'), "expires must be"),
