@@ -12,13 +12,14 @@ INSTALLED := $(VENV)/installed
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/slidescore-sdk.lock .ci/install-lock
+$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/slidescore-sdk.lock locks/wsidicom.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	.ci/install-lock $(BIN)/python locks/dev.lock
 	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
 	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk
+	.ci/install-lock $(BIN)/python locks/wsidicom.lock --target $(VENV)/wsidicom
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -101,6 +102,8 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
+	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \
+	  $(COMPILE) - --no-deps -o locks/wsidicom.lock
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

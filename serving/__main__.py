@@ -8,10 +8,12 @@ import dataclasses
 import io
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from serving.cli.embed_arguments import add_embed
 from serving.cli.head_arguments import add_train
 from serving.cli.parked_arguments import add_parked
+from serving.cli.store_arguments import add_store
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError, load_settings
 from serving.telemetry.json_log import log_as_json
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     check.set_defaults(run=_check)
     add_embed(commands).set_defaults(run=_embed)
     add_train(commands).set_defaults(run=_train_head)
+    add_store(commands).set_defaults(run=_store)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -51,6 +54,8 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
 def _serve(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.processes.launcher import Launcher
 
+    if settings.slide_store.is_read_here and find_spec("sqlalchemy") is None:
+        return _without("serve", ModuleNotFoundError(name="sqlalchemy"), "sqlalchemy", extra="store")
     log_as_json(settings.log.level, process="launcher")
     with _listening(settings.http.host, settings.http.port, "AIP_HTTP_PORT"):
         launcher = Launcher(settings)
@@ -74,6 +79,21 @@ def _parked(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     except ModuleNotFoundError as error:
         return _without("webhooks", error, "cryptography", "sqlalchemy")
     return parked(options.what, getattr(options, "id", ""), getattr(options, "wait", 0.0), settings)
+
+
+def _store(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        if options.action != "serve":
+            from serving.cli.store.run import run
+
+            return run(options, settings)
+        from serving.store.service.launcher import StoreLauncher
+    except ModuleNotFoundError as error:
+        return _without("store", error, "pynetdicom", "python_multipart", "sqlalchemy")
+    log_as_json(settings.log.level, process="launcher")
+    with _listening(settings.http.host, settings.slide_store.port, "PATHSERVE_STORE_PORT"):
+        launcher = StoreLauncher(settings)
+    return launcher.run()
 
 
 @contextlib.contextmanager

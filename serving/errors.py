@@ -52,6 +52,7 @@ class Code(StrEnum):
     FORBIDDEN_ERROR = "FORBIDDEN_ERROR"
     NOT_FOUND_ERROR = "NOT_FOUND_ERROR"
     METHOD_NOT_ALLOWED_ERROR = "METHOD_NOT_ALLOWED_ERROR"
+    NOT_ACCEPTABLE_ERROR = "NOT_ACCEPTABLE_ERROR"
     SERVICE_UNAVAILABLE_ERROR = "SERVICE_UNAVAILABLE_ERROR"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -135,11 +136,16 @@ TABLE: Mapping[Code, Row] = {
         HTTPStatus.LENGTH_REQUIRED, "The request has no body, and this route needs one (webhooks)."
     ),
     Code.FORBIDDEN_ERROR: _whole(
-        HTTPStatus.FORBIDDEN, "The request names a server that this service is not set up for (webhooks)."
+        HTTPStatus.FORBIDDEN,
+        "The request names a server that this service is not set up for (webhooks), or the token lacks the "
+        "right (store).",
     ),
     Code.NOT_FOUND_ERROR: _whole(HTTPStatus.NOT_FOUND, "No such path on this service."),
     Code.METHOD_NOT_ALLOWED_ERROR: _whole(
         HTTPStatus.METHOD_NOT_ALLOWED, "The path exists, the HTTP method does not."
+    ),
+    Code.NOT_ACCEPTABLE_ERROR: _whole(
+        HTTPStatus.NOT_ACCEPTABLE, "Nothing that the Accept header names can be sent (slide store)."
     ),
     Code.SERVICE_UNAVAILABLE_ERROR: _whole(
         HTTPStatus.SERVICE_UNAVAILABLE,

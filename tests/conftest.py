@@ -90,6 +90,12 @@ def techcyte(techcyte_tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -
         yield server
 
 
+@pytest.fixture
+def index_database(jobs_database: str) -> str:
+    """The address of an empty database for a store's index, on both kinds."""
+    return jobs_database.replace("jobs.sqlite", "index.sqlite")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make two groups for ``make test``, each of which runs in a process of its own, in its usual order."""
     for item in items:

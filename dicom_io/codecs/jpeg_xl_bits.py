@@ -16,7 +16,12 @@ class Bits:
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "little")
-        self._left = 8 * len(data)
+        self._size = self._left = 8 * len(data)
+
+    @property
+    def taken(self) -> int:
+        """How many bits have been read."""
+        return self._size - self._left
 
     def take(self, count: int) -> int:
         """Read an unsigned number of ``count`` bits."""
@@ -39,3 +44,16 @@ class Bits:
     def enum(self) -> int:
         """Read an Enum field."""
         return self.u32((0, 0), (1, 0), (2, 4), (18, 6))
+
+    def u64(self) -> int:
+        """Read a U64 field: two bits select nothing, 4 bits, 8, or 12 and more as long as bits say so."""
+        choice = self.take(2)
+        if choice < 3:
+            return (0, 1, 17)[choice] + self.take((0, 4, 8)[choice])
+        value, shift = self.take(12), 12
+        while self.flag():
+            value |= self.take(4 if shift == 60 else 8) << shift
+            if shift == 60:
+                break
+            shift += 8
+        return value

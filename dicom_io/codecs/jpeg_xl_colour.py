@@ -77,7 +77,9 @@ def read_colour(bits: Bits) -> JxlColour:
             primaries = _three(bits) if own else _PRIMARIES.get(number)
         else:
             primaries = _PRIMARIES[1]  # the gray axis is the same in all of them
-    return JxlColour(space == _GRAY, False, white, primaries, _curve(bits))
+    curve = _curve(bits)
+    bits.enum()  # rendering intent
+    return JxlColour(space == _GRAY, False, white, primaries, curve)
 
 
 def _three(bits: Bits) -> tuple[Chromaticity, Chromaticity, Chromaticity]:

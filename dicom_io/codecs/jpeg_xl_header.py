@@ -14,7 +14,7 @@ to E, and 18181-2 (boxes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicom_io.codecs.boxes import boxes
 from dicom_io.codecs.encoded_image import DamagedImage
@@ -45,6 +45,12 @@ class JxlHeader:
         Whether the decoder converts from XYB to the colour space of the header.
     preview:
         Whether a second, small image comes first.
+    animated:
+        Whether it may have several pictures.
+    more:
+        Whether tone mapping is among the fields after the colours.
+    default:
+        Whether there are no fields after the size.
     """
 
     width: int
@@ -55,6 +61,9 @@ class JxlHeader:
     xyb: bool = True
     preview: bool = False
     colour: JxlColour = SRGB
+    animated: bool = False
+    more: bool = field(default=False, compare=False)
+    default: bool = field(default=True, compare=False)
 
     @property
     def samples(self) -> int:
@@ -83,11 +92,21 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     start = _codestream(data)
     if not start.startswith(CODESTREAM_SIGNATURE):
         raise DamagedImage("the JPEG XL container has no codestream")
-    bits = Bits(start[len(CODESTREAM_SIGNATURE) :])
+    return read_image_header(Bits(start[len(CODESTREAM_SIGNATURE) :]))
+
+
+def read_image_header(bits: Bits) -> JxlHeader:
+    """Read the image header after a codestream's signature, up to its colours.
+
+    Raises
+    ------
+    DamagedImage
+    """
     width, height = _size_header(bits)
     if bits.flag():  # ImageMetadata.all_default
         return JxlHeader(width, height)
-    preview = _skip_extra_fields(bits) if bits.flag() else False
+    more = bits.flag()
+    preview, animated = _skip_extra_fields(bits) if more else (False, False)
     depth, is_float = _bit_depth(bits)
     bits.flag()  # modular_16bit_buffers
     extra = bits.u32((0, 0), (1, 0), (2, 4), (1, 12))
@@ -96,7 +115,10 @@ def read_jxl_header(data: bytes) -> JxlHeader:
     for _ in range(extra):
         depth = max(depth, _extra_channel(bits))
     xyb = bits.flag()
-    return JxlHeader(width, height, depth, is_float, extra, xyb, preview, read_colour(bits))
+    colour = read_colour(bits)
+    return JxlHeader(
+        width, height, depth, is_float, extra, xyb, preview, colour, animated, more, default=False
+    )
 
 
 def _codestream(data: bytes) -> bytes:
@@ -136,17 +158,18 @@ def _size_header(bits: Bits) -> tuple[int, int]:
     return _dimension(bits, div8), height
 
 
-def _skip_extra_fields(bits: Bits) -> bool:
-    """Read past orientation, intrinsic size, preview and animation; return whether there is a preview."""
+def _skip_extra_fields(bits: Bits) -> tuple[bool, bool]:
+    """Read past orientation, intrinsic size, preview and animation; return which of the last two there are."""
     bits.take(3)  # orientation
     if bits.flag():
         _size_header(bits)
     preview = bits.flag()
     if preview:
         _skip_preview_header(bits)
-    if bits.flag():
+    animated = bits.flag()
+    if animated:
         _skip_animation_header(bits)
-    return preview
+    return preview, animated
 
 
 def _bit_depth(bits: Bits) -> tuple[int, bool]:

@@ -11,10 +11,26 @@ from dicom_io.decoding.pool import DecodePool
 from dicom_io.io_threads import IoThreads
 from dicom_io.reading import Measure, OpenedImage, ReadOptions
 from dicom_io.slides.opening import LevelOpener
+from dicom_io.slides.series import Series
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
-from dicom_io.web.dicomweb import DicomWebStore
+from dicom_io.web.credentials import BearerToken
 from dicom_io.web.gcs import GcsStore
+from dicom_io.web.series_path import SeriesPath
+
+
+class SeriesStores(Protocol):
+    """Whoever has the series that requests name by their address: stores behind HTTP, perhaps one in files."""
+
+    def series(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Series:
+        """Open a series; nothing is read before something of it is asked for.
+
+        Raises
+        ------
+        ImageError
+            When its store may not be reached, or does not let the caller in.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +53,7 @@ class ReadContext:
 
     max_image_pixels: int
     transforms: ColourTransforms
-    dicomweb: DicomWebStore
+    dicomweb: SeriesStores
     gcs: GcsStore
     levels: LevelOpener
     decoders: DecodePool

@@ -70,6 +70,11 @@ FRAME_TYPES = frozenset({"application/octet-stream", *(kind for f in _FAMILIES f
 """Media types of frames."""
 
 
+def media_types_of(syntax: str) -> tuple[str, ...]:
+    """Return the media types of frames in a transfer syntax, the standard's first, beside that of octets."""
+    return next((family.types for family in _FAMILIES if syntax in family.syntaxes), ())
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One way to ask for frames.

@@ -9,14 +9,15 @@ import orjson
 
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
+from serving.database import Database
 from serving.errors import ServiceError
-from serving.webhooks.jobs.database import Database
 from serving.webhooks.jobs.endings import JobLimits
 from serving.webhooks.jobs.entry import Entry, EntryState
 from serving.webhooks.jobs.job import JobState, Posted
 from serving.webhooks.jobs.parked import Parked, resend
 from serving.webhooks.jobs.seals import JobKeys, Seals
 from serving.webhooks.jobs.store import JobStore
+from serving.webhooks.jobs.tables import JOBS
 from serving.webhooks.service.prepared import prepared_database
 
 _UNSAID = {
@@ -42,7 +43,7 @@ def parked(what: str, beginning: str, wait_s: float, settings: Settings) -> Exit
     SettingsError
         When the database cannot be used.
     """
-    database = Database(prepared_database(settings))
+    database = Database(prepared_database(settings), JOBS)
     try:
         rows = Parked(database)
         if what == "list":

@@ -26,6 +26,7 @@ from serving.config.groups import (
     StoreSettings,
 )
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.config.store_group import IngestSettings, SlideStoreSettings
 from serving.config.techcyte_group import TechcyteSettings
 from serving.config.techcyte_slides_group import TechcyteAnalysisSettings, TechcyteDownloadSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
@@ -59,6 +60,8 @@ class Settings(BaseModel):
     techcyte: TechcyteSettings = TechcyteSettings()
     techcyte_downloads: TechcyteDownloadSettings = TechcyteDownloadSettings()
     techcyte_analyses: TechcyteAnalysisSettings = TechcyteAnalysisSettings()
+    slide_store: SlideStoreSettings = SlideStoreSettings()
+    ingest: IngestSettings = IngestSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 
@@ -94,7 +97,9 @@ def load_settings(
     SettingsError
         With one sentence for each variable that is not a setting, else one for each that holds a bad value.
     """
-    values = {name.upper(): text for name, text in environment.items() if text} | dict(overrides or {})
+    given = {name.upper(): text for name, text in environment.items() if text}
+    # A cluster's service named ``pathserve-store`` sets PATHSERVE_STORE_PORT to an address of its own.
+    values = {n: text for n, text in given.items() if not _is_of_cluster(n, text)} | dict(overrides or {})
     if unknown := [_unknown(name) for name in values if _is_misspelt(name, values[name])]:
         raise SettingsError(" ".join(unknown))
     groups: dict[str, dict[str, Any]] = {}
@@ -116,11 +121,13 @@ def _lines(error: ValidationError) -> Iterator[str]:
 
 def _is_misspelt(name: str, value: object) -> bool:
     """Return whether a variable is ours by its name, but no setting and not a cluster's."""
-    if not name.startswith(_PREFIX) or name in VARIABLES:
-        return False
-    if name.endswith("_PORT") and _CLUSTER_ADDRESS.match(str(value)):
+    if not name.startswith(_PREFIX) or name in VARIABLES or _is_of_cluster(name, value):
         return False
     return not _OF_CLUSTER.search(name)
+
+
+def _is_of_cluster(name: str, value: object) -> bool:
+    return name.startswith(_PREFIX) and name.endswith("_PORT") and bool(_CLUSTER_ADDRESS.match(str(value)))
 
 
 def _unknown(name: str) -> str:

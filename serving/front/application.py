@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,20 +12,34 @@ from serving.front.head import Head
 from serving.front.wsgi_bridge import Answer, Application
 
 
+class Course(enum.Enum):
+    """How a request is served.
+
+    ``AT_ONCE``: without waiting for others; a body is not read. ``WHOLE``: when all of its body is here and
+    its turn has come. ``BODILESS``: when its turn has come; a body is not read. ``STREAMED``: when its turn
+    has come; its body is read while it comes, and may be of any size.
+    """
+
+    AT_ONCE = enum.auto()
+    WHOLE = enum.auto()
+    BODILESS = enum.auto()
+    STREAMED = enum.auto()
+
+
 class HeadGate(Protocol):
     """Decides by a request's head alone, in the event loop: it must not block.
 
     Attributes
     ----------
     limit:
-        Most bytes of a body.
+        Most bytes of a body that is kept in memory.
     """
 
     @property
     def limit(self) -> int: ...
 
-    def wants_body(self, head: Head) -> bool:
-        """Return whether the body is to be read; a request without one waits for no turn.
+    def course(self, head: Head) -> Course:
+        """Return how a request is served.
 
         Raises
         ------

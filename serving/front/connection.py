@@ -2,25 +2,27 @@
 
 Everything that a client does or leaves undone ends by a deadline or by its pace: a head must be
 complete soon, a body must go on coming, an answer must go on being read. A request reaches a thread
-only when all of it is here.
+only when all of it is here, but for bodies of any size, which are read while they come.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from serving.errors import Code, ServiceError
 from serving.front import client_limits as limits
-from serving.front.body import incomplete, too_slow
+from serving.front.application import Course
+from serving.front.body import incomplete
 from serving.front.head import Head
 from serving.front.incoming import Incoming
 from serving.front.outgoing import Outgoing
-from serving.front.pace import Pace
-from serving.front.peer import Peer
 from serving.front.phase import Phase
+from serving.front.pieces import Pieces
+from serving.front.timed_connection import TimedConnection
 from serving.front.wsgi_bridge import VERSION, Answer, Received
 
 if TYPE_CHECKING:
@@ -29,28 +31,16 @@ if TYPE_CHECKING:
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
-    """Reads requests, one after the other, and writes their answers.
-
-    Attributes
-    ----------
-    incoming, outgoing:
-        The request that arrives or is worked on, and the answers that are sent.
-    """
+class Connection(TimedConnection):
+    """Reads requests, one after the other, and writes their answers."""
 
     def __init__(self, front: HttpFront, sock: socket.socket) -> None:
-        self._front = front
-        self._peer = Peer(sock)
-        self.incoming: Incoming | None = None
-        self.outgoing: Outgoing | None = None
-        now = time.monotonic()
-        self.phase, self.since, self._until = Phase.SILENT, now, now + limits.HANDSHAKE_S
-        self._linger_pace = Pace(1, limits.LINGER_PACE_S, now)
+        super().__init__(front, sock)
         self._ahead = bytearray()
         self._received: Received | None = None
-        self._lingers = self._half_closed = self._version_sent = False
+        self._rest: Pieces | None = None
+        self._version_sent = False
         self._keeps = self._goes_on = False
-        self._linger_s = limits.LINGER_S
 
     # What asyncio calls.
 
@@ -64,7 +54,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in bytes, wherever they belong."""
         if self.phase is Phase.LINGERING:
-            self._linger_pace.note(len(data), time.monotonic())
+            self._lingering.note(len(data), time.monotonic())
         elif self.phase in (Phase.WORKING, Phase.ANSWERING) or self._goes_on:
             self._ahead += data
             if len(self._ahead) > limits.AHEAD_BYTES:
@@ -78,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._half_closed = True
         if self._goes_on:
             pass
-        elif self.phase is Phase.BODY:
+        elif self.phase in (Phase.BODY, Phase.STREAMING):
             self._refuse(incomplete())
         elif self.phase is Phase.WORKING and not tls:
             # Has it hung up, or only finished sending? Both look the same until something is sent. The first
@@ -91,7 +81,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Release everything; whoever works for this client is notified."""
-        if self._received is not None and self.phase is Phase.WORKING:
+        if self.incoming is not None:
+            self.incoming.break_off()
+        if self._rest is not None:
+            self._front.give_up(self._rest)
+        if self._received is not None and self.phase in (Phase.STREAMING, Phase.WORKING):
             self._received.hang_up.happen()  # its body is counted until nobody works on it any more
         else:
             self._front.bodies.release(self)
@@ -123,23 +117,30 @@ class Connection(asyncio.Protocol):
             incoming.feed(data)
             if self.phase is Phase.HEAD and incoming.head is not None:
                 self._admit(incoming, incoming.head)
-            if incoming.has_body:
+            if self.phase is Phase.STREAMING:
+                self._pour(incoming)
+            elif incoming.has_body:
                 self._take_body(incoming)
         except ServiceError as refusal:
             self._refuse(refusal)
 
     def _admit(self, incoming: Incoming, head: Head) -> None:
         try:
-            wanted = self._front.gate.wants_body(head)
+            course = self._front.gate.course(head)
         except ServiceError as refusal:
             self._work(incoming, incoming.without_body(refusal))
             return
-        if not wanted:
-            self._work(incoming, incoming.without_body())
+        now = time.monotonic()
+        if course in (Course.AT_ONCE, Course.BODILESS):
+            self._work(incoming, incoming.without_body(takes_turn=course is Course.BODILESS))
             return
-        incoming.expect_body(head, self._front.gate.limit, time.monotonic())
-        self._enter(Phase.BODY, 0)
-        self._front.bodies.hold(self, 0)
+        if course is Course.WHOLE:
+            incoming.expect_body(head, self._front.gate.limit, now)
+            self._enter(Phase.BODY, 0)
+            self._front.bodies.hold(self, 0)
+        else:
+            loop = asyncio.get_running_loop()
+            self._hand_on(head, incoming.streamed(now, lambda: self._wake(loop)), Phase.STREAMING)
         if head.expects_continue and not incoming.is_complete:
             self._peer.transport.write(_CONTINUE)
 
@@ -154,9 +155,24 @@ class Connection(asyncio.Protocol):
             self._peer.transport.pause_reading()
             incoming.stop(now)
 
+    def _pour(self, incoming: Incoming) -> None:
+        now = time.monotonic()
+        has_room = incoming.pour(now)
+        if incoming.is_complete:
+            self._ahead += incoming.tail
+            self._enter(Phase.WORKING, 0)
+        elif not has_room:
+            self._peer.transport.pause_reading()
+            incoming.stop(now)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have more of a body read; called by whoever works on it, in a thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self.go_on)
+
     def go_on(self) -> None:
         """Read on, when there is room for the body again."""
-        if self.incoming is not None and self.incoming.waits_for_room:
+        if self.incoming is not None and self.incoming.is_stopped and self._peer.is_attached:
             self.incoming.go_on(time.monotonic())
             self._peer.transport.resume_reading()
 
@@ -164,11 +180,15 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: ServiceError) -> None:
         """Answer what cannot be served; what the client still sends is not read as a request."""
-        self._lingers = True
+        self._lingering.is_due = True
         if refusal.code is Code.REQUEST_TIMEOUT_ERROR:
-            self._linger_s = limits.SHORT_LINGER_S
+            self._lingering.seconds = limits.SHORT_LINGER_S
         self._front.bodies.release(self)
         self.go_on()
+        if self.phase is Phase.STREAMING and self.incoming is not None:  # who works on it answers
+            self.incoming.break_off(refusal)
+            self._enter(Phase.WORKING, 0)
+            return
         if self.incoming is not None and self.incoming.has_body:  # it has a route, which logs it
             self._work(self.incoming, self.incoming.without_body(refusal))
         else:
@@ -177,29 +197,52 @@ class Connection(asyncio.Protocol):
 
     def _work(self, incoming: Incoming, received: Received) -> None:
         assert incoming.head is not None
-        self._keeps = incoming.head.keep_alive
         if not incoming.is_complete:
-            self._lingers = True
+            self._lingering.is_due = True
         self._ahead += incoming.tail
+        self._hand_on(incoming.head, received, Phase.WORKING)
+
+    def _hand_on(self, head: Head, received: Received, phase: Phase) -> None:
+        self._keeps = head.keep_alive
         self._received = received
-        self._enter(Phase.WORKING, 0)
-        self._front.work(self, incoming.head, received)
+        self._enter(phase, 0)
+        self._front.work(self, head, received)
 
     def answer(self, answer: Answer) -> None:
         """Send the answer to the request that was handed on."""
         self._front.bodies.release(self)
-        self._received = None
-        if not self._peer.is_attached:
+        self._received, self._rest = None, answer.rest
+        if not self._peer.is_attached or self.outgoing is None:
+            if answer.rest is not None:
+                self._front.give_up(answer.rest)
             return
-        ended = self._half_closed and not self._ahead
-        self._keeps = self._keeps and not (self._lingers or ended or self._front.is_draining)
-        head = answer.head(keep_alive=self._keeps)
+        if self.phase is Phase.STREAMING and self.incoming is not None:
+            self._lingering.is_due = True
+            self.incoming.break_off()
+        chunked = answer.is_unsized and self._speaks_1_1
+        ended = (self._half_closed and not self._ahead) or (answer.is_unsized and not chunked)
+        self._keeps = self._keeps and not (self._lingering.is_due or ended or self._front.is_draining)
+        head = answer.head(keep_alive=self._keeps, chunked=chunked)
         head = head[len(VERSION) :] if self._version_sent else head
         self._enter(Phase.ANSWERING, 0)
-        if self.outgoing is not None:
-            self.outgoing.begin(head, answer.body, self.since)
-            self._front.make_room_for_answers(self.outgoing)
+        rest = answer.rest
+        more = None if rest is None else lambda: self._front.make_piece(self, rest)
+        self.outgoing.begin(head, answer.body, self.since, more, chunked=chunked)
+        self._front.make_room_for_answers(self.outgoing)
+        self._send_on(self.outgoing)
+
+    def take_piece(self, piece: bytes, *, is_last: bool) -> None:
+        """Send on an answer that is made while it is sent."""
+        if is_last:
+            self._rest = None
+        if self.outgoing is not None and self._peer.is_attached:
+            self.outgoing.take(piece, time.monotonic(), is_last=is_last)
             self._send_on(self.outgoing)
+
+    @property
+    def _speaks_1_1(self) -> bool:
+        head = None if self.incoming is None else self.incoming.head
+        return head is not None and head.version >= (1, 1)
 
     def _send_on(self, out: Outgoing) -> None:
         if self.phase is Phase.ANSWERING and out.pump():
@@ -215,11 +258,9 @@ class Connection(asyncio.Protocol):
             if self._ahead:  # not at once: a thousand requests in one packet are not a thousand calls deep
                 self._goes_on = True
                 asyncio.get_running_loop().call_soon(self._go_on_with_next)
-        elif self._lingers and not self._half_closed:
-            # Closed with bytes unread, the socket would reset the connection, and the client's kernel would
-            # throw the answer away: so what still comes is read and dropped, as long as bytes move.
-            self._enter(Phase.LINGERING, self._patience(self._linger_s))
-            self._linger_pace = Pace(1, limits.LINGER_PACE_S, self.since)
+        elif self._lingering.is_due and not self._half_closed:
+            self._enter(Phase.LINGERING, self._patience(self._lingering.seconds))
+            self._lingering.begin(self.since)
             self._ahead.clear()
             self._peer.transport.resume_reading()
             if self._peer.transport.can_write_eof():
@@ -235,63 +276,5 @@ class Connection(asyncio.Protocol):
         if self._peer.is_attached:
             self._peer.transport.resume_reading()  # with TLS, more may have come meanwhile than is kept ahead
             self._read(data)
-            if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY):
+            if self._half_closed and self.phase in (Phase.HEAD, Phase.BODY, Phase.STREAMING):
                 self._refuse(incomplete())
-
-    # Ending.
-
-    def close(self) -> None:
-        """Close when what was written has been sent."""
-        if self._peer.is_attached:
-            self._enter(Phase.CLOSING, limits.DRAIN_WAIT_S)
-        self._peer.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._peer.abort(unsent=self.phase in (Phase.ANSWERING, Phase.CLOSING))
-
-    def look(self, now: float) -> None:
-        """End what has lasted too long."""
-        if not self._peer.is_attached:
-            if now > self._until:
-                self._peer.close()
-        elif self.phase is Phase.BODY:
-            assert self.incoming is not None
-            if refusal := self.incoming.overdue(now, self._front.admission_timeout_s):
-                self._refuse(refusal)
-        elif self.phase is Phase.WORKING:
-            if self._half_closed and self._peer.has_reset:
-                self.abort()
-        elif self.phase in (Phase.ANSWERING, Phase.CLOSING):
-            self._look_at_answer(now)
-        elif self.phase is Phase.LINGERING:
-            if self._linger_pace.is_lost(now) or now > self._until:
-                self.abort()
-        elif now > self._until:
-            self._give_up_waiting()
-
-    def hurry(self, now: float) -> None:
-        """Wait no longer than needed for what has not been sent: the service ends."""
-        self._until = min(self._until, now + limits.DRAIN_WAIT_S)
-
-    def _look_at_answer(self, now: float) -> None:
-        if self.outgoing is None:
-            return
-        if self.outgoing.is_stuck(now):
-            self.abort()
-        elif self.phase is Phase.CLOSING and now > self._until and not self.outgoing.unread:
-            self._peer.abort(unsent=False)  # all was taken: only the client's TLS close_notify is missing
-
-    def _give_up_waiting(self) -> None:
-        if self.phase is Phase.HEAD:
-            self._refuse(too_slow("The request's head did not arrive in time."))
-        elif not self._peer.has_sent:  # else a request has just come
-            self.close()
-
-    def _patience(self, seconds: float) -> float:
-        """Return how long to wait for a client that owes something: less, when the service ends."""
-        return min(seconds, limits.DRAIN_WAIT_S) if self._front.is_draining else seconds
-
-    def _enter(self, phase: Phase, seconds: float) -> None:
-        self.phase, self.since = phase, time.monotonic()
-        self._until = self.since + seconds

@@ -23,6 +23,7 @@ from serving.front.head import Head
 from serving.front.idle_memory import IdleMemory, give_back_free_memory
 from serving.front.outgoing import PIECE, Outgoing
 from serving.front.phase import Phase
+from serving.front.pieces import Pieces
 from serving.front.turns import BodyBudget, Turns
 from serving.front.wsgi_bridge import Answer, Received, answer_of, environ_of
 
@@ -58,6 +59,7 @@ class HttpFront:
         self._listener: socket.socket | None = None
         self._connections: dict[Connection, None] = {}
         self._beginning: set[asyncio.Task[None]] = set()
+        self._beside: dict[Pieces, None] = {}  # of which a thread makes a piece
         share = 1 if tls is None else _TLS_SHARE  # asyncio takes 0.3 MB for each
         http = settings.http
         self._most = _most_connections(http.max_connections // share)
@@ -124,7 +126,7 @@ class HttpFront:
     # What connections call.
 
     def work(self, connection: Connection, head: Head, received: Received) -> None:
-        """Have a request answered: a prediction when its turn comes, everything else at once."""
+        """Have a request answered: a prediction when its turn comes, what needs no turn at once."""
         environ = environ_of(head, received, "http" if self._tls is None else "https")
 
         def run(pool: ThreadPoolExecutor, done: Callable[[], None]) -> None:
@@ -138,7 +140,7 @@ class HttpFront:
             received.body, received.refusal = None, error
             run(self._controls, _nothing)
 
-        if received.body is None:
+        if not received.takes_turn:
             run(self._controls, _nothing)
         else:
             self._turns.ask(
@@ -146,6 +148,33 @@ class HttpFront:
                 refuse,
                 lambda: received.hang_up.has_happened,
             )
+
+    def make_piece(self, connection: Connection, pieces: Pieces) -> None:
+        """Have the next piece of an answer made: a client that reads slowly holds no thread meanwhile."""
+
+        def finished(future: Future[bytes]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._piece_made, connection, pieces, future)
+
+        self._beside[pieces] = None
+        self._predictions.submit(pieces.take).add_done_callback(finished)
+
+    def give_up(self, pieces: Pieces) -> None:
+        """Make no more of an answer; when a piece is just being made, after that."""
+        if pieces not in self._beside and not pieces.has_ended:
+            self._controls.submit(pieces.close)
+
+    def _piece_made(self, connection: Connection, pieces: Pieces, future: Future[bytes]) -> None:
+        self._beside.pop(pieces, None)
+        if future.cancelled():  # at the end of all
+            return
+        if (error := future.exception()) is not None:
+            log.error("an answer could not be finished", exc_info=error)
+            connection.abort()
+        elif connection.phase is Phase.CLOSING:
+            self.give_up(pieces)
+        else:
+            connection.take_piece(future.result(), is_last=pieces.has_ended)
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has been closed."""
@@ -225,7 +254,8 @@ class HttpFront:
 
     def _close_some(self) -> None:
         """Close the connections that have been silent for longest; never one that is worked for."""
-        idle = [c for c in self._connections if c.phase is not Phase.WORKING]
+        busy = (Phase.STREAMING, Phase.WORKING)
+        idle = [c for c in self._connections if c.phase not in busy]
         for connection in heapq.nsmallest(max(1, self._most // 100), idle, key=_worth):
             connection.abort()
             self.leave(connection)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from serving.errors import ServiceError, unavailable
 from serving.front import client_limits as limits
-from serving.front.body import Body, is_gzip, too_slow
+from serving.front.body import Body, incomplete, is_gzip, too_slow
+from serving.front.body_stream import BodyStream
 from serving.front.head import Head, RequestReader
 from serving.front.pace import Pace
 from serving.front.wsgi_bridge import Received
@@ -28,6 +30,7 @@ class Incoming:
         self._started = time.perf_counter()
         self._reader = RequestReader()
         self._body: Body | None = None
+        self._stream: BodyStream | None = None
         self._pace = Pace(*limits.BODY_PACE, 0)
         self._stopped: float | None = None
 
@@ -54,6 +57,11 @@ class Incoming:
     @property
     def waits_for_room(self) -> bool:
         """Whether reading has stopped until other bodies are released."""
+        return self._stopped is not None and self._stream is None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether reading has stopped, for whatever reason."""
         return self._stopped is not None
 
     def feed(self, data: bytes) -> None:
@@ -85,6 +93,27 @@ class Incoming:
             self._pace.note(len(piece), now)
         return self._body.size
 
+    def streamed(self, now: float, wake: Callable[[], None]) -> Received:
+        """Return the request, whose body is read while it comes; ``wake`` is called when there is room."""
+        self._stream = BodyStream(wake)
+        self._pace = Pace(*limits.BODY_PACE, now)
+        return Received(self._started, stream=self._stream, takes_turn=True)
+
+    def pour(self, now: float) -> bool:
+        """Hand what has arrived to who reads it; return whether there is room for more."""
+        assert self._stream is not None
+        pieces = self._reader.body()
+        self._pace.note(sum(len(piece) for piece in pieces), now)
+        has_room = self._stream.put(pieces)
+        if self.is_complete:
+            self._stream.end()
+        return has_room
+
+    def break_off(self, why: ServiceError | None = None) -> None:
+        """Tell who reads the body that the rest of it does not come."""
+        if self._stream is not None:
+            self._stream.fail(why or incomplete())
+
     def whole(self) -> Received:
         """Return the request that has arrived completely, and keep nothing of its body.
 
@@ -94,14 +123,14 @@ class Incoming:
             When compressed bytes do not come to their end.
         """
         assert self._body is not None
-        received = Received(self._started, self._body.end())
+        received = Received(self._started, self._body.end(), takes_turn=True)
         self._body = None
         return received
 
-    def without_body(self, refusal: ServiceError | None = None) -> Received:
+    def without_body(self, refusal: ServiceError | None = None, *, takes_turn: bool = False) -> Received:
         """Return the request as one whose body nobody wants, and keep nothing of it."""
         self._body = None
-        return Received(self._started, refusal=refusal)
+        return Received(self._started, refusal=refusal, takes_turn=takes_turn)
 
     def stop(self, now: float) -> None:
         """Stop reading until there is room for more of the body."""
@@ -117,6 +146,6 @@ class Incoming:
         if self._stopped is None:
             if self._pace.is_lost(now):
                 return too_slow("The request's body came too slowly; send it again.")
-        elif now - self._stopped > patience_s:
+        elif self._stream is None and now - self._stopped > patience_s:
             return unavailable("The service's memory is in use; try again later.", retry_after_s=5)
         return None

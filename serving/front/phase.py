@@ -8,8 +8,9 @@ import enum
 class Phase(enum.IntEnum):
     """What a connection is doing; when there are too many, the lowest phases are closed first.
 
-    ``SILENT`` → ``HEAD`` → (``BODY`` →) ``WORKING`` → ``ANSWERING`` → ``IDLE`` → ``HEAD`` …; a refused client
-    that is still sending is ``LINGERING`` after its answer, and everything ends as ``CLOSING``.
+    ``SILENT`` → ``HEAD`` → (``BODY`` or ``STREAMING`` →) ``WORKING`` → ``ANSWERING`` → ``IDLE`` → ``HEAD`` …;
+    a refused client that is still sending is ``LINGERING`` after its answer, and everything ends as
+    ``CLOSING``.
     """
 
     SILENT = 0
@@ -19,4 +20,5 @@ class Phase(enum.IntEnum):
     CLOSING = 4
     ANSWERING = 5
     BODY = 6
-    WORKING = 7
+    STREAMING = 7
+    WORKING = 8

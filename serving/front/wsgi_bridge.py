@@ -14,8 +14,10 @@ from typing import Any
 
 from model.transport.stream import Abandoned
 from serving.errors import ServiceError
+from serving.front.body_stream import BodyStream
 from serving.front.hang_up import HangUp
 from serving.front.head import Head
+from serving.front.pieces import Pieces
 
 RECEIVED = "pathserve.received"
 """Where a request's ``Received`` is in the WSGI environ."""
@@ -24,6 +26,8 @@ VERSION = b"HTTP/1.1 "
 """What every answer begins with."""
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "date"})
+
+_BODILESS = ("204", "304")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -41,7 +45,11 @@ class Received:
     started:
         When its first byte came (``time.perf_counter()``).
     arrived:
-        When its last byte came (``time.monotonic()``).
+        When its last byte came (``time.monotonic()``); of a body that is read while it comes, the first.
+    stream:
+        The body, when it is read while it comes.
+    takes_turn:
+        Whether it waits for its turn.
     """
 
     started: float
@@ -49,9 +57,11 @@ class Received:
     refusal: ServiceError | None = None
     hang_up: HangUp = field(default_factory=HangUp)
     arrived: float = field(default_factory=time.monotonic)
+    stream: BodyStream | None = None
+    takes_turn: bool = False
 
-    def take_body(self) -> bytearray:
-        """Return the body, once.
+    def require_wanted(self) -> None:
+        """Raise when there is nothing to do for the request.
 
         Raises
         ------
@@ -64,25 +74,52 @@ class Received:
             raise Abandoned
         if self.refusal is not None:
             raise self.refusal
+
+    def take_body(self) -> bytearray:
+        """Return the body, once.
+
+        Raises
+        ------
+        ServiceError
+            When the request is to be refused.
+        Abandoned
+            When nobody waits for the answer any more.
+        """
+        self.require_wanted()
         body, self.body = self.body, None
         return bytearray() if body is None else body
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer before it is known what becomes of the connection."""
+    """An answer before it is known what becomes of the connection.
+
+    Attributes
+    ----------
+    body:
+        All of it, or its beginning.
+    rest:
+        Makes what is left of it.
+    """
 
     status: str
     headers: list[tuple[str, str]]
     body: bytes
+    rest: Pieces | None = None
 
-    def head(self, *, keep_alive: bool) -> bytes:
+    @property
+    def is_unsized(self) -> bool:
+        """Whether it is not known how long it will be."""
+        return self.rest is not None and not _has_length(self.headers)
+
+    def head(self, *, keep_alive: bool, chunked: bool = False) -> bytes:
         """Return all that stands before the body."""
         lines = [f"{name}: {value}" for name, value in self.headers if name.lower() not in _HOP_BY_HOP]
         lines += [
             f"Date: {_date(int(time.time()))}",
             f"Connection: {'keep-alive' if keep_alive else 'close'}",
         ]
+        lines += ["Transfer-Encoding: chunked"] if chunked else []
         text = "\r\n".join([self.status, *lines, "", ""])
         return VERSION + text.encode("latin-1", "replace")
 
@@ -108,7 +145,8 @@ def environ_of(head: Head, received: Received, scheme: str) -> dict[str, Any]:
         "SERVER_PROTOCOL": f"HTTP/{head.version[0]}.{head.version[1]}",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scheme,
-        "wsgi.input": io.BytesIO(),
+        "wsgi.input": io.BytesIO() if received.stream is None else received.stream,
+        "wsgi.input_terminated": received.stream is not None,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
@@ -134,10 +172,14 @@ def answer_of(application: Application, environ: dict[str, Any]) -> Answer:
         status, headers = given, fields
         return lambda _: None
 
-    pieces = application(environ, start_response)
-    try:
-        body = b"".join(list(pieces))
-    finally:
-        if hasattr(pieces, "close"):
-            pieces.close()
+    pieces = Pieces(application(environ, start_response))
+    body = pieces.take()
+    if not pieces.has_ended:
+        return Answer(status, headers, body, pieces)
+    if not _has_length(headers) and environ["REQUEST_METHOD"] != "HEAD" and status[:3] not in _BODILESS:
+        headers = [*headers, ("Content-Length", str(len(body)))]
     return Answer(status, headers, body)
+
+
+def _has_length(headers: list[tuple[str, str]]) -> bool:
+    return any(name.lower() == "content-length" for name, _ in headers)

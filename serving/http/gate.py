@@ -7,6 +7,7 @@ from collections.abc import Collection
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map
 
+from serving.front.application import Course
 from serving.front.body import is_gzip, too_large
 from serving.front.head import Head
 from serving.http.access import ApiKeys
@@ -31,7 +32,7 @@ class Gate:
         self._keys = keys
         self.limit = limit
 
-    def wants_body(self, head: Head) -> bool:
+    def course(self, head: Head) -> Course:
         """Return whether a request is answered with its body; any other body need not be read.
 
         Raises
@@ -44,11 +45,11 @@ class Gate:
             path = head.path.encode("latin-1").decode("utf-8", "replace")
             endpoint, _ = self._routes.match(path, head.method)
         except HTTPException:
-            return False  # the application says why
+            return Course.AT_ONCE  # the application says why
         if endpoint not in self._with_body:
-            return False
+            return Course.AT_ONCE
         self._keys.require(head.header("authorization"))
         is_gzip(head.header("content-encoding"))
         if head.content_length is not None and head.content_length > self.limit:
             raise too_large()
-        return True
+        return Course.WHOLE

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 
 import cv2
 
+from dicom_io.sources.session import ReadContext
 from serving.config.exit_status import ExitStatus
-from serving.config.settings import SettingsError
+from serving.config.settings import Settings, SettingsError
 from serving.front.application import HttpApplication
 from serving.front.workers import GunicornApplication
 from serving.http.app import http_application
@@ -26,11 +28,24 @@ from serving.telemetry.request_record import Telemetry
 
 def main() -> None:
     """Serve until SIGTERM."""
+    serve(read_context, require_usable)
+
+
+def serve(make_context: Callable[[Settings], ReadContext], require: Callable[[Settings], None]) -> None:
+    """Serve until SIGTERM.
+
+    Parameters
+    ----------
+    make_context:
+        Makes, in each worker, what the sources of images share.
+    require:
+        Raises SettingsError where that would, starting nothing.
+    """
     start = begin(HttpStart)
     settings = start.settings
     log_as_json(settings.log.level, process="http")
     try:
-        require_usable(settings)
+        require(settings)
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
         sys.exit(ExitStatus.MISCONFIGURED)
@@ -39,7 +54,7 @@ def main() -> None:
         cv2.setNumThreads(1)  # images are resized in a pool that has a thread for each core already
         encoder = encoder_client(settings, start.encoder_address)
         encoder.start()
-        predicts = predictor(settings, read_context(settings), encoder)
+        predicts = predictor(settings, make_context(settings), encoder)
         return http_application(settings, predicts, Telemetry(settings.shared.metrics))
 
     # All this lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.

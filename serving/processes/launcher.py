@@ -54,6 +54,9 @@ WORKERS_ALLOCATION = {
     "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
 }
 
+_ROOM, _ROOM_WITH_STORE = "serving.processes", "serving.store.predict"
+"""Where the HTTP side's main module is: without, and with a slide store whose files are read here."""
+
 _PROVED_S = 10.0
 """gunicorn that lives so long had workers that could start."""
 
@@ -66,6 +69,8 @@ class Launcher:
     settings:
         What to run; each child is given its part of them.
     """
+
+    _children: tuple[Supervised, ...]
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -122,6 +127,7 @@ class Launcher:
             lambda: http,
             History(runs_model=False),
             passed_fds=(fd,),
+            room=_ROOM_WITH_STORE if settings.slide_store.is_read_here else _ROOM,
         )
         self._children = (self._encoder, self._http)
 

@@ -22,6 +22,7 @@ from model.encoder import Encoder
 from model.transport.local import encoder_in_process
 from serving.config.settings import load_settings
 from serving.errors import ServiceError
+from serving.front.application import Course
 from serving.front.body import Body, is_gzip
 from serving.front.head import Head
 from serving.front.wsgi_bridge import RECEIVED, Received
@@ -176,7 +177,7 @@ class App:
     def _received(self, head: Head, body: bytes) -> Received:
         started = time.perf_counter()
         try:
-            if not self._gate.wants_body(head):
+            if self._gate.course(head) is not Course.WHOLE:
                 return Received(started)
             arriving = Body(self._gate.limit, gzip=is_gzip(head.header("content-encoding")))
             arriving.add(body)

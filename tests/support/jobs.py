@@ -14,10 +14,10 @@ from pydantic import SecretBytes, SecretStr
 from sqlalchemy import select
 
 from dicom_io.waiting import Cancellation
+from serving.database import Database
 from serving.pipeline.embedder import Embedder
 from serving.webhooks.jobs.bench import Bench
 from serving.webhooks.jobs.clearing import Clearing
-from serving.webhooks.jobs.database import Database
 from serving.webhooks.jobs.doorbell import Doorbell, Ring, ring
 from serving.webhooks.jobs.endings import JobLimits
 from serving.webhooks.jobs.handler import JobContext, JobKind
@@ -26,7 +26,7 @@ from serving.webhooks.jobs.leases import Leases
 from serving.webhooks.jobs.runner import Runner
 from serving.webhooks.jobs.seals import JobKeys, Seals
 from serving.webhooks.jobs.store import JobStore
-from serving.webhooks.jobs.tables import jobs
+from serving.webhooks.jobs.tables import JOBS, jobs
 from tests.support.service import wait_until
 
 KEY = "c3Rvbmdlci10aGFuLWEtcGxhbnRlZC10b2tlbi0xMjM="  # 32 bytes in base64
@@ -79,7 +79,7 @@ class Engine:
         retention_s: float = 600.0,
         lease_s: float = LEASE_S,
     ) -> None:
-        self.database = Database(address, connections=16)
+        self.database = Database(address, JOBS, connections=16)
         self.database.prepare()
         self.seals = Seals(JobKeys.of([SecretStr(key) for key in keys]))
         self.limits = JobLimits(queue, retention_s, lease_s)

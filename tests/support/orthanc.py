@@ -6,9 +6,10 @@ import json
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import requests
 
@@ -26,13 +27,24 @@ def missing() -> str:
     return "" if PLUGIN.exists() else f"Orthanc's DICOMweb plug-in is not at {PLUGIN}"
 
 
-class Orthanc:
-    """The server; use it as a context manager."""
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+
+class Orthanc:
+    """The server; use it as a context manager.
+
+    Parameters
+    ----------
+    changes:
+        What its configuration has beside the usual, or in its place; ``DicomPort`` opens its DICOM node, too.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+        self.port = free_port()
         configuration = {
             "HttpPort": self.port,
             "HttpBindAddresses": ["127.0.0.1"],
@@ -43,7 +55,7 @@ class Orthanc:
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "index"),
-        }
+        } | dict(changes or {})
         path = folder / "orthanc.json"
         path.write_text(json.dumps(configuration), encoding="ascii")
         self._log = (folder / "orthanc.log").open("wb")
@@ -59,6 +71,15 @@ class Orthanc:
         self._process.terminate()
         self._process.wait(30)
         self._log.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def rest(self) -> str:
+        """Address of Orthanc's own API."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:

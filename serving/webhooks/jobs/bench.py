@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dicom_io.waiting import Cancellation
+from serving.database import DatabaseLost
 from serving.pipeline.embedder import Embedder
-from serving.webhooks.jobs.database import DatabaseLost
 from serving.webhooks.jobs.endings import UNREADABLE
 from serving.webhooks.jobs.handler import Closing, JobKind
 from serving.webhooks.jobs.job import JobState

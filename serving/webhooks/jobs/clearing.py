@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, not_, or_, select, update
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.endings import (
     CANCELLED,
     CLOSED,

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from serving.database import DatabaseLost
 from serving.webhooks.jobs.clearing import Clearing
-from serving.webhooks.jobs.database import DatabaseLost
 from serving.webhooks.jobs.endings import OUT_OF_TIME
 from serving.webhooks.jobs.leases import Leases
 from serving.webhooks.jobs.running import Running, Why

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.endings import CANCELLED, CLOSED, UNREADABLE, JobLimits, can_open, ending
 from serving.webhooks.jobs.job import JobState, LeaseLost, plain
 from serving.webhooks.jobs.ledger import Insist, JobLedger

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, not_, or_, select, update
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.entry import MAX_DOCUMENT_BYTES, Entry, EntryState, NewEntry, entry_of
 from serving.webhooks.jobs.job import JobState, plain
 from serving.webhooks.jobs.seals import Seals

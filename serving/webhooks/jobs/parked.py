@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from sqlalchemy import ColumnElement, and_, func, null, select, update
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.entry import Entry, entry_of
 from serving.webhooks.jobs.handler import JobContext
 from serving.webhooks.jobs.job import NewJob, Posted, QueueFull

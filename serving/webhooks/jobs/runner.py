@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from serving.database import DatabaseLost
 from serving.webhooks.jobs.bench import Bench, RunnerObserver
 from serving.webhooks.jobs.clearing import Clearing
-from serving.webhooks.jobs.database import DatabaseLost
 from serving.webhooks.jobs.doorbell import Doorbell, Ring
 from serving.webhooks.jobs.heartbeat import Heartbeat
 from serving.webhooks.jobs.job import JobState

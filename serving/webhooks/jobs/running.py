@@ -11,9 +11,9 @@ from enum import Enum
 from typing import TypeVar
 
 from dicom_io.waiting import Cancellation
+from serving.database import DatabaseLost
 from serving.errors import ServiceError
 from serving.pipeline.embedder import Embedder
-from serving.webhooks.jobs.database import DatabaseLost
 from serving.webhooks.jobs.endings import CANCELLED, OUT_OF_TIME, UNEXPECTED
 from serving.webhooks.jobs.handler import Handler, JobContext, JobFailed
 from serving.webhooks.jobs.job import MAX_OUTPUT_BYTES, JobState, LeaseLost

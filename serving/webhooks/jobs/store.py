@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.doorbell import Ring
 from serving.webhooks.jobs.endings import CANCELLED, JobLimits, ending
 from serving.webhooks.jobs.job import (

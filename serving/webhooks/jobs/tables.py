@@ -19,6 +19,8 @@ from sqlalchemy import (
     select,
 )
 
+from serving.database import Contents, WrongSchema
+
 VERSION = 2
 """Counts changes of the tables below; a step from each earlier version belongs into ``create_or_refuse``."""
 
@@ -92,10 +94,6 @@ ledger = Table(
 schema = Table("pathserve_schema", metadata, Column("version", Integer, nullable=False))
 
 
-class WrongSchema(Exception):
-    """The database holds something else than this version's tables; the text says what."""
-
-
 def create_or_refuse(connection: Connection) -> None:
     """Make the tables where there are none; be sure of those that there are.
 
@@ -120,3 +118,7 @@ def create_or_refuse(connection: Connection) -> None:
             f"holds jobs in version {version} of the schema, and this release knows version {VERSION} only; "
             "name another database, or run the release that made it until its jobs have ended"
         )
+
+
+JOBS = Contents("The store of jobs", 0x7061_7468_6A6F_6273, create_or_refuse)
+"""The jobs, as a database's contents."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Response, request
 
 from serving.config.settings import Settings
 from serving.front.application import HttpApplication
@@ -16,12 +16,13 @@ from serving.http.app import create_app
 from serving.http.docs import door_of
 from serving.http.door import Door
 from serving.http.gate import Gate
+from serving.http.route_telemetry import RouteTelemetry
 from serving.webhooks.jobs.parked import Parked
 from serving.webhooks.jobs.store import JobStore
 from serving.webhooks.service.documents import docs_page, openapi_document
 from serving.webhooks.service.starts import GroupStart
 from serving.webhooks.service.status import read_status
-from serving.webhooks.service.telemetry import WebhookTelemetry
+from serving.webhooks.service.telemetry import webhook_telemetry
 from serving.webhooks.webhook import DoorTools, Webhook
 
 
@@ -30,7 +31,7 @@ def webhooks_application(
 ) -> HttpApplication:
     """Return the application for the front."""
     settings = group.settings
-    telemetry = WebhookTelemetry(settings.shared.metrics, jobs.counts, parked.count)
+    telemetry = webhook_telemetry(settings.shared.metrics, jobs.counts, parked.count)
     tools = DoorTools(settings, jobs)
     doors = [
         *(webhook.door(tools) for webhook in webhooks),
@@ -38,19 +39,14 @@ def webhooks_application(
         docs_door(settings, webhooks),
     ]
     app = create_app(doors)
-    _observe(app, telemetry)
+    telemetry.watch(app)
     with_body = frozenset[str]().union(*(door.endpoints_with_body for door in doors))
     # Callers of webhooks cannot send keys of ours: each service says who may call it.
     gate = Gate(app.url_map, with_body, ApiKeys(None), settings.requests.max_bytes)
     return HttpApplication(app, gate, refusal)
 
 
-def _observe(app: Flask, telemetry: WebhookTelemetry) -> None:
-    app.before_request(telemetry.begin)
-    app.after_request(telemetry.finish)
-
-
-def status_door(settings: Settings, status: Path, jobs: JobStore, telemetry: WebhookTelemetry) -> Door:
+def status_door(settings: Settings, status: Path, jobs: JobStore, telemetry: RouteTelemetry) -> Door:
     """Return the door of monitoring: health and metrics."""
     routes = Blueprint("status", __name__)
     keys = ApiKeys(settings.http.api_keys)

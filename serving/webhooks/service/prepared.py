@@ -6,7 +6,8 @@ from pathlib import Path
 
 from serving.config.group import revealed
 from serving.config.settings import Settings, SettingsError
-from serving.webhooks.jobs.database import BadDatabase, Database
+from serving.database import BadDatabase, Database
+from serving.webhooks.jobs.tables import JOBS
 
 
 def prepared_database(settings: Settings) -> str:
@@ -19,7 +20,7 @@ def prepared_database(settings: Settings) -> str:
     """
     try:
         address = revealed(settings.jobs.database) or _default_address()
-        database = Database(address)
+        database = Database(address, JOBS)
         try:
             database.prepare()
         finally:

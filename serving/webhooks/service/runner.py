@@ -18,13 +18,13 @@ import cv2
 
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import SettingsError
+from serving.database import DatabaseLost
 from serving.errors import ServiceError
 from serving.processes.assembly import read_context
 from serving.processes.child import END, begin
 from serving.telemetry.json_log import log_as_json
 from serving.webhooks.jobs.bench import Bench
 from serving.webhooks.jobs.clearing import Clearing
-from serving.webhooks.jobs.database import DatabaseLost
 from serving.webhooks.jobs.doorbell import Doorbell
 from serving.webhooks.jobs.handler import JobKind
 from serving.webhooks.jobs.job import JobState

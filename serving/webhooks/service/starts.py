@@ -6,9 +6,10 @@ import importlib
 from dataclasses import dataclass
 
 from serving.config.settings import Settings
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.endings import JobLimits
 from serving.webhooks.jobs.seals import JobKeys, Seals
+from serving.webhooks.jobs.tables import JOBS
 from serving.webhooks.webhook import Webhook
 
 REGISTRY = "serving.webhooks.service.registry"
@@ -49,7 +50,7 @@ class GroupStart:
 
     def open_database(self) -> Database:
         """Return new connections, which must not be taken over a fork."""
-        return Database(self.database, connections=self.settings.http.predict_slots + 8)
+        return Database(self.database, JOBS, connections=self.settings.http.predict_slots + 8)
 
     def seals(self) -> Seals:
         """Return what seals secrets, and opens them."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from flask import Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from serving.errors import ServiceError
-from serving.front.wsgi_bridge import RECEIVED, Received
-from serving.telemetry.request_record import request_id
+from serving.http.route_telemetry import RouteTelemetry
 from serving.webhooks.jobs.job import JobState
 
-_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _JOB_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800)
-
-log = logging.getLogger(__name__)
 
 
 class RunnerMetrics:
@@ -46,74 +40,24 @@ class RunnerMetrics:
         self._seconds.labels(kind).observe(seconds)
 
 
-class WebhookTelemetry:
-    """Counts and logs requests; shows the metrics of all processes, and how many jobs are in which state.
+def webhook_telemetry(
+    folder: Path | None, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]
+) -> RouteTelemetry:
+    """Return what counts and logs requests, and counts jobs and what is parked when it is asked.
 
     Parameters
     ----------
     folder:
-        Where prometheus_client keeps the numbers of all processes; without it only this process' are shown.
+        Where prometheus_client keeps the numbers of all processes.
     jobs:
         Counts jobs; raises ServiceError when the database is away.
     parked:
         Counts what waits for a person; raises it, too.
     """
-
-    def __init__(
-        self,
-        folder: Path | None,
-        jobs: Callable[[], Mapping[JobState, int]],
-        parked: Callable[[], int],
-    ) -> None:
-        self._registry = CollectorRegistry()
-        self._folder = folder
-        self._table = _Table(jobs, parked)
-        self._requests = Counter(
-            "pathserve_webhook_requests", "Requests by route and status.", ["route", "status"],
-            registry=self._registry,
-        )  # fmt: skip
-        self._seconds = Histogram(
-            "pathserve_webhook_request_seconds", "Time from a request's first byte to its answer.", ["route"],
-            buckets=_REQUEST_SECONDS, registry=self._registry,
-        )  # fmt: skip
-
-    def begin(self) -> None:
-        """Start a request's record."""
-        g.request_id = request_id(request.headers)
-
-    def finish(self, response: Response) -> Response:
-        """Count and log a request by the name of its view: a path may hold a secret or a job's id."""
-        route = request.endpoint or "unknown"
-        received: Received | None = request.environ.get(RECEIVED)
-        seconds = time.perf_counter() - received.started if received is not None else 0.0
-        self._requests.labels(route, str(response.status_code)).inc()
-        self._seconds.labels(route).observe(seconds)
-        response.headers["X-Request-Id"] = g.request_id
-        if route.startswith("status."):  # asked all the time, by machines
-            return response
-        fields = {
-            "request_id": g.request_id,
-            "method": request.method,
-            "route": route,
-            "http_status": response.status_code,
-            "outcome": g.get("outcome", "ok"),
-            "seconds": round(seconds, 4),
-        }
-        log.info("request", extra=fields)
-        return response
-
-    def exposition(self) -> bytes:
-        """Return the metrics of all processes in Prometheus' text format."""
-        registry = self._registry
-        if self._folder is not None:
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, path=str(self._folder))
-        table = CollectorRegistry()
-        table.register(self._table)
-        return generate_latest(registry) + generate_latest(table)
+    return RouteTelemetry("pathserve_webhook", folder, _Table(jobs, parked))
 
 
-class _Table:
+class _Table(Collector):
     """Counts rows when it is asked; a database that is away is no reason to have no metrics at all."""
 
     def __init__(self, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]) -> None:

@@ -29,11 +29,11 @@ FLOORS = {
     "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
     "serving": {
         "config": 1, "errors": 1, "output": 1, "telemetry": 1,
-        "front": 2, "pipeline": 2,
+        "database": 2, "front": 2, "pipeline": 2,
         "api": 3,
         "client": 4, "http": 4,
         "processes": 5,
-        "webhooks": 6,
+        "store": 6, "webhooks": 6,
         "cli": 7,
         "__main__": 8,
     },
@@ -43,8 +43,22 @@ FLOORS = {
         "slidescore": 3, "techcyte": 3,
         "service": 4,
     },
+    "serving/store": {
+        "access": 1, "uids": 1,
+        "deidentify": 2, "door": 2, "files": 2,
+        "index": 3,
+        "ingest": 4, "reader": 4,
+        "stored_series": 5,
+        "dicomweb": 6, "doors": 6,
+        "peers": 7,
+        "service": 8,
+        "predict": 9,
+    },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
+
+DATABASES = ("serving/database.py", "serving/webhooks/jobs/", "serving/store/index/", "serving/store/access/")
+"""Where libraries of databases, and of sealing what is in them, are imported."""
 
 TENSORFLOW_FILES = {"model/runtimes/import_tensorflow.py"}
 
@@ -84,15 +98,16 @@ def test_arrows_point_down_inside_a_room(room: str) -> None:
                 assert part == mine or floors[part] < floors[mine], f"{path} imports {name}"
 
 
-def test_sqlalchemy_is_imported_in_one_folder_and_the_service_needs_no_webhooks() -> None:
+def test_sqlalchemy_is_imported_where_tables_are_and_the_service_needs_no_webhooks_and_no_store() -> None:
     for path in (ROOT / "serving").rglob("*.py"):
         room = path.relative_to(ROOT).as_posix()
         for name in imports(path):
             if name.split(".")[0] in ("sqlalchemy", "cryptography", "psycopg"):
-                assert room.startswith("serving/webhooks/jobs/"), f"{path} imports {name}"
-            if name.startswith("serving.webhooks"):
-                users = ("serving/webhooks/", "serving/cli/", "serving/__main__.py")
-                assert room.startswith(users), f"{path} imports {name}"
+                assert room.startswith(DATABASES), f"{path} imports {name}"
+            for extra in ("webhooks", "store"):
+                if name.startswith(f"serving.{extra}"):
+                    users = (f"serving/{extra}/", "serving/cli/", "serving/__main__.py")
+                    assert room.startswith(users), f"{path} imports {name}"
 
 
 def test_a_store_of_objects_loads_no_codec() -> None:
@@ -161,6 +176,15 @@ def test_the_front_knows_no_route() -> None:
 )
 def test_http_processes_do_not_import_tensorflow(module: str) -> None:
     code = f"import sys, {module}; print(sorted(m for m in sys.modules if m in ('tensorflow', 'keras')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_a_service_without_a_store_of_its_own_loads_nothing_of_the_store() -> None:
+    code = (
+        "import sys, serving.processes.http, serving.processes.launcher, serving.__main__; "
+        "print([m for m in sys.modules if m.startswith(('serving.store', 'sqlalchemy', 'pynetdicom'))])"
+    )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

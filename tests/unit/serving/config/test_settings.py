@@ -120,6 +120,8 @@ def test_a_clusters_own_variables_are_no_settings() -> None:
         "PATHSERVE_PORT_80_TCP_ADDR": "10.0.0.7",
         "PATHSERVE_GPU_SERVICE_HOST": "10.0.0.8",
         "PATHSERVE_GPU_PORT": "tcp://10.0.0.8:80",
+        "PATHSERVE_STORE_PORT": "tcp://10.0.0.9:80",
+        "PATHSERVE_WEBHOOKS_PORT": "tcp://10.0.0.9:80",
         "KUBERNETES_SERVICE_HOST": "10.0.0.1",
     }
     assert load_settings(environment=cluster) == load_settings(environment={})

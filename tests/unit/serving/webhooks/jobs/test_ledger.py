@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretBytes
 from sqlalchemy import select
 
-from serving.webhooks.jobs.database import Database
+from serving.database import Database
 from serving.webhooks.jobs.entry import Entry, EntryState, NewEntry
 from serving.webhooks.jobs.handler import JobContext, JobKind
 from serving.webhooks.jobs.job import JobState, Posted
 from serving.webhooks.jobs.ledger import EntryLost
 from serving.webhooks.jobs.parked import Parked, resend, take_seen
-from serving.webhooks.jobs.tables import ledger, schema
+from serving.webhooks.jobs.tables import JOBS, ledger, schema
 from tests.support.jobs import KEY, Engine
 from tests.support.service import wait_until
 
@@ -250,7 +250,7 @@ def test_what_a_person_has_discarded_is_not_taken(engine: Engine) -> None:
 
 
 def test_a_database_of_the_version_before_gets_a_ledger(jobs_database: str) -> None:
-    database = Database(jobs_database)
+    database = Database(jobs_database, JOBS)
     database.prepare()
     with database.writing() as connection:
         ledger.drop(connection)

@@ -6,7 +6,8 @@ import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,6 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from serving.errors import Code, ServiceError
-from serving.webhooks.jobs.tables import WrongSchema, create_or_refuse
 
 _READS = "pathserve_reads"
 """Marks connections whose statements stand alone, and take no lock."""
@@ -44,8 +44,10 @@ _BUSY_S = 10.0
 
 _CONNECT_S = 10
 _POSTGRES: Final = "postgresql+psycopg"
-_LOCK_OF_POSTS = 0x7061_7468_6A6F_6273
-"""An advisory lock of PostgreSQL that nothing else uses."""
+
+
+class WrongSchema(Exception):
+    """The database holds something else than this version's tables; the text says what."""
 
 
 class BadDatabase(Exception):
@@ -61,17 +63,36 @@ class DatabaseLost(ServiceError):
         What the log is told.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, what: str, reason: str) -> None:
         super().__init__(
             Code.SERVICE_UNAVAILABLE_ERROR,
-            "The store of jobs cannot be used; try again soon.",
+            f"{what} cannot be used; try again soon.",
             retry_after_s=5,
         )
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database holds.
+
+    Attributes
+    ----------
+    name:
+        What users call it, as the beginning of a sentence.
+    lock:
+        Number of an advisory lock of PostgreSQL that nothing else uses.
+    create_or_refuse:
+        Makes the tables where there are none, and raises ``WrongSchema`` where they are of another version.
+    """
+
+    name: str
+    lock: int
+    create_or_refuse: Callable[[Connection], None]
+
+
 class Database:
-    """Connections to the table of jobs; safe to use from many threads, not over a fork.
+    """Connections to a database; safe to use from many threads, not over a fork.
 
     SQLite's writers take the file's lock when they begin: one that reads first and writes then would fail at
     once with ``database is locked``, whatever the time-out, if another has written in between.
@@ -80,8 +101,17 @@ class Database:
     ----------
     address:
         ``sqlite:///FILE`` or ``postgresql+psycopg://USER:PASSWORD@HOST/NAME``.
+    contents:
+        What is kept in it.
     connections:
         Most of them at once.
+
+    Attributes
+    ----------
+    name:
+        The address, without the password.
+    is_sqlite:
+        Whether it is a file of SQLite's.
 
     Raises
     ------
@@ -89,15 +119,16 @@ class Database:
         When the address is not one of these.
     """
 
-    def __init__(self, address: str, connections: int = 8) -> None:
+    def __init__(self, address: str, contents: Contents, connections: int = 8) -> None:
         url = _url(address)
+        self._contents = contents
         self.name = url.render_as_string(hide_password=True)
-        self._is_sqlite = url.get_backend_name() == "sqlite"
+        self.is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = (
-            _sqlite_engine(url, connections) if self._is_sqlite else _postgres_engine(url, connections)
+            _sqlite_engine(url, connections) if self.is_sqlite else _postgres_engine(url, connections)
         )
         self._reader = self._engine.execution_options(
-            **({_READS: True} if self._is_sqlite else {"isolation_level": "AUTOCOMMIT"})
+            **({_READS: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"})
         )
 
     def close(self) -> None:
@@ -112,12 +143,12 @@ class Database:
         BadDatabase
         """
         try:
-            if self._is_sqlite and self._engine.url.database is not None:
+            if self.is_sqlite and self._engine.url.database is not None:
                 path = Path(self._engine.url.database)
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.touch(mode=0o600)
             with self.writing(serial=True) as connection:
-                create_or_refuse(connection)
+                self._contents.create_or_refuse(connection)
         except OSError as error:
             raise BadDatabase(f"{self.name} cannot be written: {error.strerror}") from error
         except WrongSchema as error:
@@ -135,7 +166,7 @@ class Database:
         ------
         DatabaseLost
         """
-        with _translated(), self._reader.connect() as connection:
+        with self._translated(), self._reader.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -151,17 +182,29 @@ class Database:
         ------
         DatabaseLost
         """
-        with _translated(), self._engine.begin() as connection:
-            if serial and not self._is_sqlite:
-                connection.execute(select_lock(_LOCK_OF_POSTS))
+        with self._translated(), self._engine.begin() as connection:
+            if serial and not self.is_sqlite:
+                connection.execute(select_lock(self._contents.lock))
             yield connection
 
     @property
     def now(self) -> ColumnElement[float]:
         """Seconds since 1970 by one clock: the server's, or that of the machine that has the file."""
-        if self._is_sqlite:
+        if self.is_sqlite:
             return literal(time.time())
         return func.date_part("epoch", func.clock_timestamp(), type_=Double())
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Name what libraries raise when a database is away; their texts hold values, so none is kept."""
+        try:
+            yield
+        except PoolTimeout:
+            raise DatabaseLost(self._contents.name, "is too busy") from None
+        except DBAPIError as error:
+            if isinstance(error, _LOST) or type(error) is DatabaseError:
+                raise DatabaseLost(self._contents.name, f"cannot be used ({_reason(error)})") from None
+            raise
 
 
 def select_lock(number: int) -> Any:
@@ -173,7 +216,7 @@ def _url(address: str) -> URL:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        raise BadDatabase("it is not an address such as sqlite:////var/lib/pathserve/jobs.sqlite") from None
+        raise BadDatabase("it is not an address such as sqlite:////var/lib/pathserve/NAME.sqlite") from None
     if url.drivername == "sqlite" and url.database not in (None, "", ":memory:") and not url.query:
         return url
     if url.drivername == _POSTGRES and url.database:
@@ -241,19 +284,6 @@ def _keep_a_log_of_writes(connection: sqlite3.Connection) -> None:
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  (so that they do not meet again)
         else:
             return
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Name what libraries raise when a database is away; their texts hold values, so none is kept."""
-    try:
-        yield
-    except PoolTimeout:
-        raise DatabaseLost("is too busy") from None
-    except DBAPIError as error:
-        if isinstance(error, _LOST) or type(error) is DatabaseError:
-            raise DatabaseLost(f"cannot be used ({_reason(error)})") from None
-        raise
 
 
 _LOST = (OperationalError, InterfaceError, InternalError)

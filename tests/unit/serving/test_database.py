@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from serving.database import BadDatabase, Database, DatabaseLost
 from serving.errors import Code, ServiceError
-from serving.webhooks.jobs.database import BadDatabase, Database, DatabaseLost
 from serving.webhooks.jobs.handler import JobContext, JobKind
 from serving.webhooks.jobs.job import JobState
-from serving.webhooks.jobs.tables import VERSION, schema
+from serving.webhooks.jobs.tables import JOBS, VERSION, schema
 from tests.support.jobs import ECHO, KEY, Engine, new_job
 from tests.support.postgres import PASSWORD, Postgres
 
@@ -39,12 +39,12 @@ from tests.support.postgres import PASSWORD, Postgres
 )
 def test_an_address_of_another_kind_is_refused_without_its_password(address: str) -> None:
     with pytest.raises(BadDatabase) as caught:
-        Database(address)
+        Database(address, JOBS)
     assert "secret-word" not in str(caught.value)
 
 
 def test_the_table_is_made_once_and_by_many_at_the_same_time(jobs_database: str) -> None:
-    databases = [Database(jobs_database) for _ in range(6)]
+    databases = [Database(jobs_database, JOBS) for _ in range(6)]
     together = threading.Barrier(6)
 
     def prepare(database: Database) -> None:
@@ -62,7 +62,7 @@ def test_the_table_is_made_once_and_by_many_at_the_same_time(jobs_database: str)
 def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path) -> None:
     """SQLite itself gives up at once where the journal's mode is to be changed."""
     file = tmp_path / "jobs.sqlite"
-    database = Database(f"sqlite:///{file}")
+    database = Database(f"sqlite:///{file}", JOBS)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN IMMEDIATE")
         prepared = pool.submit(database.prepare)
@@ -74,7 +74,7 @@ def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("version", [0, VERSION + 1])
 def test_jobs_of_another_version_are_refused_by_name(jobs_database: str, version: int) -> None:
-    database = Database(jobs_database)
+    database = Database(jobs_database, JOBS)
     database.prepare()
     with database.writing() as connection:
         connection.execute(update(schema).values(version=version))
@@ -87,7 +87,7 @@ def test_jobs_of_another_version_are_refused_by_name(jobs_database: str, version
 
 
 def test_a_table_of_ours_without_its_version_is_refused(jobs_database: str) -> None:
-    database = Database(jobs_database)
+    database = Database(jobs_database, JOBS)
     database.prepare()
     with database.writing() as connection:
         schema.drop(connection)
@@ -100,7 +100,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
     path.write_bytes(b"not a database at all, but a file with some text in it\n" * 100)
     before = path.read_bytes()
-    database = Database(f"sqlite:///{path}")
+    database = Database(f"sqlite:///{path}", JOBS)
     with pytest.raises(BadDatabase, match="SQLITE_NOTADB"):
         database.prepare()
     database.close()
@@ -130,7 +130,7 @@ def test_other_tables_of_a_database_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_database_that_is_away_is_a_503_whose_text_holds_nothing_of_it(tmp_path: Path) -> None:
     address = f"postgresql+psycopg://u:secret-word@/d?host={tmp_path}"
-    database = Database(address)
+    database = Database(address, JOBS)
     with pytest.raises(ServiceError) as caught, database.reading():
         pass
     assert isinstance(caught.value, DatabaseLost)

@@ -1,0 +1,1 @@
+"""``pathserve store``: the commands of the slide store, each a file."""

@@ -1,0 +1,195 @@
+"""The DICOM node: C-STORE and C-ECHO as provider (PS3.4, annexes A and B), written to disk as it comes."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from serving.store.doors import dimse_bounds
+from serving.store.ingest.arrival import DiskFull, Refusal, TooLarge
+from serving.store.ingest.ingest import Ingest
+from serving.store.ingest.outcome import Door, Origin, Outcome, Status
+from serving.store.ingest.requirements import SOP_CLASSES, SYNTAXES
+
+log = logging.getLogger(__name__)
+
+MAX_ASSOCIATIONS = 16
+"""Connections at a time; each has two threads."""
+
+_LOOK_EVERY = 128
+"""PDUs of a connection between two looks at the instance's size and the disk's room: about 16 MB."""
+
+_NEGOTIATION_S = 15.0
+_COMMENT = 64
+"""Characters of an Error Comment (0000,0902), an LO."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What a node needs to know.
+
+    Attributes
+    ----------
+    address:
+        Where it listens; port 0 takes a free one.
+    title:
+        The AE title by which it must be called.
+    peers:
+        Calling AE titles that may send; none admits nobody.
+    silence_s:
+        A connection on which nothing comes for so long is ended; not while the store itself is at work.
+    """
+
+    address: tuple[str, int]
+    title: str
+    peers: Sequence[str]
+    silence_s: float = 60.0
+
+
+class DicomNode:
+    """A DICOM node, of which a process has one.
+
+    Parameters
+    ----------
+    folder:
+        Where instances are written while they come; becomes this process's folder of temporary files.
+
+    Raises
+    ------
+    ValueError
+        When no peer may send.
+    OSError
+        When it cannot listen, by ``start``.
+    """
+
+    def __init__(self, settings: NodeSettings, ingest: Ingest, folder: Path) -> None:
+        if not settings.peers:  # pynetdicom takes an empty list as everybody
+            raise ValueError("a DICOM node needs at least one calling AE title that may send")
+        self._settings = settings
+        self._ingest = ingest
+        self._folder = folder
+        self._server: ThreadedAssociationServer | None = None
+        self._entity = _entity(settings)
+        self._pdus = weakref.WeakKeyDictionary[Association, int]()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once started."""
+        assert self._server is not None, "it has been started"
+        port: int = self._server.server_address[1]
+        return port
+
+    def start(self) -> None:
+        """Listen, and answer in threads."""
+        _config.STORE_RECV_CHUNKED_DATASET = True
+        logging.getLogger("pynetdicom").setLevel(
+            logging.WARNING
+        )  # below, it writes what peers call instances
+        tempfile.tempdir = str(self._folder)  # pynetdicom has no other way to be told
+        self._server = self._entity.start_server(
+            self._settings.address,
+            block=False,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, self._opened),
+                (evt.EVT_CONN_CLOSE, self._closed),
+                (evt.EVT_REJECTED, self._rejected),
+                (evt.EVT_PDU_RECV, self._look),
+                (evt.EVT_C_STORE, self._store),
+                (evt.EVT_C_ECHO, lambda _: int(Status.SUCCESS)),
+            ],
+        )
+
+    def stop(self) -> None:
+        """Abort what is going on and listen no more; an instance at hand is whole or absent."""
+        self._entity.shutdown()
+
+    def _opened(self, event: Event) -> None:
+        dimse_bounds.bound_connection(event.assoc)
+        connection = event.assoc.dul.socket
+        # Rejecting needs a request to answer: who opens connections and is silent gets none.
+        if connection is not None and len(self._entity.active_associations) > 2 * MAX_ASSOCIATIONS:
+            connection.close()
+
+    def _closed(self, event: Event) -> None:
+        dimse_bounds.remove_unfinished(event.assoc)
+
+    def _rejected(self, event: Event) -> None:
+        log.warning("association rejected")
+        self._ingest.refused(
+            Refusal(Status.NOT_AUTHORISED, "An association was rejected: its AE titles are not admitted."),
+            self._origin(event),
+        )
+
+    def _look(self, event: Event) -> None:
+        """End a connection whose instance is too large, or that fills the disk."""
+        if event.assoc.network_timeout != self._settings.silence_s:
+            event.assoc.network_timeout = self._settings.silence_s
+        seen = self._pdus[event.assoc] = self._pdus.get(event.assoc, 0) + 1
+        if seen % _LOOK_EVERY:
+            return
+        try:
+            self._ingest.require_room(dimse_bounds.unfinished_bytes(event.assoc))
+        except Refusal as refusal:
+            self._ingest.refused(refusal, self._origin(event))
+            event.assoc.abort()
+
+    def _store(self, event: Event) -> Dataset:
+        started = time.monotonic()
+        try:
+            return _response(self._taken(event))
+        finally:
+            # pynetdicom counts this, too, as silence of the peer's, and would abort instead of answering.
+            event.assoc.network_timeout = self._settings.silence_s + time.monotonic() - started
+
+    def _taken(self, event: Event) -> Outcome:
+        origin = self._origin(event)
+        try:
+            path = event.dataset_path
+            self._ingest.require_room(path.stat().st_size)
+            return self._ingest.add(path, origin)
+        except (DiskFull, TooLarge) as refusal:
+            return self._ingest.refused(refusal, origin)
+        except Exception:
+            log.exception("an instance could not be stored")
+            failure = Refusal(Status.PROCESSING_FAILURE, "The store failed; send it again.")
+            return self._ingest.refused(failure, origin)
+
+    def _origin(self, event: Event) -> Origin:
+        title = str(event.assoc.requestor.ae_title or "").strip()
+        # Who is not admitted may write anything as its title, a patient's name too.
+        return Origin(Door.C_STORE, f"dimse:{title}" if title in self._settings.peers else "dimse:unknown")
+
+
+def _entity(settings: NodeSettings) -> AE:
+    entity = AE(ae_title=settings.title)
+    entity.maximum_pdu_size = dimse_bounds.PDU_BYTES
+    entity.maximum_associations = MAX_ASSOCIATIONS
+    entity.require_called_aet = True
+    entity.require_calling_aet = list(settings.peers)
+    entity.acse_timeout = _NEGOTIATION_S
+    entity.dimse_timeout = entity.network_timeout = settings.silence_s
+    entity.add_supported_context(Verification)
+    for sop_class in SOP_CLASSES:
+        entity.add_supported_context(sop_class, [UID(syntax) for syntax in SYNTAXES])
+    return entity
+
+
+def _response(outcome: Outcome) -> Dataset:
+    response = Dataset()
+    response.Status = int(outcome.status)
+    if outcome.reason and outcome.status not in (Status.SUCCESS, Status.COERCED):
+        response.ErrorComment = outcome.reason[:_COMMENT]
+    return response

@@ -1,0 +1,101 @@
+"""Checking a store against its index, and deleting what has been kept for long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.config.settings import load_settings
+from serving.store.ingest.outcome import Door, Origin
+from serving.store.service.checking import Check, Fault
+from serving.store.service.parts import Parts, open_ingest, open_parts
+from serving.store.service.retention import Retention
+from tests.support.store_service import shareable
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    settings = load_settings(
+        {"PATHSERVE_STORE_DIR": str(tmp_path / "store"), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}, {}
+    )
+    parts = open_parts(settings)
+    ingest = open_ingest(parts, settings)
+    for instance in shareable(sizes=((300, 200), (150, 100), (75, 50))).instances:
+        with ingest.arrival() as arrival:
+            arrival.write(instance.file())
+            arrival.close()
+            assert ingest.add(arrival.path, Origin(Door.ADD, "tests")).is_here
+    yield parts
+    ingest.close()
+    parts.close()
+
+
+def places(parts: Parts) -> list[str]:
+    (study,) = parts.index.studies()
+    return [stored.path for stored in parts.index.instances(study)]
+
+
+def findings(parts: Parts, *, mends: bool = False) -> list[tuple[Fault, str]]:
+    return [(finding.fault, finding.place) for finding in Check(parts, mends=mends).run()]
+
+
+def test_a_store_that_is_whole_is_found_whole(parts: Parts) -> None:
+    check = Check(parts, mends=False)
+    assert list(check.run()) == []
+    assert check.whole == 3
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "gone"])
+def test_a_file_that_is_not_whole_is_found_and_no_longer_shown_once_mended(parts: Parts, damage: str) -> None:
+    place = places(parts)[1]
+    path = parts.folder / place
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": bytes(data[:-200]), "flipped": bytes(data), "empty": b""}[damage])
+    expected = [(Fault.MISSING if damage == "gone" else Fault.DAMAGED, place)]
+    assert findings(parts) == expected
+    assert findings(parts, mends=True) == expected
+    assert findings(parts) == []
+    assert len(places(parts)) == 2
+    assert not path.exists()
+
+
+def test_an_index_that_was_lost_is_made_anew_from_the_files(parts: Parts) -> None:
+    before = sorted(places(parts))
+    (study,) = parts.index.studies()
+    parts.index.remove(study)
+    assert parts.index.studies() == []
+    assert sorted(findings(parts)) == [(Fault.UNKNOWN, place) for place in before]
+    assert parts.index.studies() == []
+    assert len(findings(parts, mends=True)) == 3
+    assert sorted(places(parts)) == before
+    assert findings(parts) == []
+
+
+def test_a_file_under_a_name_that_is_not_its_own_is_put_aside(parts: Parts) -> None:
+    first = parts.folder / places(parts)[0]
+    stranger = first.with_name("2.25.1.0123456789abcdef.dcm")
+    stranger.write_bytes(first.read_bytes())
+    expected = [(Fault.UNREADABLE, stranger.relative_to(parts.folder).as_posix())]
+    assert findings(parts, mends=True) == expected
+    assert findings(parts) == []
+    assert (parts.folder / "quarantine" / stranger.name).exists()
+
+
+def test_what_was_kept_for_long_enough_goes_and_the_trail_says_so(parts: Parts) -> None:
+    (study,) = parts.index.studies()
+    paths = places(parts)
+    newest = max(stored.added_at for stored in parts.index.instances(study))
+    assert Retention(parts, 2.0, lambda: newest + 1.9 * DAY_S).look() == []
+    assert Retention(parts, 2.0, lambda: newest + 2.1 * DAY_S).look() == [study]
+    assert parts.index.studies() == []
+    assert not [path for path in paths if (parts.folder / path).exists()]
+    row = list(parts.audit.rows())[-1]
+    assert (row["event"], row["who"], row["uids"]) == ("110105", "retention", [study])
