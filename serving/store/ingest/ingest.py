@@ -17,6 +17,7 @@ audited     the audit trail has it                                  nothing is l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -226,7 +227,8 @@ class Ingest:
         folder = self._files.folder / QUARANTINE
         folder.mkdir(mode=0o700, exist_ok=True)
         path = self._files.folder / record.path
-        os.replace(path, folder / path.name)
+        with contextlib.suppress(FileNotFoundError):  # another process has just put the same aside
+            os.replace(path, folder / path.name)
         self._files.remove(record.path)  # the folders that were made for it
 
     def _tell(
