@@ -98,6 +98,8 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml --extra openvino -c locks/dev.lock -o locks/openvino.lock
 	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
+	$(COMPILE) pyproject.toml --extra archive-dev -o locks/archive-dev.lock
+	$(COMPILE) pyproject.toml --extra archive -c locks/archive-dev.lock -o locks/archive.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
 

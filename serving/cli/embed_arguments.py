@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from serving.cli.pixel_size import pixel_size
+from serving.batch.pixel_size import pixel_size
 
 FORMATS = ("parquet", "h5", "zarr", "geojson")
 """Those of ``serving.output.formats``, whose libraries may be missing."""

@@ -33,9 +33,10 @@ FLOORS = {
         "api": 3,
         "client": 4, "http": 4,
         "processes": 5,
-        "webhooks": 6,
-        "cli": 7,
-        "__main__": 8,
+        "batch": 6, "webhooks": 6,
+        "archive": 7,
+        "cli": 8,
+        "__main__": 9,
     },
     "serving/webhooks": {
         "analyses": 1, "jobs": 1,

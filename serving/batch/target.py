@@ -14,9 +14,9 @@ from dicom_io.slides.slide import NoResolution, OverviewTooLarge, Slide, View, g
 from dicom_io.slides.tissue import TissueMap, find_tissue
 from dicom_io.sources.session import ReadContext
 from model.encoder import PATCH_SIDE
-from serving.cli.given_tissue import read_tissue
-from serving.cli.opened import OpenedSlide, TargetError
-from serving.cli.plan import Origin
+from serving.batch.given_tissue import read_tissue
+from serving.batch.opened import OpenedSlide, TargetError
+from serving.batch.plan import Origin
 from serving.output.table import PatchFrame
 
 MOST_ENLARGED = 1.15

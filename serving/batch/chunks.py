@@ -10,7 +10,7 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.session import Source
 from model.encoder import PATCH_SIDE, Vectors
-from serving.cli.plan import Origin
+from serving.batch.plan import Origin
 from serving.errors import Code, Fault
 from serving.output.table import Model, Rows
 from serving.pipeline.embedder import Embedder
