@@ -32,9 +32,16 @@ _OF_ONE_PATCH = {
 
 
 class Stopped(Exception):
-    """A fault that every further patch would meet as well."""
+    """A fault that every further patch would meet as well.
+
+    Attributes
+    ----------
+    fault:
+        What it is.
+    """
 
     def __init__(self, fault: Fault) -> None:
+        self.fault = fault
         super().__init__(
             f"{fault.code}: {fault.description} What is done is kept; the same command goes on from there."
         )
