@@ -76,7 +76,7 @@ def _embedded_with(
 
 
 def _that_may_pass(slide: str, block: int, rows: Rows) -> Failure | None:
-    """Return the first fault of a patch that another try may not meet: then the block is to be tried again."""
+    """Return the first fault of a patch that another try may not meet; the block is left to that."""
     for error in rows.errors:
         code, _, sentence = (error or "").partition(": ")
         if code in MAY_PASS:

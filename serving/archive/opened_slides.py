@@ -83,7 +83,7 @@ class OpenedSlides:
                 closing.append(entry)  # it was dropped meanwhile
             idle = [one for one, found in self._entries.items() if not found.users]
             failed = [one for one in idle if self._entries[one].slide is None]
-            for one in dict.fromkeys(failed + idle[: max(0, len(idle) - self._kept)]):
-                closing.append(self._entries.pop(one))
+            old = dict.fromkeys(failed + idle[: max(0, len(idle) - self._kept)])
+            closing += [self._entries.pop(one) for one in old]
         for one in closing:
             one.closing.close()

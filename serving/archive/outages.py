@@ -1,4 +1,4 @@
-"""When to stop: a store that is down fails a hundred thousand blocks in a minute, and they all are to be redone."""
+"""When to stop: a store that is down fails a hundred thousand blocks in a minute, all of them for nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_OUTAGES = MAY_PASS | {Code.INVALID_CREDENTIALS_ERROR}
 
 
 class Outages:
-    """Counts the pieces that fail one after the other in a worker, whatever the slide; safe for many threads."""
+    """Counts the pieces that fail one after the other in a worker; safe for many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,8 +39,8 @@ class Outages:
         if lasting:
             raise Refused(
                 f"{self._pieces} blocks of {len(self._slides)} slides have failed in a row, the last by "
-                f"{failure.code}: {failure.sentence} What is done is kept: see to it, and run again, once with "
-                "--retry-failed."
+                f"{failure.code}: {failure.sentence} What is done is kept: see to it, and run again, once "
+                "with --retry-failed."
             )
 
     def end(self) -> None:

@@ -22,7 +22,7 @@ from serving.archive.submitting import Sample, submit
 from serving.archive.tokens import tokens_of
 from serving.batch.worklist import NamedSlide, WorklistError
 from serving.config.exit_status import ExitStatus
-from serving.config.settings import Settings, SettingsError
+from serving.config.settings import Settings
 from serving.errors import fault_of
 from serving.output.files import OutputError
 from serving.processes.assembly import http_store
@@ -51,8 +51,8 @@ def archive(options: argparse.Namespace, settings: Settings) -> ExitStatus:
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> ExitStatus:
-    from serving.archive.engine import RunEnded, run  # noqa: PLC0415 - takes seconds to import
-    from serving.archive.summary import rate, write_summary  # noqa: PLC0415
+    from serving.archive.engine import RunEnded, run
+    from serving.archive.summary import rate, write_summary
 
     if not options.slides or not options.out:
         return _said("--slides and --out say what to embed, and where to write it.")
@@ -179,7 +179,7 @@ def _duration(seconds: float) -> str:
 
 
 def _index(options: argparse.Namespace, _: Settings) -> ExitStatus:
-    from serving.archive.index import build  # noqa: PLC0415
+    from serving.archive.index import build
 
     built = build(open_store(options.out))
     print(f"{options.out}: an index of {built.vectors:,} vectors, {built.size / 1e6:,.1f} MB.")
@@ -187,7 +187,7 @@ def _index(options: argparse.Namespace, _: Settings) -> ExitStatus:
 
 
 def _search(options: argparse.Namespace, settings: Settings) -> ExitStatus:
-    from serving.archive.searching import search  # noqa: PLC0415
+    from serving.archive.searching import search
 
     store = open_store(options.out)
     rows = csv.writer(sys.stdout)

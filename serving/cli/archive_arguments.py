@@ -43,8 +43,8 @@ def _add_run(archive: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SLIDE",
         default=[],
-        help="what pathserve embed takes: a CSV of slides and series, a folder, a glob, addresses; or a query, "
-        "https://…/series?Modality=SM",
+        help="what pathserve embed takes: a CSV of slides and series, a folder, a glob, addresses; or a "
+        "query, https://…/series?Modality=SM",
     )
     archive.add_argument("--out", help="a folder that all workers see, or gs://BUCKET/FOLDER")
     archive.add_argument(

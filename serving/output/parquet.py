@@ -41,8 +41,8 @@ def write_compact(
 ) -> None:
     """Write tables as a Parquet file of the same columns in about five sixths of the bytes.
 
-    The bytes of the vectors are split by their place in a float: exponents resemble each other, and zstd finds
-    that. It takes pyarrow more time to write and none to read.
+    The bytes of the vectors are split by their place in a float: exponents resemble each other, which zstd
+    makes use of.
     """
     schema = _schema(about, frame, dimension)
     texts = [field.name for field in schema if field.name != "vector"]

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from google.api_core.exceptions import GoogleAPICallError, NotFound, PreconditionFailed
 from google.auth.exceptions import GoogleAuthError
@@ -19,6 +20,7 @@ from dicom_io.web.google_session import writing_storage
 from serving.output.files import OutputError
 
 _TIMEOUT_S = 60.0
+_CHUNK = 1 << 20
 _RETRY = DEFAULT_RETRY.with_timeout(600.0)
 """A condition on the generation makes a second attempt safe: what the first has written is left alone."""
 
@@ -45,6 +47,12 @@ class BucketStore:
     def head(self, name: str, size: int) -> bytes | None:
         """Return an object's first bytes."""
         return self._download(name, size - 1)
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Yield an object as a file."""
+        with self._translated(name), self._blob(name).open("rb", chunk_size=_CHUNK) as file:
+            yield cast(BinaryIO, file)
 
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
@@ -86,6 +94,11 @@ class BucketStore:
             self._blob(name).upload_from_string(
                 data, "application/octet-stream", timeout=_TIMEOUT_S, retry=_RETRY
             )
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Write an object from a file in place of what there is."""
+        with self._translated(name):
+            self._blob(name).upload_from_filename(str(path), timeout=_TIMEOUT_S, retry=_RETRY)
 
     def remove(self, name: str) -> None:
         """Remove an object."""

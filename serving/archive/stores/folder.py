@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from serving.output.files import named
 
@@ -44,6 +45,13 @@ class FolderStore:
         with named(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             return file.read(size)
         return None
+
+    @contextlib.contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Yield an object as a file."""
+        path = self._root / name
+        with named(path), path.open("rb") as file:
+            yield file
 
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
@@ -83,11 +91,18 @@ class FolderStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object in place of what there is."""
+        with self.scratch() as folder:
+            path = folder / "object"
+            with named(path):
+                _write(path, data)
+            self.put_file(name, path)
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Write an object from a file in ``scratch`` in place of what there is."""
         place = self._root / name
-        with self.scratch() as folder, named(place):
-            _write(folder / "object", data)
+        with named(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-            (folder / "object").replace(place)
+            path.replace(place)
 
     def remove(self, name: str) -> None:
         """Remove an object, and its folder where it was the last in it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class OutputStore(Protocol):
@@ -28,6 +28,9 @@ class OutputStore(Protocol):
     def head(self, name: str, size: int) -> bytes | None:
         """Return at most so many of an object's first bytes; ``None`` where there is none."""
 
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Yield an object that is there as a file, of which only what is read is fetched."""
+
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
 
@@ -42,6 +45,9 @@ class OutputStore(Protocol):
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object, whole, in place of what there is."""
+
+    def put_file(self, name: str, path: Path) -> None:
+        """Write an object as ``put`` does, from a file in ``scratch``."""
 
     def remove(self, name: str) -> None:
         """Remove an object; nothing where there is none."""
