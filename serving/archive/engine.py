@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -48,8 +48,8 @@ class RunEnded(Exception):
 class _OfWorker(beam.DoFn):
     """Has the worker of its process, which all threads and both steps share."""
 
-    def __init__(self, job: Job, shared: Shared) -> None:
-        self._job, self._shared = job, shared
+    def __init__(self, job: Job, shared: Shared, make: Callable[[Job], Worker]) -> None:
+        self._job, self._shared, self._make = job, shared, make
         self._worker: Worker | None = None
         self._counters = {
             name: Metrics.counter(_NAMESPACE, name) for name in ("slides", "patches", "errors", "failed")
@@ -57,7 +57,7 @@ class _OfWorker(beam.DoFn):
 
     def setup(self) -> None:
         """Load the model, if this is the first of the process."""
-        self._worker = _or_ended(lambda: self._shared.acquire(lambda: Worker(self._job)))
+        self._worker = _or_ended(lambda: self._shared.acquire(lambda: self._make(self._job)))
 
     def worker(self) -> Worker:
         """Return this process's. Not a property: Beam reads all attributes before there is one."""
@@ -125,13 +125,20 @@ class DoPieces(_OfWorker):
         return done, timestamp, window
 
 
-def run(job: Job, slides: Sequence[NamedSlide], engine: Sequence[str]) -> dict[str, int]:
+def run(
+    job: Job,
+    slides: Sequence[NamedSlide],
+    engine: Sequence[str],
+    make: Callable[[Job], Worker] = Worker,
+) -> dict[str, int]:
     """Run a job to its end; return Beam's counters, where the runner has any.
 
     Parameters
     ----------
     engine:
         Beam's own options; without a runner among them, ``DEFAULT_RUNNER``.
+    make:
+        Makes a process's worker.
 
     Raises
     ------
@@ -149,9 +156,9 @@ def run(job: Job, slides: Sequence[NamedSlide], engine: Sequence[str]) -> dict[s
             pipeline
             | "Slides" >> beam.Create(list(slides))
             | "SpreadSlides" >> beam.Reshuffle()
-            | "Plan" >> beam.ParDo(PlanSlides(job, shared))
+            | "Plan" >> beam.ParDo(PlanSlides(job, shared, make))
             | "SpreadBlocks" >> beam.Reshuffle()
-            | "Embed" >> beam.ParDo(DoPieces(job, shared))
+            | "Embed" >> beam.ParDo(DoPieces(job, shared, make))
         )
         result = pipeline.run()
         state = result.wait_until_finish()
@@ -185,7 +192,7 @@ def _counters(result: Any) -> dict[str, int]:
 
 
 def _or_ended(call: Any) -> Any:
-    """Return what a call returns; mark what ends the run, so that it is found again in an engine's own words."""
+    """Return what a call returns; mark what ends the run, to find it again in an engine's own words."""
     try:
         return call()
     except _ENDS_RUN as error:

@@ -27,6 +27,8 @@ from serving.output.files import OutputError, named
 from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 
+_BUFFER = 1 << 24
+
 _PROBES = 64
 """Lists that are looked through."""
 
@@ -66,8 +68,9 @@ def search(store: OutputStore, like: str, most: int, service: str | None, settin
     vector, digest = _embedded(Path(like), service, settings)
     if others := {one.model for one in slides} - {digest}:
         raise Refused(f"{store.address} is made by the model {others.pop()}, and the picture's is {digest}.")
-    with store.scratch() as folder:
-        return nearest(store, slides, _index(store, folder / "vectors"), vector, most)
+    with store.open(VECTORS) as file:
+        index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _BUFFER))
+    return nearest(store, slides, index, vector, most)
 
 
 def nearest(
@@ -92,14 +95,6 @@ def nearest(
             for cosine, place in zip(cosines, places, strict=True)
         ]
     return sorted(hits, key=lambda hit: (hit.distance, hit.slide, hit.y, hit.x))[:most]
-
-
-def _index(store: OutputStore, path: Path) -> Any:
-    """Return the index; it is read from a file, which a bucket's is copied to."""
-    with store.open(VECTORS) as source, path.open("wb") as copy:
-        while piece := source.read(1 << 24):
-            copy.write(piece)
-    return faiss.read_index(str(path))
 
 
 def _embedded(path: Path, service: str | None, settings: Settings) -> tuple[Vectors, str]:

@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 8192
 
 
 def vectors_in(store: OutputStore, whole: WholeSlide) -> Iterator[tuple[int, Vectors]]:
-    """Yield a slide's vectors some at a time: the number of the first row, and float32 ``[rows, dimension]``."""
+    """Yield a slide's vectors: the number of the first row, and float32 ``[rows, dimension]``."""
     with store.open(whole.shard) as file:
         first = 0
         for batch in pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=["vector"]):

@@ -1,4 +1,4 @@
-"""A run, as the one who starts it sees it: the output is checked, the engine runs, and its way is written down."""
+"""A run, as who starts it sees it: the output is checked, the engine runs, and its way is written down."""
 
 from __future__ import annotations
 

@@ -27,11 +27,12 @@ from serving.archive.records import Refused, same_or_refused
 from serving.archive.stores.opening import open_store
 from serving.archive.tokens import tokens_of
 from serving.batch.chunks import model_of
-from serving.batch.embedders import Embedders
+from serving.batch.embedders import Embedders, InProcess
 from serving.batch.opened import OpenedSlide, opened
 from serving.config.settings import load_settings
 from serving.output.table import Model
 from serving.pipeline.embedder import Embedder
+from serving.pipeline.in_process import embedder_in_process
 from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 
@@ -44,6 +45,11 @@ class Worker:
 
     Its settings are those of its own environment: nothing secret travels with a job.
 
+    Parameters
+    ----------
+    in_process:
+        Makes the embedder where there is no service.
+
     Raises
     ------
     SettingsError
@@ -54,7 +60,7 @@ class Worker:
         When the service does not answer.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, in_process: InProcess = embedder_in_process) -> None:
         settings = load_settings()
         self.job = job
         self.store = open_store(job.out)
@@ -67,7 +73,7 @@ class Worker:
         self._closing = contextlib.ExitStack()
         self._closing.callback(self.context.decoders.close)
         self._closing.callback(self._slides.close)
-        self._embedders = self._closing.enter_context(Embedders(job.service, settings, self.context))
+        self._embedders = self._closing.enter_context(Embedders(job.service, settings, self.context, in_process))
         self.model, self.dimension = self._known_model()
         facts = dataclasses.asdict(self.model) | {"dimension": self.dimension}
         same_or_refused(self.store, layout.MODEL, facts, "model")
@@ -75,8 +81,8 @@ class Worker:
     def close(self) -> None:
         """End the encoder and all helpers.
 
-        For who has started the engine and goes on after it. A process that the engine has started ends with it,
-        and no engine says when it has done its last piece.
+        For who has started the engine and goes on after it. A process that the engine has started ends with
+        it, and no engine says when it has done its last piece.
         """
         self._closing.close()
 

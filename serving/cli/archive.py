@@ -100,7 +100,8 @@ def job_of(options: argparse.Namespace) -> Job:
         credentials = Credentials.GOOGLE
     if options.store_requests < options.workers:
         raise Refused(
-            f"--store-requests {options.store_requests} is less than one for each of {options.workers} workers."
+            f"--store-requests {options.store_requests} is less than one a worker, of which there are "
+            f"{options.workers}."
         )
     asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Asked)}
     return Job(

@@ -141,5 +141,5 @@ def _said(error: Exception) -> str:
     """Return what is wrong, without the address that was asked: it may have a signature."""
     code = getattr(error, "code", None)
     if isinstance(error, GoogleAuthError):
-        return "there are no credentials of Google's, or they are refused (gcloud auth application-default login)."
+        return "there are no credentials of Google's, or they are refused."
     return f"Cloud Storage answered {int(code)}." if code else f"it was not reached ({type(error).__name__})."

@@ -22,8 +22,8 @@ _ABANDONED_S = 86_400.0
 class FolderStore:
     """See ``OutputStore``.
 
-    An object is written beside its place and then linked to its name, which fails where the name is taken: the
-    one operation that a file system does whole or not at all, NFS included.
+    An object is written beside its place and then linked to its name, which fails where the name is taken:
+    the one operation that a file system does whole or not at all, NFS included.
 
     Parameters
     ----------
