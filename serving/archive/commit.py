@@ -86,8 +86,8 @@ def _write(store: OutputStore, head: Head, path: Path) -> WholeSlide:
         Failure(one.slide, one.block, one.code, one.sentence, times)
         for one, times in list(found.items())[:_MOST_FAILURES]
     )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb") as written:
+        digest = hashlib.file_digest(written, "sha256").hexdigest()
     return WholeSlide(
         head.slide,
         layout.shard_of(head.slide),

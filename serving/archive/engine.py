@@ -45,7 +45,7 @@ class RunEnded(Exception):
     """What ends a run, told through an engine that keeps no more of an exception than its text."""
 
 
-class _OfWorker(beam.DoFn):
+class _OfWorker(beam.DoFn):  # type: ignore[misc]  # Beam has no types that mypy sees here
     """Has the worker of its process, which all threads and both steps share."""
 
     def __init__(self, job: Job, shared: Shared, make: Callable[[Job], Worker]) -> None:

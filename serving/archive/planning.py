@@ -114,7 +114,7 @@ def _planned_with(worker: Worker, named: NamedSlide, token: BearerToken | None) 
     wanted = wanted_of(asked, named)
     run = run_of(asked, named, wanted)
     with worker.slide(named.where, mpp_of(asked, named), token) as slide:
-        target = find_target(slide, wanted, worker.context)
+        target = find_target(slide, wanted, worker.context, pictured=False)
         blocks = plan(target.origins)
         head = Head(
             named.name,

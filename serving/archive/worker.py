@@ -73,7 +73,9 @@ class Worker:
         self._closing = contextlib.ExitStack()
         self._closing.callback(self.context.decoders.close)
         self._closing.callback(self._slides.close)
-        self._embedders = self._closing.enter_context(Embedders(job.service, settings, self.context, in_process))
+        self._embedders = self._closing.enter_context(
+            Embedders(job.service, settings, self.context, in_process)
+        )
         self.model, self.dimension = self._known_model()
         facts = dataclasses.asdict(self.model) | {"dimension": self.dimension}
         same_or_refused(self.store, layout.MODEL, facts, "model")

@@ -79,8 +79,15 @@ class Target:
         return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
-def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Target:
+def find_target(
+    slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pictured: bool = True
+) -> Target:
     """Choose a level, look for tissue and lay the grid.
+
+    Parameters
+    ----------
+    pictured:
+        Whether the overview is wanted for its own sake, where no tissue has to be looked for in it.
 
     Raises
     ------
@@ -92,7 +99,8 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Tar
         When a store or an image has a fault.
     """
     view = _view(slide.slide, wanted)
-    overview = _overview(slide, needed=wanted.least_tissue is not None and wanted.tissue is None)
+    needed = wanted.least_tissue is not None and wanted.tissue is None
+    overview = _overview(slide, needed=needed) if needed or pictured else None
     tissue = None
     width0, height0 = slide.slide.width, slide.slide.height
     if wanted.least_tissue is not None:
