@@ -1,4 +1,4 @@
-"""A whole run of an archive in a process of its own, with the probe in place of a model: something to be killed.
+"""A whole run of an archive in a process of its own, with the probe in place of a model: to be killed.
 
 ``python -m tests.support.archive_run OUT SLIDE… -- BEAM'S OPTIONS``
 """

@@ -70,8 +70,8 @@ class GcsEmulator:
                         self.answer(412, [], b'{"error": {"code": 412, "message": "taken"}}')
                         return
                     upstream = http.client.HTTPConnection("127.0.0.1", emulator._port, timeout=30)
-                    kind = {"Content-Type": self.headers.get("Content-Type", "")}
-                    upstream.request(self.command, self.path, sent or None, kind if sent else {})
+                    passed = {k: v for k in ("Content-Type", "Range") if (v := self.headers.get(k))}
+                    upstream.request(self.command, self.path, sent or None, passed)
                     answer = upstream.getresponse()
                     body = answer.read()
                 headers = [

@@ -46,7 +46,8 @@ class BucketStore:
 
     def head(self, name: str, size: int) -> bytes | None:
         """Return an object's first bytes."""
-        return self._download(name, size - 1)
+        found = self._download(name, size - 1)
+        return None if found is None else found[:size]
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
