@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
+ARCHIVE := $(VENV)/archive/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -35,7 +36,16 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
 
-test: $(INSTALLED) servers ## Run every test
+$(ARCHIVE): $(LOCKED) locks/archive-dev.lock pyproject.toml .ci/install-lock
+	$(PYTHON) -m venv --clear $(VENV)/archive
+	.ci/install-lock $(VENV)/archive/bin/python locks/archive-dev.lock
+	$(VENV)/archive/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with others, beside Beam and the libraries that it wants
+	$(VENV)/archive/bin/python -m pytest tests/archive tests/unit/serving/archive tests/unit/serving/batch tests/unit/serving/output
+
+test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed

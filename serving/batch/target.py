@@ -79,9 +79,7 @@ class Target:
         return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
-def find_target(
-    slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pictured: bool = True
-) -> Target:
+def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pictured: bool = True) -> Target:
     """Choose a level, look for tissue and lay the grid.
 
     Parameters

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_a_run_that_is_killed_at_random_again_and_again_ends_with_each_row_once(
         )
         try:
             wanted = seen + chance.randint(1, 4)
-            wait_until(lambda: process.poll() is not None or objects(out) >= wanted, "the run to go on", 120)
+            wait_until(partial(_is_far, process, out, wanted), "the run to go on", 120)
         finally:
             kills += process.poll() is None
             process.send_signal(signal.SIGKILL)

@@ -8,15 +8,19 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from serving.output.files import named
 
 _SCRATCH = "tmp"
+_ATTEMPTS = 100
 _ABANDONED_S = 86_400.0
 """Unfinished files of other machines are removed when they are older than this."""
+
+
+T = TypeVar("T")
 
 
 class FolderStore:
@@ -77,17 +81,11 @@ class FolderStore:
         """Write an object from a file in ``scratch`` unless there is one."""
         place = self._root / name
         with named(place):
-            while True:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    os.link(path, place)
-                except FileExistsError:
-                    return False
-                except FileNotFoundError:  # who removed the last object of the folder removed that, too
-                    if not path.exists():
-                        raise
-                else:
-                    return True
+            try:
+                _in_folder(place.parent, lambda: os.link(path, place))
+            except FileExistsError:
+                return False
+            return True
 
     def put(self, name: str, data: bytes) -> None:
         """Write an object in place of what there is."""
@@ -101,8 +99,7 @@ class FolderStore:
         """Write an object from a file in ``scratch`` in place of what there is."""
         place = self._root / name
         with named(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
+            _in_folder(place.parent, lambda: path.replace(place))
 
     def remove(self, name: str) -> None:
         """Remove an object, and its folder where it was the last in it."""
@@ -117,9 +114,9 @@ class FolderStore:
     def scratch(self) -> Iterator[Path]:
         """Yield a folder in the output's own file system: links do not lead from one to another."""
         root = self._root / _SCRATCH
+        prefix = f"{socket.gethostname()}.{os.getpid()}."
         with named(root):
-            root.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}.{os.getpid()}.", dir=root))
+            folder = Path(_in_folder(root, lambda: tempfile.mkdtemp(prefix=prefix, dir=root)))
         try:
             yield folder
         finally:
@@ -134,6 +131,16 @@ class FolderStore:
                     shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             root.rmdir()
+
+
+def _in_folder(folder: Path, change: Callable[[], T]) -> T:
+    """Make a change in a folder, which whoever removes the last object in it removes, too: even now."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileExistsError):  # if it is no folder, the change says so
+            folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return change()
+    return change()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -96,6 +96,18 @@ def test_sqlalchemy_is_imported_in_one_folder_and_the_service_needs_no_webhooks(
                 assert room.startswith(users), f"{path} imports {name}"
 
 
+def test_an_archive_s_engine_is_known_to_one_file_and_only_the_command_knows_archives() -> None:
+    for path in (ROOT / "serving").rglob("*.py"):
+        room = path.relative_to(ROOT).as_posix()
+        for name in imports(path):
+            if name.split(".")[0] == "apache_beam":
+                assert room == "serving/archive/engine.py", f"{path} imports {name}"
+            if name.split(".")[0] in ("faiss", "matplotlib"):
+                assert room.startswith("serving/archive/"), f"{path} imports {name}"
+            if name.startswith("serving.archive"):
+                assert room.startswith(("serving/archive/", "serving/cli/archive")), f"{path} imports {name}"
+
+
 def test_a_store_of_objects_loads_no_codec() -> None:
     code = "import sys, dicom_io.web.gcs; print({'cv2', 'imagecodecs', 'PIL'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
