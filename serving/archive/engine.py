@@ -163,7 +163,8 @@ def run(
         result = pipeline.run()
         state = result.wait_until_finish()
     except Exception as error:
-        if found := re.search(rf"{_MARK}(.+)", str(error)):
+        # Beam adds which step it was, which says nothing to people.
+        if found := re.search(rf"{_MARK}(.+?)(?: \[while running .*)?$", str(error), re.MULTILINE):
             raise RunEnded(found.group(1).strip()) from error
         raise
     finally:

@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
-from serving.archive.index import build, empty_index, indexed_slides
+from serving.archive.index import build, indexed_slides
 from serving.archive.searching import nearest
 from serving.archive.stores.folder import FolderStore
 from tests.support.archives import rows_of, vectors_of, write_slides
@@ -77,8 +76,8 @@ def test_another_stride_is_refused_in_a_sentence(out: Path, model: str) -> None:
 def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence_through_the_engine(out: Path) -> None:
     said = typed("/nowhere", "--slides", out.parent / "slides.csv", "--out", out.parent / "other", "--all")
     assert said.returncode == 1
-    assert "pathserve: the model cannot be loaded: /nowhere" in said.stderr
-    assert "Traceback" not in said.stderr.rpartition("pathserve: ")[2]
+    assert "pathserve: the model cannot be loaded: The model /nowhere is not a folder" in said.stderr
+    assert "while running" not in said.stderr.rpartition("pathserve: ")[2]
 
 
 @pytest.mark.timeout(300)
@@ -102,23 +101,5 @@ def test_the_rows_nearest_to_a_row_begin_with_itself(out: Path) -> None:
     index = faiss.read_index(str(out / "index/vectors.faiss"))
     rows = rows_of(out, "slide 1")
     (hit,) = nearest(store, slides, index, vectors_of(rows)[5], 1)
-    assert (hit.slide, hit.x, hit.y) == ("slide 1", rows[5]["x"], rows[5]["y"])
-
-
-def test_a_large_index_finds_most_of_the_nearest_and_is_a_fraction_of_the_vectors() -> None:
-    chance = np.random.default_rng(0)
-    centres = chance.normal(size=(200, 96)).astype(np.float32)
-    vectors = centres[chance.integers(0, 200, 21_000)] + 0.3 * chance.normal(size=(21_000, 96)).astype(
-        np.float32
-    )
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index = empty_index(vectors, len(vectors))
-    index.add_with_ids(vectors, np.arange(len(vectors)))
-    asked = vectors[:100]
-    truth = np.argsort(-(asked @ vectors.T), axis=1)[:, :10]
-    import faiss
-
-    faiss.extract_index_ivf(index).nprobe = 64
-    _, found = index.search(asked, 200)
-    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(truth, found, strict=True)])
-    assert recall > 0.9
+    assert abs(hit.distance) < 1e-5
+    assert (hit.x, hit.y) == (rows[5]["x"], rows[5]["y"])  # both slides show the same there

@@ -22,11 +22,10 @@ from serving.batch.worklist import NamedSlide
 from tests.support.archives import everything, left_over, rows_of, run, vectors_of, write_slides
 from tests.support.service import wait_until
 
-KILLS = 8
+KILLS = 6
 
 RUNNERS = {
     "default": [],
-    "threads": ["--direct_num_workers=2", "--direct_running_mode=multi_threading"],
     "dask": ["--runner=DaskRunner"],
     "portable": ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"],
 }
