@@ -16,10 +16,9 @@ import pytest
 
 from serving.archive import layout
 from serving.archive.job import Job
-from serving.archive.records import wholes
 from serving.archive.stores.folder import FolderStore
 from serving.batch.worklist import NamedSlide
-from tests.support.archives import everything, left_over, rows_of, run, vectors_of, write_slides
+from tests.support.archives import everything, require_right, rows_of, run, vectors_of, write_slides
 from tests.support.service import wait_until
 
 KILLS = 6
@@ -54,17 +53,6 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PATHSERVE_")}
 
 
-def require_right(out: Path, truth: dict[str, np.ndarray]) -> None:
-    """Fail unless every slide has each of its rows once, in order, and nothing else is left."""
-    store = FolderStore(str(out))
-    assert [one.slide for one in wholes(store)] == sorted(truth)
-    for slide, vectors in truth.items():
-        rows = rows_of(out, slide)
-        assert [(row["y"], row["x"]) for row in rows] == sorted({(row["y"], row["x"]) for row in rows})
-        np.testing.assert_array_equal(vectors_of(rows), vectors)
-    assert left_over(store) == []
-
-
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.timeout(300)
 def test_every_engine_makes_the_same_table(
@@ -75,7 +63,7 @@ def test_every_engine_makes_the_same_table(
         command(out, slides, RUNNERS[runner]), env=environment(), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    require_right(out, truth)
+    require_right(FolderStore(str(out)), truth)
     if runner != "dask":  # which keeps no counters
         assert f"'patches': {sum(map(len, truth.values()))}" in ended.stdout
 
@@ -102,7 +90,7 @@ def test_a_run_that_is_killed_at_random_again_and_again_ends_with_each_row_once(
         command(out, slides), env=environment(), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    require_right(out, truth)
+    require_right(FolderStore(str(out)), truth)
 
 
 def _is_far(process: subprocess.Popen[bytes], out: Path, wanted: int) -> bool:

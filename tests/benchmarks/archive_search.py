@@ -31,7 +31,7 @@ def vectors_of_tissue(count: int, chance: np.random.Generator) -> Vectors:
     """Return the probe's vectors of crops, float32 ``[count, 384]`` of length 1."""
     whole, found = tissue().astype(np.float64), []
     for _ in range(-(-count // PICTURE)):
-        picture = np.rot90(whole, chance.integers(4))
+        picture = np.rot90(whole, int(chance.integers(4)))
         picture = np.clip(picture * chance.uniform(0.8, 1.2, 3) + chance.uniform(-15, 15, 3), 0, 255)
         picture = picture[:, ::-1] if chance.integers(2) else picture
         sums = cv2.integral(np.ascontiguousarray(picture))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,21 @@ def vectors_of(rows: Sequence[dict[str, Any]]) -> np.ndarray:
 def left_over(store: OutputStore) -> list[str]:
     """Return what a finished output is not to have."""
     return [name for folder in (layout.PARTS, layout.FAILED, "tmp") for name in store.names(folder)]
+
+
+def require_right(store: OutputStore, truth: Mapping[str, np.ndarray]) -> None:
+    """Fail unless every slide has each of its rows once, in order, and nothing else is left."""
+    assert [one.slide for one in wholes(store)] == sorted(truth)
+    for whole in wholes(store):
+        data = store.read(whole.shard)
+        assert data is not None
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (whole.sha256, whole.size)
+        rows = rows_of(store, whole.slide)
+        assert [(row["y"], row["x"]) for row in rows] == sorted({(row["y"], row["x"]) for row in rows})
+        assert whole.rows == len(rows)
+        np.testing.assert_array_equal(vectors_of(rows), truth[whole.slide])
+    store.sweep()
+    assert left_over(store) == []
 
 
 class CountedTokens:
