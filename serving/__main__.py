@@ -116,9 +116,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 def _archive(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     try:
         from serving.cli.archive import archive
+
+        return archive(options, settings)  # what needs Beam or faiss imports them when it is asked for
     except ModuleNotFoundError as error:
         return _without("archive", error, "apache_beam", "faiss", "matplotlib", "pyarrow", "tqdm")
-    return archive(options, settings)
 
 
 def _train_head(options: argparse.Namespace, _: Settings) -> ExitStatus:

@@ -89,4 +89,4 @@ def _watching(store: OutputStore, saw: Callable[[Sample], None]) -> Iterator[lis
     finally:
         ended.set()
         thread.join()
-        look()
+    samples.append(Sample(time.monotonic() - began, reader.read()))

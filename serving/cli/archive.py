@@ -75,7 +75,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> ExitStatus:
             f"pathserve archive status {job.out} --failed lists them, --retry-failed tries them again.",
             file=sys.stderr,
         )
-    return ExitStatus.OK if status.whole >= len(slides) else ExitStatus.FAULT
+    failed = status.failed_slides or status.failed_blocks
+    return ExitStatus.FAULT if failed or status.whole < len(slides) else ExitStatus.OK
 
 
 def job_of(options: argparse.Namespace) -> Job:
