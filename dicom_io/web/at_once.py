@@ -47,7 +47,7 @@ class AtOnce:
         with self._lock:
             free = self._free.setdefault(origin, threading.Semaphore(self._most))
         if not free.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise ImageError(ImageCode.HTTP_ERROR, "The store is too busy with this process's other requests.")
+            raise ImageError(ImageCode.HTTP_ERROR, "The store is busy with other requests of this process.")
         try:
             yield
         finally:
