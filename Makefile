@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
+ARCHIVE := $(VENV)/archive/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -37,7 +38,16 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
 
-test: $(INSTALLED) servers ## Run every test
+$(ARCHIVE): $(LOCKED) locks/archive-dev.lock pyproject.toml .ci/install-lock
+	$(PYTHON) -m venv --clear $(VENV)/archive
+	.ci/install-lock $(VENV)/archive/bin/python locks/archive-dev.lock
+	$(VENV)/archive/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with others, beside Beam and the libraries that it wants
+	$(VENV)/archive/bin/python -m pytest tests/archive tests/unit/serving/archive tests/unit/serving/batch tests/unit/serving/output
+
+test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed
@@ -100,6 +110,8 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml --extra openvino -c locks/dev.lock -o locks/openvino.lock
 	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
+	$(COMPILE) pyproject.toml --extra archive-dev -o locks/archive-dev.lock
+	$(COMPILE) pyproject.toml --extra archive -c locks/archive-dev.lock -o locks/archive.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
 	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from serving.cli.archive_arguments import add_archive
 from serving.cli.embed_arguments import add_embed
 from serving.cli.head_arguments import add_train
 from serving.cli.parked_arguments import add_parked
@@ -35,12 +36,14 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     add_embed(commands).set_defaults(run=_embed)
+    add_archive(commands).set_defaults(run=_archive)
     add_train(commands).set_defaults(run=_train_head)
     add_store(commands).set_defaults(run=_store)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = parser.parse_args(arguments)
+    given, of_engine = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(given, argparse.Namespace(engine=of_engine))
     try:
         return ExitStatus(options.run(options, load_settings()))
     except SettingsError as error:
@@ -130,6 +133,23 @@ def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     except ModuleNotFoundError as error:
         return _without("embed", error, "pyarrow", "tqdm")
     return embed(EmbedOptions.of(options), settings)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the command's own arguments, and those after ``--``, which an archive's engine is given."""
+    if arguments[:1] != ["archive"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _archive(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        from serving.cli.archive import archive
+
+        return archive(options, settings)  # what needs Beam or faiss imports them when it is asked for
+    except ModuleNotFoundError as error:
+        return _without("archive", error, "apache_beam", "faiss", "matplotlib", "pyarrow", "tqdm")
 
 
 def _train_head(options: argparse.Namespace, _: Settings) -> ExitStatus:

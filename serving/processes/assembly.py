@@ -15,6 +15,7 @@ from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.opening import LevelOpener
 from dicom_io.sources.session import ReadContext
 from dicom_io.web.allowlist import StoreAllowList
+from dicom_io.web.at_once import AtOnce
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.gcs import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.web.http import HttpStore, StorePolicy
@@ -22,9 +23,6 @@ from model.transport.client import EncoderClient
 from serving.config.groups import StoreSettings
 from serving.config.settings import Settings, SettingsError
 from serving.pipeline.predictor import Predictor
-
-IO_THREADS = 32
-"""Threads of a worker that wait for stores."""
 
 SLOTS_PER_REQUEST = 64, 128
 """Patches that one request may have in the slab at once, on few cores and on many.
@@ -54,8 +52,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_context(settings: Settings) -> ReadContext:
+def read_context(settings: Settings, *, at_once: int | None = None) -> ReadContext:
     """Return what the sources of images share: caches, connections, transforms, threads, decoding helpers.
+
+    Parameters
+    ----------
+    at_once:
+        Most requests in flight to one store; by default as many as threads allow.
 
     Raises
     ------
@@ -68,16 +71,30 @@ def read_context(settings: Settings) -> ReadContext:
     decoders = DecodePool()
     transforms = ColourTransforms(profiles, folder=settings.shared.tables)
     frames: FrameCache[Hashable] = FrameCache(images.frame_cache_bytes, decoders.frame)
-    io = IoThreads(IO_THREADS)
+    # A store that is alone has half of the threads.
+    threads = stores.threads if at_once is None else min(stores.threads, 2 * at_once)
+    io = IoThreads(threads)
+    limit = AtOnce(at_once)
     return ReadContext(
         max_image_pixels=images.max_pixels,
         transforms=transforms,
-        dicomweb=DicomWebStore(HttpStore(dicom_policy, connections=IO_THREADS), io),
-        gcs=GcsStore(gcs_policy),
+        dicomweb=DicomWebStore(HttpStore(dicom_policy, threads, limit), io),
+        gcs=GcsStore(gcs_policy, limit),
         levels=LevelOpener(frames, transforms, images.max_pixels, strict=images.dicom_validation == "strict"),
         decoders=decoders,
         io=io,
     )
+
+
+def http_store(settings: Settings) -> HttpStore:
+    """Return what reads DICOMweb stores beside slides: what they find.
+
+    Raises
+    ------
+    SettingsError
+        When the allow-list is malformed.
+    """
+    return HttpStore(_dicom_policy(settings.stores))
 
 
 def require_usable(settings: Settings) -> None:

@@ -32,6 +32,14 @@ class Handler(BaseHTTPRequestHandler):
         """Respond."""
         self.respond()
 
+    def do_PUT(self) -> None:
+        """Respond."""
+        self.respond()
+
+    def do_DELETE(self) -> None:
+        """Respond."""
+        self.respond()
+
     def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Send an answer; a Content-Length among the headers that is not the body's ends the connection."""
         self.send_response(status)

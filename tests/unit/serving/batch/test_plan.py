@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.cli.ahead import ahead
-from serving.cli.plan import BAND_ROWS, CHUNK, plan
+from serving.batch.ahead import ahead
+from serving.batch.plan import BAND_ROWS, CHUNK, plan
 
 
 @given(st.sets(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=400))

@@ -14,7 +14,7 @@ import pytest
 
 from dicom_io.geometry import Patch
 from dicom_io.sources.session import ReadContext
-from serving.cli.given_tissue import TissueError, read_tissue, tissue_file
+from serving.batch.given_tissue import TissueError, read_tissue, tissue_file
 from serving.config.settings import Settings
 from serving.processes.assembly import read_context
 from tests.support.tissue import encode

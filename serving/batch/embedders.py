@@ -10,7 +10,7 @@ from typing import Self
 
 from dicom_io.sources.session import ReadContext
 from model.transport.client import EncoderClient
-from serving.cli.sending import SendingEmbedder
+from serving.batch.sending import SendingEmbedder
 from serving.client import PathserveClient
 from serving.client.embedder import ServiceEmbedder
 from serving.config.group import revealed

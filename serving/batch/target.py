@@ -14,9 +14,9 @@ from dicom_io.slides.slide import NoResolution, OverviewTooLarge, Slide, View, g
 from dicom_io.slides.tissue import TissueMap, find_tissue
 from dicom_io.sources.session import ReadContext
 from model.encoder import PATCH_SIDE
-from serving.cli.given_tissue import read_tissue
-from serving.cli.opened import OpenedSlide, TargetError
-from serving.cli.plan import Origin
+from serving.batch.given_tissue import read_tissue
+from serving.batch.opened import OpenedSlide, TargetError
+from serving.batch.plan import Origin
 from serving.output.table import PatchFrame
 
 MOST_ENLARGED = 1.15
@@ -79,8 +79,13 @@ class Target:
         return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
-def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Target:
+def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pictured: bool = True) -> Target:
     """Choose a level, look for tissue and lay the grid.
+
+    Parameters
+    ----------
+    pictured:
+        Whether the overview is wanted for its own sake, where no tissue has to be looked for in it.
 
     Raises
     ------
@@ -92,7 +97,8 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext) -> Tar
         When a store or an image has a fault.
     """
     view = _view(slide.slide, wanted)
-    overview = _overview(slide, needed=wanted.least_tissue is not None and wanted.tissue is None)
+    needed = wanted.least_tissue is not None and wanted.tissue is None
+    overview = _overview(slide, needed=needed) if needed or pictured else None
     tissue = None
     width0, height0 = slide.slide.width, slide.slide.height
     if wanted.least_tissue is not None:

@@ -10,7 +10,7 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.session import Source
 from model.encoder import PATCH_SIDE, Vectors
-from serving.cli.plan import Origin
+from serving.batch.plan import Origin
 from serving.errors import Code, Fault
 from serving.output.table import Model, Rows
 from serving.pipeline.embedder import Embedder
@@ -32,9 +32,16 @@ _OF_ONE_PATCH = {
 
 
 class Stopped(Exception):
-    """A fault that every further patch would meet as well."""
+    """A fault that every further patch would meet as well.
+
+    Attributes
+    ----------
+    fault:
+        What it is.
+    """
 
     def __init__(self, fault: Fault) -> None:
+        self.fault = fault
         super().__init__(
             f"{fault.code}: {fault.description} What is done is kept; the same command goes on from there."
         )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.batch.worklist import NamedSlide, Worklist, WorklistError, worklist
 from serving.cli.outputs import paths_of, picture_of
-from serving.cli.worklist import NamedSlide, Worklist, WorklistError, worklist
 from serving.output.formats import Format
 
 SERIES = "https://store/dicomWeb/studies/1.2/series/3.4"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dicom_io.local.discovery import SUFFIXES, slides_in
 from dicom_io.web.series_path import parse_series_path
-from serving.cli.pixel_size import pixel_size
+from serving.batch.pixel_size import pixel_size
 
 
 class WorklistError(Exception):
