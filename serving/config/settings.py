@@ -26,6 +26,7 @@ from serving.config.groups import (
     StoreSettings,
 )
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.config.view_group import ViewSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()
     slidescore: SlideScoreSettings = SlideScoreSettings()
+    view: ViewSettings = ViewSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

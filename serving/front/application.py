@@ -24,13 +24,16 @@ class HeadGate(Protocol):
     def limit(self) -> int: ...
 
     def wants_body(self, head: Head) -> bool:
-        """Return whether the body is to be read; a request without one waits for no turn.
+        """Return whether the body is to be read.
 
         Raises
         ------
         ServiceError
             When the request is refused whatever its body holds.
         """
+
+    def reads(self, head: Head) -> bool:
+        """Return whether a request without a body reads images; any other one waits for no turn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,11 @@ LOOK_S = 0.25
 """How often deadlines are looked at."""
 
 _CONTROL_THREADS = 4
+
+_READ_THREADS = 8
+_WAITING_READS = 256
+"""Requests that read images: a browser sends six at a time, a page with two slides in several tabs more."""
+
 _TLS_SHARE = 4
 """With TLS there may be only one connection where there may be so many without."""
 
@@ -63,6 +68,8 @@ class HttpFront:
         self._most = _most_connections(http.max_connections // share)
         self._turns = Turns(http.predict_slots, http.waiting_slots, http.admission_timeout_s)
         self._predictions = ThreadPoolExecutor(http.predict_slots, thread_name_prefix="predict")
+        self._read_turns = Turns(_READ_THREADS, _WAITING_READS, http.admission_timeout_s)
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._controls = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
         self._memory = IdleMemory(lambda: self._controls.submit(give_back_free_memory))
         self._grace_s = http.grace_s
@@ -83,6 +90,7 @@ class HttpFront:
         """End what has lasted too long; call it every ``LOOK_S``."""
         now = time.monotonic()
         self._turns.expire(now)
+        self._read_turns.expire(now)
         if self.bodies.used:
             self._memory.note_work(now)
         self._memory.look(now)
@@ -117,14 +125,14 @@ class HttpFront:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
-        for pool in (self._predictions, self._controls):
+        for pool in (self._predictions, self._readers, self._controls):
             pool.shutdown(wait=False, cancel_futures=True)
         return finished
 
     # What connections call.
 
     def work(self, connection: Connection, head: Head, received: Received) -> None:
-        """Have a request answered: a prediction when its turn comes, everything else at once."""
+        """Have a request answered: a prediction or a reading when its turn comes, everything else at once."""
         environ = environ_of(head, received, "http" if self._tls is None else "https")
 
         def run(pool: ThreadPoolExecutor, done: Callable[[], None]) -> None:
@@ -138,14 +146,15 @@ class HttpFront:
             received.body, received.refusal = None, error
             run(self._controls, _nothing)
 
-        if received.body is None:
-            run(self._controls, _nothing)
+        def gone() -> bool:
+            return received.hang_up.has_happened
+
+        if received.body is not None:
+            self._turns.ask(lambda: run(self._predictions, self._predicted), refuse, gone)
+        elif received.refusal is None and self.gate.reads(head):
+            self._read_turns.ask(lambda: run(self._readers, self._read_turns.give_back), refuse, gone)
         else:
-            self._turns.ask(
-                lambda: run(self._predictions, self._predicted),
-                refuse,
-                lambda: received.hang_up.has_happened,
-            )
+            run(self._controls, _nothing)
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that has been closed."""

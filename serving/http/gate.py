@@ -23,11 +23,21 @@ class Gate:
         Names of the endpoints whose requests have a body.
     limit:
         Most bytes of a body.
+    reading:
+        Names of the endpoints without a body that read images.
     """
 
-    def __init__(self, routes: Map, with_body: Collection[str], keys: ApiKeys, limit: int) -> None:
+    def __init__(
+        self,
+        routes: Map,
+        with_body: Collection[str],
+        keys: ApiKeys,
+        limit: int,
+        reading: Collection[str] = (),
+    ) -> None:
         self._routes = routes.bind("pathserve")  # any host will do: no route depends on it
         self._with_body = frozenset(with_body)
+        self._reading = frozenset(reading)
         self._keys = keys
         self.limit = limit
 
@@ -40,11 +50,9 @@ class Gate:
             API_KEY_ERROR, REQUEST_TOO_LARGE_ERROR or CONTENT_ENCODING_ERROR for a request that is
             refused whatever its body holds.
         """
-        try:
-            path = head.path.encode("latin-1").decode("utf-8", "replace")
-            endpoint, _ = self._routes.match(path, head.method)
-        except HTTPException:
-            return False  # the application says why
+        endpoint = self._endpoint(head)
+        if endpoint in self._reading:
+            self._keys.require(head.header("authorization"))
         if endpoint not in self._with_body:
             return False
         self._keys.require(head.header("authorization"))
@@ -52,3 +60,15 @@ class Gate:
         if head.content_length is not None and head.content_length > self.limit:
             raise too_large()
         return True
+
+    def reads(self, head: Head) -> bool:
+        """Return whether a request, which has no body, reads images and waits for its turn to do so."""
+        return bool(self._reading) and self._endpoint(head) in self._reading
+
+    def _endpoint(self, head: Head) -> str | None:
+        try:
+            path = head.path.encode("latin-1").decode("utf-8", "replace")
+            endpoint, _ = self._routes.match(path, head.method)
+        except HTTPException:
+            return None  # the application says why
+        return str(endpoint)
