@@ -1,7 +1,7 @@
 """``make vendor``: renew what is kept of other projects, as the ``vendor.json`` beside it says.
 
-To change a version, change ``version`` and empty ``integrity``; ``npm pack`` fetches it, and the hashes of what
-was taken are written down. A test holds the files to them.
+To change a version, change ``version`` and empty ``integrity``; ``npm pack`` fetches it, and the hashes of
+what was taken are written down. A test holds the files to them.
 """
 
 from __future__ import annotations

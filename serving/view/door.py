@@ -25,7 +25,7 @@ from serving.errors import TABLE, Code, Fault, ServiceError, fault_of
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.heads.head import Head
 from serving.http.access import ApiKeys
-from serving.http.answers import JSON
+from serving.http.answers import JSON, answer_error
 from serving.http.door import Door
 from serving.pipeline.predictor import Predictor
 from serving.view.folder import SlideFolder
@@ -83,7 +83,7 @@ def view_door(
 
     routes.before_request(guarded)
     routes.register_error_handler(ImageError, lambda error: _failed(fault_of(error.fault)))
-    routes.register_error_handler(ServiceError, _failed_or_raised)
+    routes.register_error_handler(ServiceError, _refused)
     routes.add_url_rule("/view", "page", views.page)
     routes.add_url_rule("/view/static/<path:name>", "static", views.static)
     routes.add_url_rule("/view/slides", "slides", views.slides)
@@ -246,7 +246,8 @@ def _file(found: StaticFile) -> Response:
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     response.set_etag(found.etag)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def _json(value: object) -> Response:
@@ -257,8 +258,6 @@ def _failed(fault: Fault) -> Response:
     return Response(error_body(fault), status=_UNPROCESSABLE, content_type=JSON)
 
 
-def _failed_or_raised(error: ServiceError) -> Response:
-    """Answer what else only fails an instance; what fails requests is answered where all errors are."""
-    if TABLE[error.code].status is None:
-        return _failed(error.fault)
-    raise error
+def _refused(error: ServiceError) -> Response:
+    """Answer what fails a request; what else fails only an instance, as an image does."""
+    return _failed(error.fault) if TABLE[error.code].status is None else answer_error(error)

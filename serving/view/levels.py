@@ -76,9 +76,8 @@ def drawn_levels(levels: Sequence[TiledLevel]) -> tuple[DrawnLevel, ...]:
     end = min(widths[-1], max(1, widths[-1] * SMALLEST_SIDE // max(levels[-1].width, levels[-1].height)))
     for index, (width, smaller) in enumerate(pairwise([*widths, end])):
         drawn.append(_as_stored(levels[index], index))
-        for times in _STEPS:
-            if width / smaller > FURTHEST * times / _STEPS[0]:
-                drawn.append(_shrunk(levels[index], index, times))
+        between = [times for times in _STEPS if width / smaller > FURTHEST * times / _STEPS[0]]
+        drawn += [_shrunk(levels[index], index, times) for times in between]
     return tuple(drawn)
 
 

@@ -91,8 +91,8 @@ class Planner:
         if columns * rows > MOST_PATCHES:
             raise ServiceError(
                 Code.TOO_MANY_PATCHES_ERROR,
-                f"At this scale the slide has {columns * rows:,} patches, more than a browser holds; choose a "
-                "coarser one, or use `pathserve embed` and open its Parquet.",
+                f"At this scale the slide has {columns * rows:,} patches, more than a browser holds; choose "
+                "a coarser one, or use `pathserve embed` and open its Parquet.",
             )
         try:
             tissue = self._where(slide)

@@ -1,4 +1,4 @@
-"""Tables of vectors between the page and Parquet, as ``pathserve embed`` writes it; needs ``pathserve[embed]``."""
+"""Tables of vectors between the page and Parquet, as ``pathserve embed`` writes it (``pathserve[embed]``)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class VectorTable:
             "dimension": self.vectors.shape[1],
             "x": self.places[:, 0].tolist(),
             "y": self.places[:, 1].tolist(),
-            "vectors": pybase64.b64encode_as_string(np.ascontiguousarray(self.vectors, "<f2")),
+            "vectors": pybase64.b64encode_as_string(self.vectors.astype("<f2").tobytes()),
             "errors": {str(row): error for row, error in enumerate(self.errors) if error is not None},
         }
 
