@@ -10,7 +10,8 @@ export class Pane {
    * @param {object} on pick(pane, index), region(pane, polygon), fault(error)
    */
   constructor(host, on) {
-    Object.assign(this, { host, on, slide: null, picture: null, marks: [], region: null, isDrawing: false });
+    Object.assign(this, { host, on, slide: null, picture: null, marks: [], region: null, drawn: null });
+    this.isDrawing = false;
     this.viewer = OpenSeadragon({
       element: host.querySelector(".viewer"),
       drawer: "canvas",
@@ -44,7 +45,7 @@ export class Pane {
 
   /** Shows a slide; resolves when it is drawn for the first time. */
   show(slide) {
-    Object.assign(this, { slide, picture: null, marks: [], region: null });
+    Object.assign(this, { slide, picture: null, marks: [], region: null, drawn: null });
     this.label(slide.name);
     return new Promise((resolve) => {
       this.viewer.addOnceHandler("tile-drawn", resolve);
@@ -100,7 +101,8 @@ export class Pane {
     if (!this.slide || !this.viewer.world.getItemCount()) return;
     if (this.picture) this.#drawPicture(context);
     this.marks.forEach((mark) => this.#drawMark(context, mark));
-    if (this.region) this.#drawRegion(context);
+    const region = this.drawn ?? this.region;
+    if (region) this.#drawRegion(context, region);
     this.#drawScale();
   }
 
@@ -138,9 +140,9 @@ export class Pane {
     }
   }
 
-  #drawRegion(context) {
+  #drawRegion(context, region) {
     context.beginPath();
-    this.region.forEach((point, i) => {
+    region.forEach((point, i) => {
       const { x, y } = this.toCanvas(point);
       if (i) context.lineTo(x, y);
       else context.moveTo(x, y);
@@ -190,17 +192,17 @@ export class Pane {
       if (["r", "R", "f", "F"].includes(key)) event.preventDefaultAction = true;
     });
     viewer.addHandler("canvas-press", (event) => {
-      if (this.isDrawing && this.slide) this.region = [this.toSlide(event.position)];
+      if (this.isDrawing && this.slide) this.drawn = [this.toSlide(event.position)];
     });
     viewer.addHandler("canvas-drag", (event) => {
-      if (!this.isDrawing || !this.region) return;
+      if (!this.drawn) return;
       event.preventDefaultAction = true;
-      this.region.push(this.toSlide(event.position));
+      this.drawn.push(this.toSlide(event.position));
       this.draw();
     });
     viewer.addHandler("canvas-release", () => {
-      if (!this.isDrawing || !this.region) return;
-      const polygon = this.region;
+      if (!this.drawn) return;
+      const polygon = this.drawn;
       this.stopDrawing();
       if (polygon.length > 2) this.on.region(this, polygon);
     });
@@ -213,6 +215,7 @@ export class Pane {
 
   stopDrawing() {
     this.isDrawing = false;
+    this.drawn = null;
     this.host.classList.remove("drawing");
   }
 
