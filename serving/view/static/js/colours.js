@@ -35,8 +35,11 @@ export function rgbOf(text) {
 
 /** Returns the values at two shares (0 to 1) of all finite ones in some lists. */
 export function percentiles(lists, low, high) {
-  const all = Float32Array.from(lists.flatMap((list) => [...list].filter(Number.isFinite))).sort();
+  const finite = lists.map((list) => list.filter(Number.isFinite));
+  const all = new Float32Array(finite.reduce((sum, list) => sum + list.length, 0));
   if (!all.length) return { low: 0, high: 1 };
+  finite.reduce((at, list) => (all.set(list, at), at + list.length), 0);
+  all.sort();
   const at = (share) => all[Math.round(share * (all.length - 1))];
   const found = { low: at(low), high: at(high) };
   return found.high > found.low ? found : { low: found.low, high: found.low + 1e-6 };

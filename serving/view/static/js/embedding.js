@@ -30,8 +30,8 @@ export class Embedding {
    */
   constructor(slide, service, route, changed) {
     Object.assign(this, { slide, service, route, changed });
-    this.order = [];
-    this.total = 0;
+    this.plan([]);
+    this.ended = Promise.resolve();
     this.stopped = null;
     this.failedInARow = 0;
   }
@@ -50,10 +50,22 @@ export class Embedding {
     return this.order.filter((index) => !vectors.has[index] && !failed.has(index));
   }
 
-  /** Embeds what is missing of these patches; goes on where an earlier run ended. */
-  async run(order) {
+  /** Sets which patches are wanted, in which order. */
+  plan(order) {
     this.order = order;
     this.total = order.length;
+  }
+
+  /** Embeds what is missing of these patches; goes on where an earlier run ended, or ends it. */
+  async run(order) {
+    this.cancel();
+    await this.ended;
+    this.plan(order);
+    this.ended = this.#work();
+    await this.ended;
+  }
+
+  async #work() {
     this.stopped = null;
     this.failedInARow = 0;
     this.#abort = new AbortController();

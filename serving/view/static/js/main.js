@@ -184,7 +184,10 @@ function listen() {
     session.places.forEach((place) => session.embed(place));
   });
   element("cancel").addEventListener("click", () => session.places.forEach(({ embedding }) => embedding.cancel()));
-  element("only-tissue").addEventListener("change", ({ target }) => change("onlyTissue", target.checked));
+  element("only-tissue").addEventListener("change", ({ target }) => {
+    session.setOnlyTissue(target.checked);
+    refresh();
+  });
   element("draw").addEventListener("click", ({ target }) => {
     const isOn = target.getAttribute("aria-pressed") !== "true";
     target.setAttribute("aria-pressed", String(isOn));

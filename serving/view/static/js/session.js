@@ -50,8 +50,16 @@ export class Session {
 
   /** Embeds what is missing of a place's slide. */
   async embed({ slide, embedding }) {
-    if (!slide.canEmbed || embedding.isRunning) return;
-    await embedding.run(coarseToFine(slide.grid, this.show.onlyTissue));
+    if (slide.canEmbed) await embedding.run(coarseToFine(slide.grid, this.show.onlyTissue));
+  }
+
+  /** Sets whether glass is left out; what is being embedded goes on with the patches that are wanted now. */
+  setOnlyTissue(onlyTissue) {
+    this.show.onlyTissue = onlyTissue;
+    for (const place of this.places) {
+      if (place.embedding.isRunning) this.embed(place);
+      else place.embedding.plan(coarseToFine(place.slide.grid, onlyTissue));
+    }
   }
 
   /**
