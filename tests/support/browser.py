@@ -155,6 +155,11 @@ class ViewPage:
 
         self.wait(done, "the embedding")
 
+    def embed_some(self) -> None:
+        """Wait until a few patches are embedded, and end it."""
+        self.wait(lambda: self.run("return session.slides[0].vectors.done > 60"), "some vectors")
+        self.stop_embedding()
+
     def stop_embedding(self) -> None:
         """End what is embedded."""
         self.run("session.places.forEach(({ embedding }) => embedding.cancel())")
