@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks view vendor serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,9 @@ demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
 demo-webhooks: $(INSTALLED) ## Start the webhooks beside a stand-in for Slide Score, click, poll, print and draw what a user sees
 	$(BIN)/python -m scripts.demo_webhooks
 
+view: $(INSTALLED) ## Serve with the page at /view, and a slide of real tissue to look at
+	@$(BIN)/python -m scripts.view
+
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
@@ -38,12 +41,12 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 test: $(INSTALLED) servers ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed
-	@{ command -v Orthanc && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+servers: # a real DICOMweb store, a real PostgreSQL and a real browser for the tests, where they can be installed
+	@{ command -v Orthanc && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    orthanc orthanc-dicomweb postgresql >/dev/null || echo "Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
-	else echo "Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install orthanc orthanc-dicomweb postgresql"; fi
+	    chromium orthanc orthanc-dicomweb postgresql >/dev/null || echo "Chromium, Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
+	else echo "Chromium, Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install chromium orthanc orthanc-dicomweb postgresql"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 
@@ -100,6 +103,9 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
+
+vendor: $(INSTALLED) ## Renew what is kept of other projects (needs npm and the network)
+	$(BIN)/python -m scripts.vendor
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

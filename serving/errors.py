@@ -135,7 +135,9 @@ TABLE: Mapping[Code, Row] = {
         HTTPStatus.LENGTH_REQUIRED, "The request has no body, and this route needs one (webhooks)."
     ),
     Code.FORBIDDEN_ERROR: _whole(
-        HTTPStatus.FORBIDDEN, "The request names a server that this service is not set up for (webhooks)."
+        HTTPStatus.FORBIDDEN,
+        "The request names a server that this service is not set up for (webhooks), or comes from elsewhere "
+        "than the page (view).",
     ),
     Code.NOT_FOUND_ERROR: _whole(HTTPStatus.NOT_FOUND, "No such path on this service."),
     Code.METHOD_NOT_ALLOWED_ERROR: _whole(
