@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,10 +34,14 @@ def main() -> int:
         print(f"When the log says that the encoder is ready, open http://127.0.0.1:{port}/view")
         print("Press Open, then click a patch. Ctrl-C stops the service.\n", flush=True)
         command = [sys.executable, "-m", "serving", "serve"]
-        try:
-            return subprocess.run(command, env=environment | dict(os.environ), check=False).returncode
-        except KeyboardInterrupt:
-            return 0
+        service = subprocess.Popen(command, env=environment | dict(os.environ))
+        # Whoever ends this ends the service; by Ctrl-C the terminal has told it so already.
+        signal.signal(signal.SIGTERM, lambda *_: service.terminate())
+        while True:
+            try:
+                return service.wait()
+            except KeyboardInterrupt:
+                pass
 
 
 def write_demo(path: Path) -> None:
