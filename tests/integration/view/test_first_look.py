@@ -69,6 +69,42 @@ def test_the_first_view_takes_three_seconds_and_a_click_a_tenth_of_one_with_8000
     page.close()
 
 
+def test_components_and_clusters_of_8000_patches_take_seconds_and_clicks_do_not_wait_for_them(
+    chromium: Chromium, large: ServedApp
+) -> None:
+    page = chromium.open(f"{large.url}/view")
+    page.open_listed()
+    _clicks(page)
+    taken, clicks = [], []
+    for mode in ("components", "clusters"):
+        slower = _slower(page)
+        found = page.run(_ANALYSE, mode)
+        taken.append(found["taken"] / slower)
+        clicks.append(statistics.median(found["clicks"]) / slower)
+    assert max(taken) <= 5000, taken
+    assert max(clicks) <= 100, clicks
+    page.close()
+
+
+_ANALYSE = """
+session.show.mode = given;
+const begun = performance.now();
+let isDone = false;
+const analysing = session.analyse().then(() => (isDone = true));
+const clicks = [];
+while (!isDone || clicks.length < 3) {
+  const clicked = performance.now();
+  session.show.mode = "likeness";
+  await panes[0].on.pick(panes[0], 500 + 600 * (clicks.length % 10));
+  await new Promise(requestAnimationFrame);
+  clicks.push(performance.now() - clicked);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+await analysing;
+return { taken: performance.now() - begun, clicks };
+"""
+
+
 def _slower(page: ViewPage) -> float:
     """Return how many times slower than on its own the browser runs now: machines are shared."""
     taken: float = page.run(

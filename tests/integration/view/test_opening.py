@@ -112,7 +112,14 @@ def test_two_slides_answer_one_question(view: ViewPage, tmp_path: Path) -> None:
     found = view.run("return session.values.map((values) => values.length)")
     assert found == [COLUMNS * 12, 30]
     assert view.run("return session.query.slide === session.slides[1]")
-    assert view.run("return new Set(session.neighbours().map(({ slide }) => slide.name)).size") == 2
+    listed = view.run("return session.neighbours().map(({ value }) => value)")
+    assert len(listed) == 12
+    assert listed == sorted(listed, reverse=True), "those of both slides in one list"
+    extremes = view.run("return [session.window.low, session.window.high]")
+    assert extremes == view.run(
+        "const { percentiles } = await import('/view/static/js/colours.js');"
+        "const { low, high } = percentiles(session.shownValues(), 0.5, 0.99); return [low, high]"
+    )
     view.picture("beside")
     view.page.click("#close-beside")
     view.wait(lambda: view.run("return session.slides.length") == 1, "one slide")
