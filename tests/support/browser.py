@@ -43,11 +43,15 @@ class Seen:
 class Chromium:
     """The browser; use it as a context manager."""
 
+    @property
+    def arguments(self) -> list[str]:
+        """What its command needs here: root has no sandbox."""
+        return ["--no-sandbox"] if os.geteuid() == 0 else []
+
     def __enter__(self) -> Self:
         self._playwright = sync_playwright().start()
         self.browser: Browser = self._playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox"] if os.geteuid() == 0 else [],
+            executable_path=shutil.which("chromium"), args=self.arguments
         )
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_a_key_opens_the_service_and_is_in_no_address_log_storage_or_cache(
 ) -> None:
     profile = tmp_path / "profile"
     context = chromium.browser.browser_type.launch_persistent_context(
-        str(profile), executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        str(profile), executable_path=shutil.which("chromium"), args=chromium.arguments
     )
     page, urls = context.new_page(), list[str]()
     page.on("request", lambda request: urls.append(request.url))

@@ -8,6 +8,8 @@ import { nearest } from "./neighbours.js";
 import { byComponents, byKind, byValue, paint } from "./paint.js";
 import { difference } from "./vectors.js";
 
+const MOST_FIRST = 256; // patches of a query that are embedded before all others
+
 export class Session {
   /**
    * @param {Service} service
@@ -69,7 +71,9 @@ export class Session {
   async ask(slide, indexes, polygon = null) {
     const place = this.places.find((one) => one.slide === slide);
     const missing = indexes.filter((index) => !slide.vectors.has[index] && !slide.failed.has(index));
-    if (slide.canEmbed && missing.length) await place.embedding.embedNow(missing);
+    // Of a large region those that are known will do: its mean is taken anew as others come.
+    const isSoon = missing.length <= MOST_FIRST || missing.length === indexes.length;
+    if (slide.canEmbed && missing.length && isSoon) await place.embedding.embedNow(missing.slice(0, MOST_FIRST));
     const vector = slide.vectors.meanOf(indexes);
     this.query = vector && { slide, indexes, vector, polygon };
     if (this.show.mode !== "likeness") this.show.mode = "likeness";
@@ -87,6 +91,7 @@ export class Session {
     const { mode } = this.show;
     this.values = null;
     if (mode === "likeness" && this.query) {
+      this.query.vector = this.query.slide.vectors.meanOf(this.query.indexes);
       const direction = this.direction();
       this.values = this.slides.map(({ vectors }) => vectors.likeness(direction, this.show.subtract));
     }
