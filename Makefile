@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 ARCHIVE := $(VENV)/archive/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks view vendor serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,6 +34,9 @@ demo-webhooks: $(INSTALLED) ## Start the webhooks beside stand-ins for Slide Sco
 	$(BIN)/python -m scripts.demo_webhooks
 	$(BIN)/python -m scripts.demo_techcyte
 
+view: $(INSTALLED) ## Serve with the page at /view, and a slide of real tissue to look at
+	@$(BIN)/python -m scripts.view
+
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
@@ -50,12 +53,12 @@ test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with 
 test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed
-	@{ command -v Orthanc && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+servers: # a real DICOMweb store, a real PostgreSQL and a real browser for the tests, where they can be installed
+	@{ command -v Orthanc && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    orthanc orthanc-dicomweb postgresql >/dev/null || echo "Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
-	else echo "Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install orthanc orthanc-dicomweb postgresql"; fi
+	    chromium orthanc orthanc-dicomweb postgresql >/dev/null || echo "Chromium, Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
+	else echo "Chromium, Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install chromium orthanc orthanc-dicomweb postgresql"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 
@@ -116,6 +119,9 @@ lock: ## Renew the lock files from pyproject.toml
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
 	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \
 	  $(COMPILE) - --no-deps -o locks/wsidicom.lock
+
+vendor: $(INSTALLED) ## Renew what is kept of other projects (needs npm and the network)
+	$(BIN)/python -m scripts.vendor
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

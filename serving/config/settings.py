@@ -29,6 +29,7 @@ from serving.config.slidescore_group import SlideScoreSettings
 from serving.config.store_group import IngestSettings, SlideStoreSettings
 from serving.config.techcyte_group import TechcyteSettings
 from serving.config.techcyte_slides_group import TechcyteAnalysisSettings, TechcyteDownloadSettings
+from serving.config.view_group import ViewSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     techcyte_analyses: TechcyteAnalysisSettings = TechcyteAnalysisSettings()
     slide_store: SlideStoreSettings = SlideStoreSettings()
     ingest: IngestSettings = IngestSettings()
+    view: ViewSettings = ViewSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

@@ -22,6 +22,9 @@ from dicom_io.web.http import HttpStore, StorePolicy
 from model.transport.client import EncoderClient
 from serving.config.groups import StoreSettings
 from serving.config.settings import Settings, SettingsError
+from serving.heads.file import read_head
+from serving.heads.head import Head, HeadError
+from serving.http.app import Additions
 from serving.pipeline.predictor import Predictor
 
 SLOTS_PER_REQUEST = 64, 128
@@ -97,8 +100,25 @@ def http_store(settings: Settings) -> HttpStore:
     return HttpStore(_dicom_policy(settings.stores))
 
 
+def additions(settings: Settings, predictor: Predictor, context: ReadContext) -> Additions:
+    """Return what the settings add to the service; nothing is loaded of what they leave out.
+
+    Raises
+    ------
+    SettingsError
+        When a file that a setting names cannot be used.
+    """
+    if not settings.view.is_on:
+        return Additions()
+    from serving.view.addition import view_addition
+
+    return view_addition(settings, predictor, context, _head(settings.view.head))
+
+
 def require_usable(settings: Settings) -> None:
-    """Raise SettingsError where ``read_context`` would, starting nothing."""
+    """Raise SettingsError where ``read_context`` and ``additions`` would, starting nothing."""
+    if settings.view.is_on:
+        _head(settings.view.head)
     _dicom_policy(settings.stores)
     _gcs_policy(settings.stores)
     _profiles(settings.images.icc_folder)
@@ -120,6 +140,13 @@ def _gcs_policy(stores: StoreSettings) -> GcsPolicy:
     return GcsPolicy(
         allowed, stores.gcs_service_identity, stores.max_object_bytes, stores.timeout_s, stores.use_proxy
     )
+
+
+def _head(path: Path | None) -> Head | None:
+    try:
+        return None if path is None else read_head(path)
+    except HeadError as error:
+        raise SettingsError(f"bad setting: PATHSERVE_VIEW_HEAD: {error}") from error
 
 
 def _profiles(folder: Path | None) -> dict[IccTarget, bytes]:

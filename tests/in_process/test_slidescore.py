@@ -19,8 +19,8 @@ from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
 from serving.config.settings import SettingsError
-from serving.webhooks.heads.file import write_head
-from serving.webhooks.heads.head import Head
+from serving.heads.file import write_head
+from serving.heads.head import Head
 from tests.support.slidescore import CASE, PATIENT, Answer, Behaviour, Request, clicked, rect
 from tests.support.slidescore_app import SECRET, Analyses
 from tests.support.tiled_slide import StoredSlide

@@ -20,11 +20,11 @@ from dicom_io.geometry import Rect
 from dicom_io.sources.session import ReadContext
 from dicom_io.waiting import Cancellation, Cancelled
 from serving.config.settings import SettingsError, load_settings
+from serving.heads.file import write_head
+from serving.heads.head import Head
 from serving.pipeline.embedder import Embedder
 from serving.processes.assembly import read_context
 from serving.webhooks.analyses.patches import Patches
-from serving.webhooks.heads.file import write_head
-from serving.webhooks.heads.head import Head
 from serving.webhooks.techcyte import analysis, reports, slide_patches
 from serving.webhooks.techcyte import reference as techcyte_reference
 from serving.webhooks.techcyte.analysis import analyse, kit_of, open_scan

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving.heads.head import Head
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.areas import Area
 from serving.webhooks.analyses.clusters import cluster
@@ -15,7 +16,6 @@ from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Arra
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import Summary, model_in_words
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.head import Head
 from serving.webhooks.slidescore import results
 from serving.webhooks.slidescore.plan import Plan
 

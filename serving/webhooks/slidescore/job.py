@@ -10,12 +10,12 @@ from dicom_io.errors import ImageCode, ImageError
 from dicom_io.web.credentials import BearerToken
 from serving.config.settings import Settings
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.heads.file import read_head
+from serving.heads.head import Head, HeadError
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import Int64Array
 from serving.webhooks.embedding import NotEmbedded
-from serving.webhooks.heads.file import read_head
-from serving.webhooks.heads.head import Head, HeadError
 from serving.webhooks.jobs.handler import Closing, JobContext, JobFailed, JobKind
 from serving.webhooks.slidescore import analysis, results
 from serving.webhooks.slidescore.anno2 import heat_map_anno2

@@ -15,12 +15,12 @@ from dicom_io.sources.session import ReadContext
 from dicom_io.waiting import Cancellation
 from serving.config.settings import Settings, SettingsError
 from serving.config.techcyte_slides_group import TechcyteAnalysisSettings
+from serving.heads.file import read_head
+from serving.heads.head import Head, HeadError
 from serving.pipeline.embedder import Embedder
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import Float32Array
 from serving.webhooks.embedding import NotEmbedded
-from serving.webhooks.heads.file import read_head
-from serving.webhooks.heads.head import Head, HeadError
 from serving.webhooks.techcyte import findings, qc, reports
 from serving.webhooks.techcyte.faults import ScanError
 from serving.webhooks.techcyte.reference import Reference, read_reference

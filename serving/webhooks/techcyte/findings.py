@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from shapely import MultiPolygon
 
+from serving.heads.head import Head
 from serving.webhooks.analyses.areas import Area, outline
 from serving.webhooks.analyses.clusters import cluster
 from serving.webhooks.analyses.heatmap import heat_map as heat_map_of
@@ -15,7 +16,6 @@ from serving.webhooks.analyses.regions import Region, polygonal
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import RESEARCH_USE_ONLY, Summary, model_in_words
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.head import Head
 from serving.webhooks.techcyte.reference import Reference
 from serving.webhooks.techcyte.reports import Feature
 from serving.webhooks.techcyte.shown import Shown, heat_map, legend, points, segment, share_of

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from serving.config.settings import SettingsError
+from serving.heads.head import SAME_RESOLUTION, HeadError
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import Float32Array
-from serving.webhooks.heads.head import SAME_RESOLUTION, HeadError
 
 _VARIABLE = "PATHSERVE_TECHCYTE_REFERENCE"
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.webhooks.heads.file import MAX_BYTES, read_head, write_head
-from serving.webhooks.heads.head import Head, HeadError
+from serving.heads.file import MAX_BYTES, read_head, write_head
+from serving.heads.head import Head, HeadError
 
 RANDOM = np.random.default_rng(0)
 HEAD = Head(

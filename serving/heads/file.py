@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
-from serving.webhooks.heads.head import Float32Array, Head, HeadError
+from serving.heads.head import Float32Array, Head, HeadError
 
 FORMAT, VERSION = "pathserve-head", 1
 
