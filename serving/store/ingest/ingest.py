@@ -217,7 +217,7 @@ class Ingest:
         )
 
     def _index_placed(self, record: InstanceRecord) -> Verdict:
-        added = self._index.add(record)
+        added = self._index.add(record, lambda: self._files.require(record.path))
         if added is Added.DIFFERENT:
             self._put_aside(record)
             return Verdict.CONFLICT
