@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dicom_io.colour.transforms import ColourTransforms
@@ -34,6 +34,42 @@ class SeriesStores(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSeries:
+    """A series of slides that a store has.
+
+    Attributes
+    ----------
+    name:
+        For people; what its DICOM says, of any content.
+    """
+
+    path: SeriesPath
+    name: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesList:
+    """Series that somebody may read, in the order of arrival, and how many more there are."""
+
+    series: tuple[NamedSeries, ...]
+    remaining: int
+
+
+class SeriesLister(Protocol):
+    """A store that tells which series it has."""
+
+    def listed(self, token: BearerToken | None) -> SeriesList:
+        """Return the series of slides that a token lets its holder read.
+
+        Raises
+        ------
+        ImageError
+            INVALID_CREDENTIALS_ERROR for a token that may not read, or none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class ReadContext:
     """What sources share inside one process: limits, caches and connections.
 
@@ -49,6 +85,8 @@ class ReadContext:
         Decodes images, in helper processes where that could end this one.
     io:
         Threads that wait for stores.
+    lister:
+        Lists the series of the store on this machine; ``None`` where there is none.
     """
 
     max_image_pixels: int
@@ -58,6 +96,7 @@ class ReadContext:
     levels: LevelOpener
     decoders: DecodePool
     io: IoThreads
+    lister: SeriesLister | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from serving.view.picture import described_picture
 from serving.view.plan import Planner
 from serving.view.slides import SlideOpener, ViewedSlide
 from serving.view.static_files import PAGE, StaticFile, static_files
+from serving.view.table_reader import TableReader
 from serving.view.tiles import Tiles, thumbnail
 
 STORE_TOKEN = "X-Store-Token"  # noqa: S105  (a header's name)
@@ -87,6 +88,7 @@ def view_door(
     routes.add_url_rule("/view", "page", views.page)
     routes.add_url_rule("/view/static/<path:name>", "static", views.static)
     routes.add_url_rule("/view/slides", "slides", views.slides)
+    routes.add_url_rule("/view/series", "series", views.series)
     routes.add_url_rule("/view/open", "open", views.open, methods=["POST"])
     routes.add_url_rule("/view/picture", "picture", views.picture, methods=["POST"])
     slide = "/view/slides/<handle>"
@@ -96,7 +98,7 @@ def view_door(
     routes.add_url_rule("/view/parquet", "write_parquet", views.write_parquet, methods=["POST"])
     routes.add_url_rule("/view/parquet/read", "read_parquet", views.read_parquet, methods=["POST"])
     with_body = frozenset({"open", "picture", "write_parquet", "read_parquet"})
-    return Door(routes, with_body, frozenset({"slides", "tile", "region"}))
+    return Door(routes, with_body, frozenset({"slides", "series", "tile", "region"}))
 
 
 class _View:
@@ -117,6 +119,7 @@ class _View:
         self._planner = Planner(context.max_image_pixels)
         self._tiles = Tiles()
         self._files = static_files()
+        self._table_reader = TableReader()
 
     def page(self) -> Response:
         """Answer the page."""
@@ -131,16 +134,28 @@ class _View:
 
     def slides(self) -> Response:
         """Answer what may be opened, the model, and where patches are sent."""
-        self._keys.require(request.headers.get("Authorization"))
+        self._require_admitted()
         found = self._opener.folder.slides()
         return _json(
             {
                 "slides": [{"slide": one.handle.text, "name": one.name} for one in found],
                 "has_folder": self._has_folder,
+                "has_store": self._context.lister is not None,
                 "predict": self._predict_route,
                 "model": described_model(self._predictor.require_ready()),
             }
         )
+
+    def series(self) -> Response:
+        """Answer the series of the store on this machine that the caller's token opens."""
+        self._require_admitted()
+        if self._context.lister is None:
+            raise ServiceError(
+                Code.NOT_FOUND_ERROR, "This service has no slide store of its own; enter a series' address."
+            )
+        found = self._context.lister.listed(_store_token())
+        series = [{"series": str(one.path.url), "name": one.name} for one in found.series]
+        return _json({"series": series, "remaining": found.remaining})
 
     def open(self) -> Response:
         """Open a slide."""
@@ -173,7 +188,8 @@ class _View:
     def read_parquet(self) -> Response:
         """Answer a table of vectors as JSON."""
         body = _received().take_body()
-        return _json(_tables().read_table(body).as_json())
+        _tables()  # raises where there is no library for them
+        return Response(self._table_reader.read(body), content_type=JSON)
 
     def write_parquet(self) -> Response:
         """Answer vectors as a table."""
@@ -181,19 +197,19 @@ class _View:
         return Response(_tables().write_table(_object(body)), content_type="application/vnd.apache.parquet")
 
     def _read(self, handle: str, make: Callable[[ViewedSlide], bytes]) -> Response:
-        received = _received()
-        received.take_body()  # raises why it was not admitted
-        self._keys.require(request.headers.get("Authorization"))
+        self._require_admitted()
         with self._opened(handle, TILE_S) as slide:
             return Response(make(slide), content_type=_JPEG)
 
+    def _require_admitted(self) -> None:
+        _received().take_body()  # raises why it was not admitted
+        self._keys.require(request.headers.get("Authorization"))
+
     @contextlib.contextmanager
     def _opened(self, handle: str, seconds: float) -> Iterator[ViewedSlide]:
-        token = request.headers.get(STORE_TOKEN)
-        bearer = BearerToken(token) if token else None
         with _waiting(_received(), seconds) as waits:
             session = ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
-            with self._opener.opened(parse_handle(handle), bearer, session) as slide:
+            with self._opener.opened(parse_handle(handle), _store_token(), session) as slide:
                 yield slide
 
 
@@ -202,6 +218,11 @@ def _waiting(received: Received, seconds: float) -> Iterator[Cancellation]:
     waits = Cancellation(time.monotonic() + seconds)
     with received.hang_up.during(waits.cancel):
         yield waits
+
+
+def _store_token() -> BearerToken | None:
+    token = request.headers.get(STORE_TOKEN)
+    return BearerToken(token) if token else None
 
 
 def _received() -> Received:

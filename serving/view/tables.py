@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pybase64
 
+from model.encoder import PATCH_SIDE
 from serving.api.fields import JsonObject, bad, is_object
 from serving.errors import Code, ServiceError
-from serving.output.table import ABOUT, VERSION, Identity, PatchFrame, Rows, joined, table_of, vectors_of
+from serving.output.table import ABOUT, VERSION, Identity, PatchFrame, Rows, columns_of, joined, table_of, vectors_of
 from serving.view.plan import MOST_PATCHES
 
 MOST_NUMBERS = 1 << 28
@@ -24,6 +26,8 @@ MOST_NUMBERS = 1 << 28
 
 _COLUMNS = ["x", "y", "vector", "error"]
 _ROWS_AT_ONCE = 8192
+_MOST_OF_ERROR = 1000
+_MOST_SIDE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def read_table(data: bytes | bytearray) -> VectorTable:
         INVALID_REQUEST_FIELD_ERROR of any other file, TOO_MANY_PATCHES_ERROR of one that is too large.
     """
     try:
-        return _read(pq.ParquetFile(pa.BufferReader(data)))
+        return _read(pq.ParquetFile(pa.BufferReader(data), read_dictionary=["error"]))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise bad(
             "The file is not a Parquet of `pathserve embed`; choose one that it has finished."
@@ -83,19 +87,46 @@ def _read(file: pq.ParquetFile) -> VectorTable:
         raise ServiceError(
             Code.TOO_MANY_PATCHES_ERROR, f"The table has {rows:,} patches, more than a browser holds."
         )
-    batches: list[pa.Table] = []
+    _require_described(about)
+    places = np.empty((rows, 2), np.int64)
+    vectors, errors = np.empty((rows, dimension), np.float16), list[str | None]()
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
-        batches.append(pa.Table.from_batches([batch]))
-        if len(batches) * _ROWS_AT_ONCE > rows + _ROWS_AT_ONCE:
-            raise ValueError  # more than its own metadata say
-    table = pa.concat_tables(batches)
-    if not isinstance(about, dict) or not rows:
+        table, here = pa.Table.from_batches([batch]), slice(len(errors), len(errors) + batch.num_rows)
+        places[here] = columns_of(table, "x", "y")  # of another shape where there are more than is said
+        with np.errstate(over="ignore"):
+            vectors[here] = vectors_of(table)
+        errors += _short(batch.column("error"))
+    if not rows or len(errors) != rows:
         raise ValueError
-    PatchFrame(**about["frame"])
-    places = np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=-1)
-    with np.errstate(over="ignore"):
-        vectors = vectors_of(table).astype(np.float16)
-    return VectorTable(about, places.astype(np.int64), vectors, table.column("error").to_pylist())
+    return VectorTable(about, places, vectors, errors)
+
+
+def _short(errors: pa.Array) -> list[str | None]:
+    """Return errors, each cut to what a person reads: one text of megabytes may be that of all rows."""
+    if isinstance(errors, pa.DictionaryArray):
+        texts = _short(errors.dictionary)
+        return [None if index is None else texts[index] for index in errors.indices.to_pylist()]
+    cut: list[str | None] = pc.utf8_slice_codeunits(errors, 0, _MOST_OF_ERROR).to_pylist()
+    return cut
+
+
+def _require_described(about: object) -> None:
+    """Raise where a file does not say what the page relies on, or says of a grid that no browser holds."""
+    if not isinstance(about, dict) or not isinstance(about["slide"]["instance"], str):
+        raise ValueError
+    if not isinstance(about["model"], str) or not isinstance(about["encoder"], str):
+        raise ValueError
+    frame = PatchFrame(**about["frame"])
+    sizes = frame.level, frame.width, frame.height, frame.level0_width, frame.level0_height
+    if not all(type(size) is int and 0 <= size <= _MOST_SIDE for size in sizes) or not all(sizes[1:]):
+        raise ValueError
+    if not all(mpp is None or 0 < float(mpp) < _MOST_SIDE for mpp in (frame.mpp, frame.level0_mpp)):
+        raise ValueError
+    patches = (frame.width // PATCH_SIDE) * (frame.height // PATCH_SIDE)
+    if patches > MOST_PATCHES:
+        raise ServiceError(
+            Code.TOO_MANY_PATCHES_ERROR, f"The slide has {patches:,} patches, more than a browser holds."
+        )
 
 
 def write_table(asked: object) -> bytes:
@@ -116,7 +147,7 @@ def write_table(asked: object) -> bytes:
         raise bad("The body must be a JSON object.")
     try:
         return _written(asked)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise bad("The vectors are not as the page sends them.") from error
 
 
@@ -124,6 +155,8 @@ def _written(asked: JsonObject) -> bytes:
     frame = PatchFrame(**_object(asked["frame"]))
     slide = _object(asked["slide"])
     dimension = int(str(asked["dimension"]))
+    if dimension < 1:
+        raise ValueError
     x, y = np.asarray(asked["x"], np.int64), np.asarray(asked["y"], np.int64)
     raw = pybase64.b64decode(str(asked["vectors"]), validate=True)
     vectors = np.frombuffer(raw, "<f2").reshape(len(x), dimension).astype(np.float32)

@@ -11,9 +11,10 @@ import pytest
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from serving.config.settings import load_settings
+from serving.store.access.audit import Event
 from serving.store.access.roles import Permission, Role
 from serving.store.predict.http import context_with_store
-from tests.support.app import App
+from tests.support.app import App, AppResponse
 from tests.support.asking import CORNERS, code_of, predictions
 from tests.support.predicting import vectors
 from tests.support.slide_store import ServedStore
@@ -71,6 +72,7 @@ def by_files(own: Own) -> Iterator[App]:
         "PATHSERVE_STORE_DIR": str(own.store.parts.folder),
         "PATHSERVE_STORE_URL": own.store.url,
         "PATHSERVE_STORE_MIN_FREE_BYTES": 0,
+        "PATHSERVE_VIEW": "1",
     }
     app = App(settings)
     app.context = context_with_store(load_settings(settings, {}))
@@ -152,6 +154,52 @@ def test_each_reading_and_each_refusal_is_in_the_audit_trail_without_the_token(
     ]
     for path in own.store.parts.audit.files():
         assert token not in path.read_text()
+
+
+def listed(app: App, token: str | None) -> AppResponse:
+    return app.get("/view/series", headers={} if token is None else {"X-Store-Token": token})
+
+
+def test_the_page_lists_the_series_of_a_token_s_studies_and_opens_one_from_its_files(
+    own: Own, by_files: App
+) -> None:
+    slide = own.slides["JPEG"]
+    assert by_files.get("/view/slides").json()["has_store"] is True
+    addresses = [one["series"] for one in listed(by_files, own.store.token()).json()["series"]]
+    assert len(addresses) == len(KEPT) + 2
+    token = own.store.token(Permission(frozenset({slide.study})))
+    found = listed(by_files, token).json()
+    assert found["remaining"] == 0
+    assert [one["series"] for one in found["series"]] == [own.store.series_path(slide)]
+    assert found["series"][0]["name"].endswith(slide.series)
+    headers = {"X-Store-Token": token}
+    opened = by_files.post("/view/open", {"series": found["series"][0]["series"]}, headers=headers)
+    assert opened.json()["width"] == 1000
+    tile = f"/view/slides/{opened.json()['slide']}/tiles/0/1_1.jpg"
+    assert by_files.get(tile, headers=headers).headers["Content-Type"] == "image/jpeg"
+    other = own.store.token(Permission(frozenset({own.slides["explicit"].study})))
+    for refused in ({}, {"X-Store-Token": other}):
+        assert by_files.get(tile, headers=refused).status_code == 422
+
+
+def test_the_list_is_for_tokens_that_may_read_and_is_in_the_audit_trail(own: Own, by_files: App) -> None:
+    before = len(list(own.store.parts.audit.rows()))
+    token = own.store.token()
+    listed(by_files, token)
+    for refused in (None, "unknown", own.store.token(lasts_s=-1), own.store.token(role=Role.WRITE)):
+        answer = listed(by_files, refused)
+        assert answer.status_code == 422
+        assert answer.json()["error"]["code"] == "INVALID_CREDENTIALS_ERROR"
+    rows = list(own.store.parts.audit.rows())[before:]
+    assert [row["outcome"] for row in rows] == ["success"] + ["refused"] * 4
+    assert rows[0]["event"] == Event.QUERY
+    assert token not in by_files.log()
+
+
+def test_without_a_store_of_its_own_there_is_nothing_to_list() -> None:
+    with App({"PATHSERVE_VIEW": "1"}) as app:
+        assert app.get("/view/slides").json()["has_store"] is False
+        assert listed(app, "any").status_code == 404
 
 
 def test_other_stores_are_still_asked_by_http(own: Own, by_files: App) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -276,11 +277,21 @@ def test_a_picture_is_measured_and_its_tissue_found(app: App) -> None:
     assert app.post("/view/picture", b"no picture").json()["error"]["code"] == "IMAGE_ERROR"
 
 
+FRAME: dict[str, object] = {
+    "level": 0,
+    "width": 700,
+    "height": 300,
+    "level0_width": 1400,
+    "level0_height": 600,
+    "mpp": 1.0,
+    "level0_mpp": 0.5,
+}
+
+
 def table(rows: int = 3) -> dict[str, object]:
     vectors = np.arange(rows * 4, dtype=np.float16).reshape(rows, 4)
-    frame = {"level": 0, "width": 700, "height": 300, "level0_width": 1400, "level0_height": 600, "mpp": 1.0}
     return {
-        "frame": frame | {"level0_mpp": 0.5},
+        "frame": FRAME,
         "slide": {"study": None, "series": None, "instance": "a.svs", "format": "aperio", "digest": "d"},
         "model": "sha256:1",
         "encoder": "probe",
@@ -289,7 +300,7 @@ def table(rows: int = 3) -> dict[str, object]:
         "x": [0, 224, 448][:rows],
         "y": [0] * rows,
         "vectors": base64.b64encode(vectors.tobytes()).decode(),
-        "errors": {"1": "IMAGE_ERROR: damaged"},
+        "errors": {"1": "IMAGE_ERROR: damaged"} if rows > 1 else {},
     }
 
 
@@ -311,6 +322,9 @@ def test_vectors_become_a_parquet_that_reads_back(app: App) -> None:
     "change",
     [
         {"dimension": 5},
+        {"dimension": -1},
+        {"slide": {"instance": "a", "study": {}}},
+        {"slide": {"instance": "a", "study": 5}},
         {"dimension": "many"},
         {"vectors": "!"},
         {"x": [1]},
@@ -337,6 +351,60 @@ def test_a_file_that_is_no_table_of_ours_is_refused(app: App) -> None:
         assert answer.status_code == 400, data[:20]
         assert "pathserve embed" in answer.json()["error"]["description"]
     assert read_table(whole).vectors.dtype == np.float16
+
+
+def rewritten(whole: bytes, change: Callable[[pa.Table], pa.Table], **about: object) -> bytes:
+    """Return a table with other rows, or with other words about it."""
+    found = change(pq.read_table(io.BytesIO(whole)))
+    said = json.loads(found.schema.metadata[b"pathserve"]) | about
+    out = io.BytesIO()
+    pq.write_table(found.replace_schema_metadata({"pathserve": json.dumps(said)}), out, compression="zstd")
+    return out.getvalue()
+
+
+def same(found: pa.Table) -> pa.Table:
+    return found
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"frame": {}},
+        {"frame": FRAME | {"width": "700"}},
+        {"frame": FRAME | {"width": 0}},
+        {"frame": FRAME | {"height": -5}},
+        {"frame": FRAME | {"level0_width": 1e300}},
+        {"frame": FRAME | {"mpp": "<b>"}},
+        {"frame": FRAME | {"mpp": float("nan")}},
+        {"frame": FRAME | {"width": 1 << 30, "height": 1 << 30}},
+        {"slide": None},
+        {"slide": {"instance": 5}},
+        {"model": None},
+        {"encoder": ["x"]},
+    ],
+)
+def test_a_table_says_what_the_page_relies_on_or_is_refused(app: App, about: dict[str, object]) -> None:
+    whole = app.post("/view/parquet", table()).content
+    assert app.post("/view/parquet/read", rewritten(whole, same)).status_code == 200
+    answer = app.post("/view/parquet/read", rewritten(whole, same, **about))
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]["code"] in ("INVALID_REQUEST_FIELD_ERROR", "TOO_MANY_PATCHES_ERROR")
+
+
+def test_one_long_text_that_is_the_error_of_all_rows_is_cut(app: App) -> None:
+    whole = app.post("/view/parquet", table()).content
+
+    def with_errors(found: pa.Table) -> pa.Table:
+        rows = found.take(pa.array([1] * 20_000))
+        long = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000), pa.array(["<" * 1_000_000]))
+        return rows.set_column(rows.schema.get_field_index("error"), "error", long)
+
+    data = rewritten(whole, with_errors)
+    assert len(data) < 100_000
+    answer = app.post("/view/parquet/read", data)
+    assert answer.status_code == 200
+    assert len(answer.content) < 50_000_000
+    assert set(answer.json()["errors"].values()) == {"<" * 1000}
 
 
 def test_a_slide_that_has_changed_is_opened_anew_and_few_stay_open(app: App, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def context_with_store(settings: Settings) -> ReadContext:
     own = OwnStore(
         _url(settings), parts.index, StoreReader(parts.folder), parts.tokens, parts.audit, context.io
     )
-    return replace(context, dicomweb=OwnOrOthers(own, context.dicomweb))
+    return replace(context, dicomweb=OwnOrOthers(own, context.dicomweb), lister=own)
 
 
 def _url(settings: Settings) -> StoreUrl:

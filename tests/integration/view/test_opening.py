@@ -38,7 +38,7 @@ def open_series(view: ViewPage, store: Store, token: str) -> None:
     view.show("opening")
     view.page.fill("#series", store.series_path(store.slides[0]))
     view.page.fill("#token", token)
-    view.page.click("#open-series button")
+    view.page.click("#open-series button:not([type])")
 
 
 def test_a_series_opens_with_its_token_which_is_found_nowhere_else(
@@ -86,6 +86,31 @@ def test_a_picture_is_embedded_as_a_whole_and_shown(view: ViewPage, tmp_path: Pa
     view.page.wait_for_selector("#neighbours button")
     assert path.name in view.text("#query")
     assert view.page.locator("img").count() == 0
+
+
+def test_of_two_pictures_of_one_name_each_is_shown_as_it_is(view: ViewPage, tmp_path: Path) -> None:
+    shades = (40, 200)
+    for shade in shades:
+        path = tmp_path / str(shade) / "slide.png"
+        path.parent.mkdir()
+        Image.new("RGB", (500, 500), (shade, shade, shade)).save(path)
+        view.show("opening")
+        view.opening(lambda path=path: view.page.set_input_files("#file", str(path)))  # type: ignore[misc]
+        view.wait(lambda: view.run(_IS_LOADED), "all of its tiles")
+        assert view.run(_IN_THE_MIDDLE) == [shade] * 3
+
+
+_IS_LOADED = "return panes[0].viewer.world.getItemAt(0).getFullyLoaded()"
+
+_IN_THE_MIDDLE = """
+panes[0].viewer.forceRedraw();
+await new Promise(requestAnimationFrame);
+await new Promise(requestAnimationFrame);
+const { canvas } = panes[0].viewer.drawer;
+const seen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+seen.drawImage(canvas, -canvas.width / 2, -canvas.height / 2);
+return [...seen.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+"""
 
 
 def test_what_is_no_picture_is_said_to_be_none(view: ViewPage, tmp_path: Path) -> None:

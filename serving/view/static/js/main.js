@@ -7,6 +7,7 @@ import { writeLegend } from "./legend.js";
 import { openFile, openSlide } from "./opening.js";
 import { Pane } from "./pane.js";
 import { writeAsked, writeEmbedding } from "./reports.js";
+import { SeriesForm } from "./series.js";
 import { Service } from "./service.js";
 import { Session } from "./session.js";
 
@@ -16,6 +17,9 @@ const MOST_AT_ONCE = 20_000;
 const service = new Service();
 const session = new Session(service, () => later());
 const panes = [0, 1].map((place) => new Pane(element(`pane-${place}`), { pick, region, fault: warn }));
+const seriesForm = new SeriesForm(service, (series, token) => {
+  open(element("beside").checked, () => openSlide(service, { series, mpp: scale() }, token));
+});
 let listed = [];
 let waiting = null;
 let analysed = 0;
@@ -159,11 +163,6 @@ function listen() {
     event.preventDefault();
     open(element("beside").checked, () => openSlide(service, { slide: element("listed").value, mpp: scale() }));
   });
-  element("open-series").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const [series, token] = [element("series").value, element("token").value.trim()];
-    open(element("beside").checked, () => openSlide(service, { series, mpp: scale() }, token));
-  });
   element("file").addEventListener("change", ({ target }) => {
     if (target.files.length) drop(target.files[0]);
     target.value = "";
@@ -269,6 +268,7 @@ async function list() {
     listed = found.slides;
     session.route = found.predict.replace(/^\//, "");
     element("no-folder").hidden = found.has_folder;
+    element("own-store").hidden = !found.has_store;
     element("untrained").hidden = !found.model.untrained;
     element("listed").replaceChildren(...listed.map(({ slide, name }) => made("option", { value: slide }, name)));
     const named = new URLSearchParams(location.hash.slice(1));
@@ -277,7 +277,7 @@ async function list() {
       element("listed").value = named.get("slide");
       await open(false, () => openSlide(service, { slide: named.get("slide"), mpp: scale() }));
     }
-    if (named.get("series")) element("series").value = named.get("series");
+    if (named.get("series")) seriesForm.nameByLink(named.get("series"));
   } catch (error) {
     warn(error);
   }
