@@ -11,8 +11,9 @@ import sys
 
 import orjson
 
-REFUSED = 3
-"""Exit status where the answer is what is wrong: code and description."""
+from serving.errors import ServiceError
+from serving.view.table_reader import REFUSED
+from serving.view.tables import read_table
 
 _CPU_S = 120
 
@@ -23,9 +24,6 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
     most = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    from serving.errors import ServiceError
-    from serving.view.tables import read_table
-
     try:
         answer, status = orjson.dumps(read_table(sys.stdin.buffer.read()).as_json()), 0
     except ServiceError as error:

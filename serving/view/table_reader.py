@@ -10,7 +10,9 @@ import threading
 import orjson
 
 from serving.errors import Code, ServiceError, unavailable
-from serving.view.table_child import REFUSED
+
+REFUSED = 3
+"""Exit status of the child where its answer is what is wrong: code and description."""
 
 _WAIT_S = 60.0
 _MOST_S = 300.0

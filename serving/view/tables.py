@@ -18,7 +18,17 @@ import pybase64
 from model.encoder import PATCH_SIDE
 from serving.api.fields import JsonObject, bad, is_object
 from serving.errors import Code, ServiceError
-from serving.output.table import ABOUT, VERSION, Identity, PatchFrame, Rows, columns_of, joined, table_of, vectors_of
+from serving.output.table import (
+    ABOUT,
+    VERSION,
+    Identity,
+    PatchFrame,
+    Rows,
+    columns_of,
+    joined,
+    table_of,
+    vectors_of,
+)
 from serving.view.plan import MOST_PATCHES
 
 MOST_NUMBERS = 1 << 28

@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 PICTURES = Path(__file__).parents[2] / "build" / "view"
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
-WAIT_S = 60.0
+WAIT_S = 180.0
+"""For what takes a second or two where nothing else runs."""
 
 
 def missing() -> str:
@@ -66,8 +67,8 @@ class Chromium:
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
+        context.set_default_timeout(WAIT_S * 1000)
         page = context.new_page()
-        page.set_default_timeout(WAIT_S * 1000)
         return ViewPage(page, url)
 
 

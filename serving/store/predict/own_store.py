@@ -111,9 +111,7 @@ class OwnStore:
                 Remedy.A_TOKEN,
             ) from error
 
-    def _note(
-        self, who: str, uids: tuple[str, ...], result: Result, event: Event = Event.ACCESSED
-    ) -> None:
+    def _note(self, who: str, uids: tuple[str, ...], result: Result, event: Event = Event.ACCESSED) -> None:
         self.audit.write(event, who, uids, result, door="predict")
 
 

@@ -88,31 +88,6 @@ def test_a_picture_is_embedded_as_a_whole_and_shown(view: ViewPage, tmp_path: Pa
     assert view.page.locator("img").count() == 0
 
 
-def test_of_two_pictures_of_one_name_each_is_shown_as_it_is(view: ViewPage, tmp_path: Path) -> None:
-    shades = (40, 200)
-    for shade in shades:
-        path = tmp_path / str(shade) / "slide.png"
-        path.parent.mkdir()
-        Image.new("RGB", (500, 500), (shade, shade, shade)).save(path)
-        view.show("opening")
-        view.opening(lambda path=path: view.page.set_input_files("#file", str(path)))  # type: ignore[misc]
-        view.wait(lambda: view.run(_IS_LOADED), "all of its tiles")
-        assert view.run(_IN_THE_MIDDLE) == [shade] * 3
-
-
-_IS_LOADED = "return panes[0].viewer.world.getItemAt(0).getFullyLoaded()"
-
-_IN_THE_MIDDLE = """
-panes[0].viewer.forceRedraw();
-await new Promise(requestAnimationFrame);
-await new Promise(requestAnimationFrame);
-const { canvas } = panes[0].viewer.drawer;
-const seen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-seen.drawImage(canvas, -canvas.width / 2, -canvas.height / 2);
-return [...seen.getImageData(0, 0, 1, 1).data.slice(0, 3)];
-"""
-
-
 def test_what_is_no_picture_is_said_to_be_none(view: ViewPage, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no picture", encoding="utf-8")

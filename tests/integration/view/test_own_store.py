@@ -1,4 +1,4 @@
-"""The page lists the slides of the service's own store, and a link may name one; tokens go to their store only."""
+"""The page lists the slides of the service's own store; a link names one; tokens go to their store only."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def test_a_link_names_a_series_and_the_page_asks_for_its_token(chromium: Chromiu
     view.wait(lambda: "names a series of" in view.text("#status"), "what is said of the link")
     assert view.page.input_value("#series") == address
     assert view.page.evaluate("() => document.activeElement.id") == "token"
-    assert view.run("return session.slides.length") == 0, "nothing is asked of a store before a person says so"
+    assert view.run("return session.slides.length") == 0, (
+        "nothing is asked of a store before a person says so"
+    )
     view.page.keyboard.type(token)
     view.opening(lambda: view.page.keyboard.press("Enter"))
     assert view.run("return session.slides[0].name") == slide.series

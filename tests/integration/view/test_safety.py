@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.app import App, ServedApp
-from tests.support.browser import Chromium
+from tests.support.browser import WAIT_S, Chromium, ViewPage
 
 KEY = "planted-key-of-the-service"
 
@@ -32,19 +32,17 @@ def test_a_key_opens_the_service_and_is_in_no_address_log_storage_or_cache(
     context = chromium.browser.browser_type.launch_persistent_context(
         str(profile), executable_path=shutil.which("chromium"), args=chromium.arguments
     )
-    page, urls = context.new_page(), list[str]()
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(f"{locked.url}/view")
+    context.set_default_timeout(WAIT_S * 1000)
+    view = ViewPage(context.new_page(), f"{locked.url}/view")
+    page = view.page
     page.wait_for_selector("#fault:not([hidden])")
     assert "wants one of its keys" in page.inner_text("#fault")
     page.fill("#key", KEY)
     page.keyboard.press("Enter")
-    page.wait_for_selector("#listed option", state="attached")
-    page.click("#open-listed button")
-    page.wait_for_selector("#embedding:not([hidden])")
-    page.locator(".openseadragon-canvas").first.click()
+    view.open_listed()
+    view.click_patch(3, 3)
     page.wait_for_selector("#neighbours button")
-    assert not [url for url in urls if KEY in url]
+    assert not [request.url for request in view.seen.requests if KEY in request.url]
     assert page.evaluate("() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }])") == "[{},{}]"
     assert context.cookies() == []
     context.close()
@@ -57,6 +55,7 @@ def test_a_key_opens_the_service_and_is_in_no_address_log_storage_or_cache(
 def test_another_sites_page_gets_nothing(chromium: Chromium, locked: ServedApp) -> None:
     """From ``localhost``, another site than 127.0.0.1: it can neither read answers nor frame the page."""
     page = chromium.browser.new_page()
+    page.set_default_timeout(WAIT_S * 1000)
     page.goto(f"http://localhost:{locked.port}/health")
     said = page.evaluate(
         "(url) => fetch(url, { mode: 'no-cors' }).then((r) => r.type + r.status, (e) => String(e))",

@@ -1,9 +1,6 @@
 // A slide's own levels as OpenSeadragon draws them, at the scales that they have.
 
 export class SlideTiles extends OpenSeadragon.TileSource {
-  static #opened = 0;
-  #number;
-
   constructor(slide, onFault) {
     const last = slide.levels.length - 1;
     super({
@@ -14,8 +11,6 @@ export class SlideTiles extends OpenSeadragon.TileSource {
       minLevel: 0,
       maxLevel: last,
     });
-    // OpenSeadragon keeps tiles by their keys, and two slides may have one name.
-    this.#number = SlideTiles.#opened += 1;
     this.slide = slide;
     this.onFault = onFault;
     // OpenSeadragon counts from the smallest; it may have put methods of its own in place of these.
@@ -31,7 +26,7 @@ export class SlideTiles extends OpenSeadragon.TileSource {
   }
 
   getTileHashKey(level, column, row) {
-    return `${this.#number}/${level}/${column}/${row}`;
+    return `${this.slide.name}/${level}/${column}/${row}`;
   }
 
   getTilePostData() {
