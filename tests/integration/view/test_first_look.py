@@ -54,10 +54,10 @@ def test_the_first_view_takes_three_seconds_and_a_click_a_tenth_of_one_with_8000
     page = chromium.open(f"{large.url}/view")
     firsts, medians, longest = [], [], []
     for _ in range(ROUNDS):
-        slower = _slower(page)
-        firsts.append(_first_view(page) / slower)
-        slower = _slower(page)
+        before, first, between = _slower(page), _first_view(page), _slower(page)
+        firsts.append(first / max(before, between))
         times = _clicks(page)
+        slower = max(between, _slower(page))
         medians.append(statistics.median(times) / slower)
         longest.append(max(times) / slower)
         if firsts[-1] <= 3000 and medians[-1] <= 100 and longest[-1] <= 500:

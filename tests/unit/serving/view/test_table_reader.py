@@ -34,8 +34,8 @@ def test_a_table_is_read_whole() -> None:
 
 
 def test_a_file_that_takes_more_memory_than_it_may_is_refused_and_the_next_is_read() -> None:
-    reader = TableReader(64 << 20)
+    reader, large = TableReader(64 << 20), parquet(20_000)
     for _ in range(2):  # the turn was given back
         with pytest.raises(ServiceError, match="takes more memory") as refused:
-            reader.read(parquet(2))
+            reader.read(large)
         assert refused.value.code is Code.INVALID_REQUEST_FIELD_ERROR
