@@ -11,6 +11,7 @@ USERS = {
     "serving/processes/launcher.py": "passes on to children what libraries read",
     "serving/webhooks/service/launcher.py": "does so, too",
     "serving/store/service/launcher.py": "and so does this",
+    "serving/view/table_reader.py": "passes on to its child what finds libraries",
     "serving/pipeline/encoder_loading.py": "tells TensorFlow to log less",
     "serving/cli/check.py": "shows whether the hub's own variable is set",
 }
