@@ -48,7 +48,7 @@ class JxlHeader:
     animated:
         Whether it may have several pictures.
     more:
-        Whether the fields after the colours are more than the extensions.
+        Whether tone mapping is among the fields after the colours.
     default:
         Whether there are no fields after the size.
     """

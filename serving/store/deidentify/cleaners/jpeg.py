@@ -20,6 +20,9 @@ _JPEG = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _JPEG_LS = frozenset({0xF7})
 _WORDS = frozenset({*range(_APP0, 0xF0), _COM})
 _SEGMENT = struct.Struct(">BBH")
+_JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"
+"""Version 1.1, square pixels, no thumbnail (T.871, 10.1): that it is there says that colours are YCbCr."""
+
 _MOST_SEGMENTS = 1000
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _AFTER_LS_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
@@ -174,7 +177,7 @@ def _instead(marker: int, body: bytes, processes: frozenset[int]) -> bytes | Non
 
 def _application(marker: int, body: bytes, processes: frozenset[int]) -> bytes | None:
     if marker == _APP0 and body[:5] == b"JFIF\0" and len(body) >= 14:
-        plain = body[:12] + b"\0\0"  # no thumbnail
+        plain = _JFIF
     elif marker == _APP14 and body[:5] == b"Adobe" and len(body) >= 12:
         plain = b"Adobe\0\x64" + bytes(4) + body[11:12]
     elif marker == _APP8 and processes is _JPEG_LS and body[:4] == b"mrfx" and len(body) == 5:

@@ -15,12 +15,12 @@ from serving.store.deidentify.cleaners.pieces import CleanFrame, FrameShape, tra
 
 _SOC, _EOC, _SOD = b"\xff\x4f", b"\xff\xd9", b"\xff\x93"
 _FILE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
-_SIZ, _SOT, _COM, _CRG, _TLM, _PLM = 0x51, 0x90, 0x64, 0x63, 0x55, 0x57
-_GOES = frozenset({_COM, _CRG, _PLM})
+_SIZ, _COD, _SOT, _COM, _CRG, _TLM, _PLM, _PLT = 0x51, 0x52, 0x90, 0x64, 0x63, 0x55, 0x57, 0x58
+_GOES = frozenset({_COM, _CRG, _PLM, _PLT})
 """Words; where components were registered and how long packets are, which decoders do not need."""
 
-_MAIN = frozenset({0x50, _SIZ, 0x52, 0x53, _TLM, 0x56, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60})
-_TILE_PART = frozenset({0x52, 0x53, 0x58, 0x5C, 0x5D, 0x5E, 0x5F, 0x61})
+_MAIN = frozenset({0x50, _SIZ, _COD, 0x53, _TLM, 0x56, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60})
+_TILE_PART = frozenset({_COD, 0x53, 0x5C, 0x5D, 0x5E, 0x5F, 0x61})
 _SEGMENT = struct.Struct(">BBH")
 _START_OF_TILE_PART = struct.Struct(">HHHIBB")
 _MOST_SEGMENTS, _MOST_TILE_PARTS = 10_000, 100_000
@@ -108,6 +108,7 @@ def _header(data: bytes, at: int, known: frozenset[int]) -> _Header:
         if escape != 0xFF or length < 2 or end > len(data):
             raise DamagedImage("its segments are damaged or cut off")
         if marker in known:
+            _require_length(marker, data[at:end])
             stays.append((marker, data[at:end]))
         elif marker in _GOES:
             removed += 1
@@ -115,6 +116,19 @@ def _header(data: bytes, at: int, known: frozenset[int]) -> _Header:
             raise DamagedImage(f"its coding (marker FF{marker:02X}) is not one of slides")
         at = end
     raise DamagedImage("it has too many segments")
+
+
+def _require_length(marker: int, segment: bytes) -> None:
+    """Refuse a segment that is longer than what it says it holds (T.800, A.5.1 and A.6.1)."""
+    if marker == _SIZ and len(segment) >= 40:
+        fits = len(segment) == 40 + 3 * int.from_bytes(segment[38:40], "big")
+    elif marker == _COD and len(segment) >= 14:
+        levels, has_precincts = segment[9], segment[4] & 1
+        fits = len(segment) == (15 + levels if has_precincts else 14)
+    else:
+        fits = marker not in (_SIZ, _COD)
+    if not fits:
+        raise DamagedImage(f"its segment FF{marker:02X} holds more or less than it should")
 
 
 def _tile_part(data: bytes, at: int) -> tuple[Pieces, int, int]:

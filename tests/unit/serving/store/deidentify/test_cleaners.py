@@ -124,15 +124,24 @@ def test_words_between_the_scans_of_a_jpeg_go() -> None:
         assert np.array_equal(imagecodecs.jpeg8_decode(cleaned), imagecodecs.jpeg8_decode(frame))
 
 
-def test_a_thumbnail_goes_and_the_density_stays() -> None:
+def test_a_thumbnail_and_what_a_jfif_segment_has_room_for_go() -> None:
     frame = CODINGS["JPEG"].encode(TILE)
     start = frame.index(b"JFIF")
-    header = frame[start : start + 12]
-    planted = frame[:2] + segment(0xE0, header + b"\2\1" + b"PHIKOW") + frame[start + 14 :]
-    cleaned, removed = clean("JPEG", planted)
-    assert (b"PHIKOW" in cleaned, removed) == (False, 1)
-    assert header + b"\0\0" in cleaned
-    assert_same_pixels("JPEG", frame, cleaned)
+    for body in (frame[start : start + 12] + b"\2\1PHIKOW", b"JFIF\0\1\2PHIKO\0\0"):
+        cleaned, _ = clean("JPEG", frame[:2] + segment(0xE0, body) + frame[start + 14 :])
+        assert b"PHIK" not in cleaned
+        assert b"JFIF" in cleaned
+        assert_same_pixels("JPEG", frame, cleaned)
+
+
+@pytest.mark.parametrize("marker", [0x51, 0x52])
+def test_words_behind_what_a_segment_of_jpeg_2000_holds_are_refused(marker: int) -> None:
+    frame = CODINGS["JPEG 2000 lossless"].encode(TILE)
+    at = frame.index(bytes([0xFF, marker]))
+    (length,) = struct.unpack_from(">H", frame, at + 2)
+    planted = frame[:at] + segment(marker, frame[at + 4 : at + 2 + length] + WORD) + frame[at + 2 + length :]
+    with pytest.raises(DamagedImage):
+        clean("JPEG 2000 lossless", planted)
 
 
 @pytest.mark.parametrize("marker", [0xC0, 0xC4, 0xDA, 0xDB, 0xDD])
