@@ -1,7 +1,7 @@
-"""What comes into the slide store, beside Orthanc on the same machine: ``python -m tests.benchmarks.store_ingest``.
+"""What comes into the slide store, beside Orthanc: ``python -m tests.benchmarks.store_ingest``.
 
-The store de-identifies each instance and has it on the disk before it answers. Both servers take the same files
-in turns; a ratio of one run says more than its figures, which depend on what else the machine does.
+The store de-identifies each instance and has it on the disk before it answers. Both servers take the same
+files in turns; a ratio of one run says more than its figures, which depend on what else the machine does.
 """
 
 from __future__ import annotations

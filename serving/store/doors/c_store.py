@@ -95,6 +95,9 @@ class DicomNode:
     def start(self) -> None:
         """Listen, and answer in threads."""
         _config.STORE_RECV_CHUNKED_DATASET = True
+        logging.getLogger("pynetdicom").setLevel(
+            logging.WARNING
+        )  # below, it writes what peers call instances
         tempfile.tempdir = str(self._folder)  # pynetdicom has no other way to be told
         self._server = self._entity.start_server(
             self._settings.address,

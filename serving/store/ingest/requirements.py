@@ -148,9 +148,10 @@ def _texts(dataset: Dataset, tags: tuple[int, ...]) -> dict[int, str]:
 
 
 def _text(dataset: Dataset, tag: int) -> str:
-    """Return a single UID; of several, and of none, nothing."""
-    value = dataset[tag].value if tag in dataset else ""
-    return value if isinstance(value, str) else ""
+    """Return a value as it is in the file: pydicom would write one that is no UID into a warning."""
+    element = dataset.get_item(tag)
+    value = None if element is None else element.value
+    return value.decode("ascii", "replace").rstrip("\0 ") if isinstance(value, bytes) else ""
 
 
 def _printable(uid: str) -> str:
