@@ -204,7 +204,7 @@ def test_a_page_of_an_allowed_origin_may_ask_and_no_other(tmp_path: Path) -> Non
 def test_an_upload_that_has_begun_is_finished_when_the_store_is_asked_to_stop(tmp_path: Path) -> None:
     whole = multipart(shareable(sizes=((2000, 1500),)).instances[0].file())
 
-    def body() -> Iterator[bytes]:
+    def body(store: StoreService) -> Iterator[bytes]:
         yield whole[: len(whole) // 2]
         store.launcher().send_signal(signal.SIGTERM)
         wait_until(lambda: '"draining"' in store.log(), "the drain", 60)
@@ -212,7 +212,7 @@ def test_an_upload_that_has_begun_is_finished_when_the_store_is_asked_to_stop(tm
 
     with StoreService(tmp_path / "store") as store:
         store.wait_healthy()
-        answer = store.ask("POST", "/dicomweb/studies", data=body(), headers=STOW)
+        answer = store.ask("POST", "/dicomweb/studies", data=body(store), headers=STOW)
         assert answer.status_code == 202
         assert store.process.wait(60) == 0
     assert len(list((tmp_path / "store" / "instances").rglob("*.dcm"))) == 1

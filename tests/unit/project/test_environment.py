@@ -10,6 +10,7 @@ USERS = {
     "serving/config/settings.py": "reads the settings",
     "serving/processes/launcher.py": "passes on to children what libraries read",
     "serving/webhooks/service/launcher.py": "does so, too",
+    "serving/store/service/launcher.py": "and so does this",
     "serving/pipeline/encoder_loading.py": "tells TensorFlow to log less",
     "serving/cli/check.py": "shows whether the hub's own variable is set",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from dicom_io.codecs.encoded_image import MAX_PROFILE_BYTES
+from serving.store.deidentify.cleaners.icc_elements import trimmed
 
 _HEADER = 128
 _ENTRY = struct.Struct(">4sII")
@@ -31,12 +32,12 @@ def without_text(profile: bytes) -> bytes | None:
     if tags is None or not _is_plain(profile):
         return None
     kept = {name: data for name, data in tags.items() if name in _TRANSFORM}
-    if any(_trimmed(data) is None for data in kept.values()):
+    if any(trimmed(data) is None for data in kept.values()):
         return None
     version = profile[8]
     empty = _EMPTY_DESCRIPTION if version < 4 else _EMPTY_WORDS
     words = {b"desc": empty, b"cprt": _EMPTY_TEXT if version < 4 else _EMPTY_WORDS}
-    return _written(profile, words | {name: _trimmed(data) or b"" for name, data in kept.items()})
+    return _written(profile, words | {name: trimmed(data) or b"" for name, data in kept.items()})
 
 
 _EMPTY_WORDS = b"mluc" + bytes(4) + struct.pack(">II2s2sII", 1, 12, b"en", b"US", 0, 28)
@@ -86,33 +87,3 @@ def _header(profile: bytes, size: int) -> bytes:
     header[67] = profile[67] & 3
     header[68:80] = _D50
     return bytes(header)
-
-
-def _trimmed(data: bytes) -> bytes | None:
-    """Return an element at the length that its contents have; ``None`` for a type that computes nothing."""
-    kind, size = data[:4], len(data)
-    if kind == b"XYZ ":
-        size = 20
-    elif kind == b"curv" and size >= 12:
-        size = 12 + 2 * int.from_bytes(data[8:12], "big")
-    elif kind == b"para" and size >= 12:
-        size = 12 + 4 * {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}.get(int.from_bytes(data[8:10], "big"), 1 << 28)
-    elif kind == b"sf32":
-        size = 44
-    elif kind in (b"mft1", b"mft2") and size >= 52:
-        size = _table_size(data)
-    elif kind not in (b"mAB ", b"mBA ", b"mpet"):
-        return None
-    if size > len(data):
-        return None
-    return data[:4] + bytes(4) + data[8:size]
-
-
-def _table_size(data: bytes) -> int:
-    """Return the length of a table of 8 or 16 bits (ICC.1:2010, 10.8 and 10.9)."""
-    inputs, outputs, points = data[8:11]
-    cube: int = points**inputs * outputs
-    if data[:4] == b"mft1":
-        return 48 + 256 * inputs + cube + 256 * outputs
-    entries_in, entries_out = struct.unpack_from(">HH", data, 48)
-    return 52 + 2 * (int(entries_in) * inputs + cube + int(entries_out) * outputs)

@@ -81,6 +81,24 @@ def test_colours_of_a_table_stay_bit_for_bit_and_words_around_it_go() -> None:
     assert np.array_equal(seen(profile), seen(kept))
 
 
+@pytest.mark.parametrize("with_table", [False, True])
+def test_colours_of_stages_stay_bit_for_bit_and_words_behind_them_go(with_table: bool) -> None:
+    curve = b"para" + bytes(4) + struct.pack(">HHi", 0, 0, 120_000)
+    cube = np.random.default_rng(5).integers(0, 65536, (3, 3, 3, 3), np.uint16).astype(">u2").tobytes()
+    table = bytes([3, 3, 3]).ljust(16, b"\0") + bytes([2, 0, 0, 0]) + cube
+    a = 32 + 48 + len(table) + -len(table) % 4
+    offsets = (32, 0, 0, 80, a) if with_table else (32, 0, 0, 0, 0)
+    stages = b"mAB " + bytes(4) + bytes([3, 3, 0, 0]) + struct.pack(">5I", *offsets) + curve * 3
+    if with_table:
+        stages += table.ljust(a - 80, b"\0") + curve * 3
+    profile = profile_of({b"A2B0": stages + WORD}, version=0x04300000)
+    kept = without_text(profile)
+    assert kept is not None
+    assert WORD not in kept
+    assert stages in kept
+    assert np.array_equal(seen(profile), seen(kept))
+
+
 def test_a_kept_profile_has_a_description_and_a_copyright_that_are_empty() -> None:
     for profile in (SRGB, ADOBE, profile_of({b"A2B0": table_of_16_bits()})):
         kept = without_text(profile)
