@@ -13,7 +13,7 @@ from serving.database import Database
 from serving.store.access.roles import EVERYTHING, Permission
 from serving.store.index.attributes import Level, attributes_of
 from serving.store.index.frames import FrameTable, Layout
-from serving.store.index.query import Page, Query, Stored
+from serving.store.index.query import Page, Query, Stored, Usage
 from serving.store.index.record import InstanceRecord
 from serving.store.index.search import search
 from serving.store.index.tables import INDEX, details, instances, series, studies
@@ -134,6 +134,21 @@ class StoreIndex:
         """Return the Study Instance UIDs of all studies, in the order of arrival."""
         with self._database.reading() as connection:
             return list(connection.execute(select(studies.c.study).order_by(studies.c.number)).scalars())
+
+    def usage(self) -> Usage:
+        """Return how much there is, in all studies.
+
+        Raises
+        ------
+        DatabaseLost
+        """
+        with self._database.reading() as connection:
+            counts = [
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (studies, series, instances)
+            ]
+            size = connection.execute(select(func.coalesce(func.sum(instances.c.size), 0))).scalar_one()
+        return Usage(*counts, int(size))
 
     def frames(self, stored: Stored) -> FrameTable:
         """Return where the frames of an instance are in its file.
