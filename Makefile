@@ -7,7 +7,7 @@ LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks demo-store serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,9 @@ demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
 
 demo-webhooks: $(INSTALLED) ## Start the webhooks beside a stand-in for Slide Score, click, poll, print and draw what a user sees
 	$(BIN)/python -m scripts.demo_webhooks
+
+demo-store: $(INSTALLED) ## Start the slide store, take a folder of slides in, show them, share one, embed it, stop
+	$(BIN)/python -m scripts.demo_store
 
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line

@@ -134,7 +134,7 @@ class Audit:
                         yield orjson.loads(line)
 
     def newest(self, event: Event, most: int) -> list[dict[str, object]]:
-        """Return the newest rows of one event, the newest first; older files are read only as far as needed."""
+        """Return the newest rows of one event, the newest first; no more files are read than that takes."""
         mark = f'"event":"{event}"'.encode()
         found: list[dict[str, object]] = []
         for path in reversed(self.files()):

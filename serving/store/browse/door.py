@@ -105,7 +105,6 @@ class _Views:
         return _json(
             {
                 "roles": sorted(asks.roles),
-                "is_scoped": asks.permission.studies is not None,
                 "dicomweb": self._browsed.url,
                 "view": self._browsed.view,
             }

@@ -32,13 +32,14 @@ let shown = 0;
 
 async function show() {
   const allowed = PLACES.filter(([, , role]) => store.may(role));
-  element("places").hidden = element("enter").hidden = false;
+  element("places").hidden = store.me === null;
+  element("enter").hidden = store.me !== null;
   if (!store.me) {
-    element("places").hidden = true;
+    shown++;
     element("place").replaceChildren();
+    say("");
     return;
   }
-  element("enter").hidden = true;
   const [name, ...rest] = location.hash.replace(/^#\/?/, "").split("/");
   const [current, title, , content] = allowed.find(([one]) => one === name) ?? allowed[0] ?? [];
   paintPlaces(allowed, current);

@@ -2,9 +2,9 @@
 
 /** What the store says is wrong: a code, and a sentence that says what to do. */
 export class Fault extends Error {
-  constructor(code, description, status = 0) {
+  constructor(code, description, status = 0, answer = null) {
     super(description);
-    Object.assign(this, { code, status });
+    Object.assign(this, { code, status, answer });
   }
 }
 
@@ -90,12 +90,14 @@ export class Store {
 }
 
 async function faultOf(response) {
+  let answer = null;
   try {
-    const { error } = await response.json();
-    return new Fault(error.code, error.description, response.status);
+    answer = await response.json();
   } catch {
-    return new Fault(`HTTP ${response.status}`, "The store answered with an error.", response.status);
+    // a proxy's page, perhaps
   }
+  const { code = `HTTP ${response.status}`, description = "The store answered with an error." } = answer?.error ?? {};
+  return new Fault(code, description, response.status, answer);
 }
 
 /** The values of an attribute in DICOM JSON, as text. */

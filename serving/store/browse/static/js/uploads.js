@@ -41,10 +41,9 @@ async function sent(store, file) {
   const type = `multipart/related; type="application/dicom"; boundary=${boundary}`;
   const accept = "application/dicom+json";
   try {
-    const answer = await store.json("dicomweb/studies", { method: "POST", body, type, accept });
-    return said(answer);
+    return said(await store.json("dicomweb/studies", { method: "POST", body, type, accept }));
   } catch (error) {
-    if (error.status === 409) return "refused; the import log says why";
+    if (error.answer?.["00081198"]) return said(error.answer);
     throw error;
   }
 }

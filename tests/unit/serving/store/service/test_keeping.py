@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,48 @@ def test_what_was_kept_for_long_enough_goes_and_the_trail_says_so(parts: Parts) 
     assert not [path for path in paths if (parts.folder / path).exists()]
     row = list(parts.audit.rows())[-1]
     assert (row["event"], row["who"], row["uids"]) == ("110105", "retention", [study])
+
+
+def test_a_copy_that_is_made_while_slides_come_in_is_a_whole_store(tmp_path: Path) -> None:
+    """As docs/store.md has it: the databases first, each by SQLite's own backup, then all other files."""
+    settings = load_settings(
+        {"PATHSERVE_STORE_DIR": str(tmp_path / "store"), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}, {}
+    )
+    parts = open_parts(settings)
+    ingest = open_ingest(parts, settings)
+    some_are_here, is_copied = threading.Event(), threading.Event()
+    came_in = 0
+
+    def take_in() -> None:
+        nonlocal came_in
+        while not is_copied.is_set() and came_in < 200:
+            for instance in shareable(sizes=((64, 48),)).instances:
+                with ingest.arrival() as arrival:
+                    arrival.write(instance.file())
+                    arrival.close()
+                    came_in += ingest.add(arrival.path, Origin(Door.ADD, "tests")).is_here
+            if came_in >= 3:
+                some_are_here.set()
+
+    taking = threading.Thread(target=take_in)
+    taking.start()
+    assert some_are_here.wait(60)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in parts.folder.glob("*.sqlite"):
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy / path.name)) as target:
+            source.backup(target)
+        (copy / path.name).chmod(0o600)
+    ignored = shutil.ignore_patterns("*.sqlite*", "incoming")
+    shutil.copytree(parts.folder, copy, ignore=ignored, dirs_exist_ok=True)
+    is_copied.set()
+    taking.join(60)
+    ingest.close()
+    parts.close()
+
+    restored = open_parts(load_settings({"PATHSERVE_STORE_DIR": str(copy)}, {}))
+    assert all(fault is Fault.UNKNOWN for fault, _ in findings(restored, mends=True))
+    check = Check(restored, mends=False)
+    assert list(check.run()) == []
+    assert 3 <= check.whole <= came_in
+    restored.close()
