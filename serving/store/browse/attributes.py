@@ -35,7 +35,7 @@ class Row:
 
 
 def rows_of(document: Mapping[str, Any], depth: int = 0) -> Iterator[Row]:
-    """Yield the attributes of a data set in DICOM JSON (PS3.18, annex F), nested ones below their sequence."""
+    """Yield the attributes of a data set in DICOM JSON (PS3.18, annex F); nested ones after theirs."""
     for key in sorted(document):
         element = document[key]
         vr, values = str(element.get("vr", "")), element.get("Value", [])
