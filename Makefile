@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
+ARCHIVE := $(VENV)/archive/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks demo-store serve test servers check format lint types schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks demo-store view vendor serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,8 +30,12 @@ $(INSTALLED): $(LOCKED) pyproject.toml
 demo: $(INSTALLED) ## Start the service, embed real tissue, print a table, stop
 	$(BIN)/python -m scripts.demo
 
-demo-webhooks: $(INSTALLED) ## Start the webhooks beside a stand-in for Slide Score, click, poll, print and draw what a user sees
+demo-webhooks: $(INSTALLED) ## Start the webhooks beside stand-ins for Slide Score and Techcyte, and show what a user sees
 	$(BIN)/python -m scripts.demo_webhooks
+	$(BIN)/python -m scripts.demo_techcyte
+
+view: $(INSTALLED) ## Serve with the page at /view, and a slide of real tissue to look at
+	@$(BIN)/python -m scripts.view
 
 demo-store: $(INSTALLED) ## Start the slide store, take a folder of slides in, show them, share one, embed it, stop
 	$(BIN)/python -m scripts.demo_store
@@ -39,15 +44,24 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line
 	$(BIN)/python -m serving serve
 
-test: $(INSTALLED) servers ## Run every test
+$(ARCHIVE): $(LOCKED) locks/archive-dev.lock pyproject.toml .ci/install-lock
+	$(PYTHON) -m venv --clear $(VENV)/archive
+	.ci/install-lock $(VENV)/archive/bin/python locks/archive-dev.lock
+	$(VENV)/archive/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with others, beside Beam and the libraries that it wants
+	$(VENV)/archive/bin/python -m pytest tests/archive tests/unit/serving/archive tests/unit/serving/batch tests/unit/serving/output
+
+test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-servers: # a real DICOMweb store and a real PostgreSQL for the tests, where they can be installed
-	@{ command -v Orthanc && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+servers: # a real DICOMweb store, a real PostgreSQL and a real browser for the tests, where they can be installed
+	@{ command -v Orthanc && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    orthanc orthanc-dicomweb postgresql >/dev/null || echo "Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
-	else echo "Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install orthanc orthanc-dicomweb postgresql"; fi
+	    chromium orthanc orthanc-dicomweb postgresql >/dev/null || echo "Chromium, Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
+	else echo "Chromium, Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install chromium orthanc orthanc-dicomweb postgresql"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 
@@ -102,10 +116,15 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml --extra openvino -c locks/dev.lock -o locks/openvino.lock
 	mkdir -p build/gpu && sed -f .ci/gpu.sed pyproject.toml > build/gpu/pyproject.toml
 	$(COMPILE) build/gpu/pyproject.toml -c locks/dev.lock -o locks/gpu.lock
+	$(COMPILE) pyproject.toml --extra archive-dev -o locks/archive-dev.lock
+	$(COMPILE) pyproject.toml --extra archive -c locks/archive-dev.lock -o locks/archive.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
 	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \
 	  $(COMPILE) - --no-deps -o locks/wsidicom.lock
+
+vendor: $(INSTALLED) ## Renew what is kept of other projects (needs npm and the network)
+	$(BIN)/python -m scripts.vendor
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

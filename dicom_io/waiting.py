@@ -85,6 +85,20 @@ class Cancellation:
         """Call a function when the waits end, in the thread that ends them; at once where they have ended."""
         self._cancelled.add_done_callback(lambda _: function())
 
+    def require_time(self) -> None:
+        """Raise where the waits have ended: between the steps of what waits for nothing, but takes long.
+
+        Raises
+        ------
+        Cancelled
+        TimeoutError
+            When the deadline passed.
+        """
+        if self._cancelled.done():
+            raise Cancelled
+        if time.monotonic() >= self.deadline:
+            raise TimeoutError
+
     def result(self, future: Future[R]) -> R:
         """Return a future's result.
 

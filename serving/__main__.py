@@ -10,8 +10,10 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from serving.cli.archive_arguments import add_archive
 from serving.cli.embed_arguments import add_embed
 from serving.cli.head_arguments import add_train
+from serving.cli.parked_arguments import add_parked
 from serving.cli.store_arguments import add_store
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError, load_settings
@@ -30,15 +32,18 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     serve.set_defaults(run=_serve)
     webhooks = commands.add_parser("webhooks", help="serve webhooks of other systems until SIGTERM or Ctrl-C")
     webhooks.set_defaults(run=_webhooks)
+    add_parked(webhooks).set_defaults(run=_parked)
     check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
     check.set_defaults(run=_check)
     add_embed(commands).set_defaults(run=_embed)
+    add_archive(commands).set_defaults(run=_archive)
     add_train(commands).set_defaults(run=_train_head)
     add_store(commands).set_defaults(run=_store)
     # A path of this system may not be text; it is shown all the same.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = parser.parse_args(arguments)
+    given, of_engine = _split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(given, argparse.Namespace(engine=of_engine))
     try:
         return ExitStatus(options.run(options, load_settings()))
     except SettingsError as error:
@@ -69,6 +74,14 @@ def _webhooks(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     with _listening(settings.http.host, settings.webhooks.port, "PATHSERVE_WEBHOOKS_PORT"):
         launcher = WebhooksLauncher(settings)
     return launcher.run()
+
+
+def _parked(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        from serving.cli.parked import parked
+    except ModuleNotFoundError as error:
+        return _without("webhooks", error, "cryptography", "sqlalchemy")
+    return parked(options.what, getattr(options, "id", ""), getattr(options, "wait", 0.0), settings)
 
 
 def _store(options: argparse.Namespace, settings: Settings) -> ExitStatus:
@@ -120,6 +133,23 @@ def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     except ModuleNotFoundError as error:
         return _without("embed", error, "pyarrow", "tqdm")
     return embed(EmbedOptions.of(options), settings)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the command's own arguments, and those after ``--``, which an archive's engine is given."""
+    if arguments[:1] != ["archive"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _archive(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    try:
+        from serving.cli.archive import archive
+
+        return archive(options, settings)  # what needs Beam or faiss imports them when it is asked for
+    except ModuleNotFoundError as error:
+        return _without("archive", error, "apache_beam", "faiss", "matplotlib", "pyarrow", "tqdm")
 
 
 def _train_head(options: argparse.Namespace, _: Settings) -> ExitStatus:

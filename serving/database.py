@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -254,7 +256,8 @@ def _sqlite_engine(url: URL, connections: int) -> Engine:
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver would begin transactions by itself, and late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        _keep_a_log_of_writes(connection)
+        for pragma in ("synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
@@ -263,6 +266,24 @@ def _sqlite_engine(url: URL, connections: int) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _keep_a_log_of_writes(connection: sqlite3.Connection) -> None:
+    """Set a new file's journal mode, which others may be doing at the same moment.
+
+    SQLite does not wait for them, whatever the time-out: two that both wait to become the only user of the
+    file would wait for each other. Once a file has the mode, this takes no lock.
+    """
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  (so that they do not meet again)
+        else:
+            return
 
 
 _LOST = (OperationalError, InterfaceError, InternalError)

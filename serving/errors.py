@@ -137,8 +137,8 @@ TABLE: Mapping[Code, Row] = {
     ),
     Code.FORBIDDEN_ERROR: _whole(
         HTTPStatus.FORBIDDEN,
-        "The request names a server that this service is not set up for (webhooks), or the token lacks the "
-        "right (store).",
+        "The request names a server that this service is not set up for (webhooks), the token lacks the "
+        "right (store), or it comes from elsewhere than the page (view).",
     ),
     Code.NOT_FOUND_ERROR: _whole(HTTPStatus.NOT_FOUND, "No such path on this service."),
     Code.METHOD_NOT_ALLOWED_ERROR: _whole(

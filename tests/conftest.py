@@ -11,8 +11,10 @@ from hypothesis import settings
 
 from tests.support import models
 from tests.support.app import App, ServedApp
+from tests.support.certificate import self_signed
 from tests.support.postgres import Postgres, missing
 from tests.support.service import Service
+from tests.support.techcyte import Techcyte
 
 # Machines are shared: no timing assertions. CI judges a change by the same examples every time.
 settings.register_profile("pathserve", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -72,6 +74,20 @@ def jobs_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
     server: Postgres = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def techcyte_tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for a stand-in for Techcyte, and its key."""
+    return self_signed(tmp_path_factory.mktemp("tls"), "api.localhost")
+
+
+@pytest.fixture
+def techcyte(techcyte_tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Techcyte]:
+    """The stand-in; this process trusts it for the test."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(techcyte_tls[0]))
+    with Techcyte(techcyte_tls) as server:
+        yield server
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def _size_header(bits: Bits) -> tuple[int, int]:
 
 
 def _skip_extra_fields(bits: Bits) -> tuple[bool, bool]:
-    """Read past orientation, intrinsic size, preview and animation; return which of the last two there are."""
+    """Read past orientation, intrinsic size, preview and animation; return whether the last two are there."""
     bits.take(3)  # orientation
     if bits.flag():
         _size_header(bits)

@@ -17,6 +17,7 @@ from pathlib import Path
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.codecs.frame import DECODERS
 from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.local.archive import dicom_files_in, dicom_files_of_zip
 from dicom_io.local.dicom_frames import FrameTable
@@ -24,10 +25,10 @@ from dicom_io.local.dicom_header import DicomFile, read_header
 from dicom_io.local.files import PositionedFile, Section
 from dicom_io.local.slide import NotASlide, Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.once import Once
-from dicom_io.reading import OpenedImage, ReadOptions
 from dicom_io.slides.frame_cache import EncodedFrame
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.level import Level, ScaledLevel
+from dicom_io.slides.opening import LevelFrames
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.requirements import SOP_CLASSES
 from dicom_io.slides.series import most_encoded_bytes
@@ -73,12 +74,11 @@ class DicomFiles:
             has_icc_profile=first.icc is not None,
         )
 
-    def open_level(self, index: int, options: ReadOptions, session: ReadSession) -> OpenedImage:
-        """Open a level as of a store; see ``LocalSource.open``."""
+    def level_frames(self, index: int, target: IccTarget, session: ReadSession) -> LevelFrames:
+        """Return a level with its frames, as of a store; see ``SlideFiles``."""
         opener = session.context.levels
         series = LocalSeries(self, session.context.io.at(self.key), session.waits)
-        found = opener.find(series, self.levels[index].sop_uids, options.icc_target)
-        return opener.open(series, found, options, session.measure)
+        return opener.frames(series, opener.find(series, self.levels[index].sop_uids, target))
 
     def frames(
         self, instance: SopInstance, numbers: Sequence[int], form: FrameFormat, stop: Stop

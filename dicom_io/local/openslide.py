@@ -26,9 +26,9 @@ from dicom_io.geometry import UInt8Array, nearest
 from dicom_io.local.file_level import FileLevel, JpegTiles
 from dicom_io.local.files import PositionedFile, stamp_of, unreadable
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
-from dicom_io.reading import OpenedImage, ReadOptions
 from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
 from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
+from dicom_io.slides.opening import LevelFrames
 from dicom_io.slides.series import FRAMES_PER_GET
 from dicom_io.slides.slide import Slide
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -102,13 +102,11 @@ class OpenSlideFiles:
             self.close()
             raise
 
-    def open_level(self, index: int, options: ReadOptions, session: ReadSession) -> OpenedImage:
-        """Open a level; see ``LocalSource.open``."""
-        context = session.context
+    def level_frames(self, index: int, target: IccTarget, session: ReadSession) -> LevelFrames:
+        """Return a level with its frames; see ``SlideFiles``."""
         at_once = FRAMES_PER_GET if index in self._jpegs else _REGIONS_AT_ONCE
-        store = _Frames(self, context.io.at(self.key), session.waits, at_once)
-        icc = None if options.icc_target is IccTarget.NONE else self._icc
-        return context.levels.read(store, self._levels[index], icc, options, session.measure)
+        store = _Frames(self, session.context.io.at(self.key), session.waits, at_once)
+        return LevelFrames(store, self._levels[index], None if target is IccTarget.NONE else self._icc)
 
     def frames(
         self, index: int, numbers: Sequence[int], stop: Stop

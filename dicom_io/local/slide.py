@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
 
+from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import UInt8Array
-from dicom_io.reading import OpenedImage, ReadOptions
+from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.reading import OpenedImage, ReadOptions, read_here
 from dicom_io.slides.level import ScaledLevel, Spacing
-from dicom_io.slides.slide import Slide
+from dicom_io.slides.opening import LevelFrames
+from dicom_io.slides.slide import Slide, View
 from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
@@ -84,8 +87,8 @@ class SlideFiles(Protocol):
     @property
     def facts(self) -> SlideFacts: ...
 
-    def open_level(self, index: int, options: ReadOptions, session: ReadSession) -> OpenedImage:
-        """Open a level for reading patches; see ``Source.open``."""
+    def level_frames(self, index: int, target: IccTarget, session: ReadSession) -> LevelFrames:
+        """Return a level with its frames, and with its ICC profile unless the target is ``NONE``."""
         ...
 
     def close(self) -> None:
@@ -117,7 +120,8 @@ class LocalSource:
             DICOM_IMAGE_DOWNSAMPLING_TOO_LARGE_ERROR, INVALID_ICC_PROFILE_TRANSFORM_ERROR, and of a DICOM
             slide what a level of a store raises.
         """
-        return self.files.open_level(self.index, options, session)
+        frames = self.files.level_frames(self.index, options.icc_target, session)
+        return session.context.levels.read(frames, options, session.measure)
 
 
 class LocalSlide:
@@ -154,10 +158,19 @@ class LocalSlide:
             raise IndexError(level)
         return LocalSource(self._files, level)
 
-    def overview(self) -> UInt8Array:
+    def frames(self, level: int, session: ReadSession) -> LevelFrames:
+        """Return a level, by its index, with its frames in their colours as stored."""
+        return self._files.level_frames(level, IccTarget.NONE, session)
+
+    def overview(self, waits: Cancellation | None = None) -> UInt8Array:
         """Return the whole slide from its smallest level that still shows something, colours as stored.
 
         A slide of one large level is read whole for this, in blocks.
+
+        Parameters
+        ----------
+        waits:
+            Ends the reading; an hour without.
 
         Returns
         -------
@@ -167,11 +180,29 @@ class LocalSlide:
         ------
         ImageError
         """
-        waits = Cancellation(monotonic() + _OVERVIEW_S)
-        session = ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
+        session = self._session(waits or Cancellation(monotonic() + _OVERVIEW_S))
         return self.slide.overview(
-            lambda index, options: self._files.open_level(index, options, session), sys.maxsize
+            lambda index, options: self.source(index).open(options, session), sys.maxsize
         )
+
+    def read(
+        self, view: View[ScaledLevel], patches: Sequence[Patch], waits: Cancellation
+    ) -> list[UInt8Array]:
+        """Return patches of a view in the calling thread, colours as stored: for who needs pixels, and few.
+
+        Returns
+        -------
+        uint8 RGB ``[height, width, 3]`` for each.
+
+        Raises
+        ------
+        ImageError, Cancelled, TimeoutError
+        """
+        options = ReadOptions(image_dimensions=view.image_dimensions)
+        return read_here(self._files.open_level(view.index, options, self._session(waits)), patches)
+
+    def _session(self, waits: Cancellation) -> ReadSession:
+        return ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
 
     def close(self) -> None:
         """Close the slide, once nothing reads it any more."""

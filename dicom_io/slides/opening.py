@@ -13,7 +13,7 @@ from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
 from dicom_io.reading import Measure, ReadOptions
-from dicom_io.slides.frame_cache import EncodedFrame, FrameCache
+from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame, FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
 from dicom_io.slides.level import Level, TiledLevel
@@ -33,12 +33,40 @@ class FoundLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelFrames:
+    """A level with whoever has its frames, for one request.
+
+    Attributes
+    ----------
+    icc_profile:
+        Of its pixels, where it is wanted.
+    """
+
+    store: FrameStore
+    level: TiledLevel
+    icc_profile: bytes | None = field(default=None, repr=False)
+
+    def stored(self, frame: int) -> EncodedFrame | DecodedFrame:
+        """Return a frame (from 0) as it is stored, asking whoever has it now.
+
+        Raises
+        ------
+        ImageError
+            Of the store; the level's ``fault_code`` when it sends none.
+        """
+        where = self.level.address(frame)
+        for _, found in self.store.frames_of(where.part, [where.number], self.level.form, Stop()):
+            return found
+        raise ImageError(self.level.fault_code, f"A frame did not come: {self.level.describe(frame)}.")
+
+
+@dataclass(frozen=True, slots=True)
 class LevelOpener:
     """Opens levels of any series, with the caches and limits that all share in a process.
 
     Attributes
     ----------
-    frames:
+    cache:
         Frames that have been read lately.
     max_pixels:
         Most pixels of what is decoded in one: a frame, or a whole level that is read to be looked over.
@@ -46,7 +74,7 @@ class LevelOpener:
         Whether requirements that are only documented refuse an image; see ``require_valid``.
     """
 
-    frames: FrameCache[Hashable]
+    cache: FrameCache[Hashable]
     transforms: ColourTransforms
     max_pixels: int
     strict: bool
@@ -79,8 +107,11 @@ class LevelOpener:
             DICOM_ERROR when its frames are too large, INVALID_ICC_PROFILE_TRANSFORM_ERROR when its profile
             cannot be used.
         """
-        frames = FramesOfSeries(series, found.level)
-        return self.read(frames, found.level, found.icc_profile, options, measure)
+        return self.read(self.frames(series, found), options, measure)
+
+    def frames(self, series: Series, found: FoundLevel) -> LevelFrames:
+        """Return a level of a series with its frames; none is fetched."""
+        return LevelFrames(FramesOfSeries(series, found.level), found.level, found.icc_profile)
 
     def of_series(self, series: Series, levels: Sequence[Level]) -> OpenLevel:
         """Return what opens the levels of a series in their colours as stored, by their index."""
@@ -88,15 +119,9 @@ class LevelOpener:
             series, FoundLevel(levels[index], None), options, lambda _: nullcontext()
         )
 
-    def read(
-        self,
-        store: FrameStore,
-        level: TiledLevel,
-        icc_profile: bytes | None,
-        options: ReadOptions,
-        measure: Measure,
-    ) -> LevelImage:
+    def read(self, frames: LevelFrames, options: ReadOptions, measure: Measure) -> LevelImage:
         """Open a level of any store of frames; see ``open``."""
+        level = frames.level
         form = level.form
         if form.width * form.height > self.max_pixels:
             raise ImageError(
@@ -104,8 +129,8 @@ class LevelOpener:
                 f"A frame of {form.width}x{form.height} pixels is beyond this service's limit of "
                 f"{self.max_pixels} pixels.",
             )
-        to_rgb = self.transforms.to_rgb(icc_profile, options.icc_target, form.samples)
-        fetcher = FrameFetcher(store, self.frames, level)
+        to_rgb = self.transforms.to_rgb(frames.icc_profile, options.icc_target, form.samples)
+        fetcher = FrameFetcher(frames.store, self.cache, level)
         return LevelImage(level, options, to_rgb, fetcher, measure)
 
 

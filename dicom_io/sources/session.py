@@ -20,7 +20,7 @@ from dicom_io.web.series_path import SeriesPath
 
 
 class SeriesStores(Protocol):
-    """Whoever has the series that requests name by their address: stores behind HTTP, perhaps one in files."""
+    """Whoever has the series that requests name by address: stores behind HTTP, and perhaps one in files."""
 
     def series(self, path: SeriesPath, token: BearerToken | None, waits: Cancellation) -> Series:
         """Open a series; nothing is read before something of it is asked for.

@@ -26,6 +26,7 @@ from requests.adapters import HTTPAdapter
 from dicom_io.cache import SharedCache
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.waiting import Cancellation
+from dicom_io.web.at_once import AtOnce
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool, hold_to_bounds
 from dicom_io.web.credentials import BearerToken, fingerprint
 from dicom_io.web.google_session import google_session, service_credentials
@@ -144,10 +145,17 @@ class GcsPolicy:
 
 
 class GcsStore:
-    """Fetches objects; safe to use from many threads."""
+    """Fetches objects; safe to use from many threads.
 
-    def __init__(self, policy: GcsPolicy) -> None:
+    Parameters
+    ----------
+    at_once:
+        Bounds the objects that are fetched at the same time.
+    """
+
+    def __init__(self, policy: GcsPolicy, at_once: AtOnce | None = None) -> None:
         self._policy = policy
+        self._at_once = at_once or AtOnce()
         self._clients: SharedCache[bytes, storage.Client] = SharedCache(_CLIENTS, _CLIENT_LIFE_S)
 
     def check(self, uri: GcsUri) -> None:
@@ -174,7 +182,8 @@ class GcsStore:
         """
         self.check(uri)
         deadline = waits.deadline
-        with _translated(uri), bounded(Bounds(deadline, self._policy.timeout_s, stop=waits.stop)):
+        within = bounded(Bounds(deadline, self._policy.timeout_s, stop=waits.stop))
+        with self._at_once.at("gs", deadline), _translated(uri), within:
             key = fingerprint(token)
             client = self._clients.get(key, lambda: (self._connect(token), 1), _left(deadline))
             blob = client.bucket(uri.bucket).blob(uri.name)

@@ -18,11 +18,17 @@ class _GoogleSession(PlainSession, AuthorizedSession):  # type: ignore[misc]
     pass
 
 
-_READ_ONLY = ("https://www.googleapis.com/auth/devstorage.read_only",)
+READ_STORAGE = "https://www.googleapis.com/auth/devstorage.read_only"
+_WRITE_STORAGE = "https://www.googleapis.com/auth/devstorage.read_write"
 
 
-def service_credentials() -> Credentials:
-    """Return the service's own credentials, to read from Cloud Storage.
+def service_credentials(scope: str = READ_STORAGE) -> Credentials:
+    """Return this process's own credentials (application default credentials).
+
+    Parameters
+    ----------
+    scope:
+        What they are for, by default to read from Cloud Storage.
 
     Raises
     ------
@@ -31,7 +37,7 @@ def service_credentials() -> Credentials:
     """
     # The metadata server, which is asked for them, is on this machine: never by a proxy.
     request = Request(plain_session(follows_proxies=False))
-    credentials, _ = google.auth.default(scopes=_READ_ONLY, request=request)
+    credentials, _ = google.auth.default(scopes=[scope], request=request)
     return credentials
 
 
@@ -43,8 +49,17 @@ def service_storage() -> storage.Client:
     google.auth.exceptions.GoogleAuthError
         When the service has no credentials.
     """
+    return _storage(READ_STORAGE)
+
+
+def writing_storage() -> storage.Client:
+    """Return a client that reads and writes Cloud Storage as this process itself; see ``service_storage``."""
+    return _storage(_WRITE_STORAGE)
+
+
+def _storage(scope: str) -> storage.Client:
     emulated = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
-    credentials = AnonymousCredentials() if emulated else service_credentials()
+    credentials = AnonymousCredentials() if emulated else service_credentials(scope)
     session = google_session(credentials, follows_proxies=True)
     return storage.Client(project="pathserve", credentials=credentials, _http=session)
 

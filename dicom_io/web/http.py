@@ -18,6 +18,7 @@ from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.web.allowlist import StoreAllowList
+from dicom_io.web.at_once import AtOnce
 from dicom_io.web.bounded_connection import Bounds, bounded, bounded_pool
 from dicom_io.web.credentials import BearerToken
 from dicom_io.web.patience import Patience
@@ -84,10 +85,13 @@ class HttpStore:
     ----------
     connections:
         Connections kept open to each host.
+    at_once:
+        Bounds the requests in flight to each origin.
     """
 
-    def __init__(self, policy: StorePolicy, connections: int = 16) -> None:
+    def __init__(self, policy: StorePolicy, connections: int = 16, at_once: AtOnce | None = None) -> None:
         self._policy = policy
+        self._at_once = at_once or AtOnce()
         # Two pools: urllib3 reuses connections by host name, and an address that a caller may reach is not
         # always one that a redirect may lead to.
         self._named, self._redirected = (
@@ -153,7 +157,7 @@ class HttpStore:
             HTTP_ERROR when the store cannot be reached in time.
         """
         bounds = Bounds(patience.deadline, self._policy.timeout_s, stop=patience.stop)
-        with _translated(url, bounds):
+        with self._at_once.at(url.origin, patience.deadline), _translated(url, bounds):
             response = self._follow(url, accept, token, patience, bounds)
             try:
                 yield response
@@ -211,7 +215,7 @@ class HttpStore:
                 )
             if response.status in _SUCCESS or response.status in _REDIRECTS:
                 return response
-            asked = _retry_after(response)
+            asked = retry_after(response)
             response.close()
             if response.status not in _BUSY or not patience.again(_RETRIES_WHEN_BUSY, asked):
                 raise _status_error(url, response.status)
@@ -268,7 +272,7 @@ def _translated(url: StoreUrl, bounds: Bounds) -> Iterator[None]:
         ) from error
 
 
-def _retry_after(response: BaseHTTPResponse) -> float:
+def retry_after(response: BaseHTTPResponse) -> float:
     """Return the seconds of a Retry-After header, 0 without a usable one (RFC 9110, section 10.2.3)."""
     try:
         return urllib3.Retry().get_retry_after(response) or 0.0

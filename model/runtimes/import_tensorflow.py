@@ -26,9 +26,27 @@ def _without_keras() -> Iterator[None]:
         return
     sys.modules["keras"] = cast(ModuleType, None)
     try:
-        yield
+        with _without_settings_of_keras():
+            yield
     finally:
         del sys.modules["keras"]
+
+
+@contextlib.contextmanager
+def _without_settings_of_keras() -> Iterator[None]:
+    """Let the old Keras, a part of TensorFlow that is always imported, read and write no ``~/.keras``.
+
+    A user's settings (another float) would change what is computed; and a user without a home would get a
+    folder that is named ``~``.
+    """
+    usual = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if usual is not None:
+            os.environ["KERAS_HOME"] = usual
 
 
 @contextlib.contextmanager

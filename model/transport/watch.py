@@ -52,7 +52,10 @@ class EncoderWatch:
         return self._liveness is not None and not self._liveness.within(self._limits, time.monotonic())
 
     def _connect(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError:  # this process has no descriptor left: it may have one the next time
+            return
         sock.setblocking(False)
         try:
             sock.connect(self._address)

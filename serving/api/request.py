@@ -21,7 +21,8 @@ from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions
 from model.encoder import PATCH_SIDE
 from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
-from serving.api.sources.registry import FIELDS, kind_of
+from serving.api.sources.kind import SourceKind
+from serving.api.sources.registry import FIELDS, KINDS, kind_of
 from serving.errors import Code, Fault, ServiceError, fault_of
 from serving.pipeline.types import Instance, Item, patch_count
 
@@ -54,7 +55,9 @@ class PredictRequest:
         return patch_count(self.items)
 
 
-def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
+def parse_request(
+    body: bytes | bytearray, max_patches: int, kinds: tuple[SourceKind, ...] = KINDS
+) -> PredictRequest:
     """Parse a request's body.
 
     Parameters
@@ -63,6 +66,8 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
         UTF-8 JSON.
     max_patches:
         Patches that all instances together may list.
+    kinds:
+        The kinds of sources that instances may name.
 
     Raises
     ------
@@ -86,7 +91,7 @@ def parse_request(body: bytes | bytearray, max_patches: int) -> PredictRequest:
             f"The request lists {listed} patches; at most {max_patches} are allowed. "
             "Split it into several requests.",
         )
-    return PredictRequest(tuple(_parse_item(instance) for instance in instances), encoding)
+    return PredictRequest(tuple(_parse_item(instance, kinds) for instance in instances), encoding)
 
 
 def _load(body: bytes | bytearray) -> object:
@@ -145,21 +150,21 @@ def _listed_patches(instance: object) -> int:
     return len(patches) if isinstance(patches, list) else 0
 
 
-def _parse_item(value: object) -> Item:
+def _parse_item(value: object, kinds: tuple[SourceKind, ...]) -> Item:
     if isinstance(value, Fault):
         return value
     try:
-        return _parse_instance(value)
+        return _parse_instance(value, kinds)
     except ServiceError as error:
         return error.fault
     except ImageError as error:
         return fault_of(error.fault)
 
 
-def _parse_instance(value: object) -> Instance:
+def _parse_instance(value: object, kinds: tuple[SourceKind, ...]) -> Instance:
     if not is_object(value):
         raise bad(f"An instance must be a JSON object, not {kind(value)}.")
-    source = kind_of(value)
+    source = kind_of(value, kinds)
     extensions = value.get("extensions")
     if extensions is None:
         extensions = {}

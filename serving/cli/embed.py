@@ -15,14 +15,14 @@ from typing import Self
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from serving.cli.chunks import Stopped
-from serving.cli.embedders import Embedders, InProcess, client_of
-from serving.cli.given_tissue import TissueError
+from serving.batch.chunks import Stopped
+from serving.batch.embedders import Embedders, InProcess, client_of
+from serving.batch.given_tissue import TissueError
+from serving.batch.opened import TargetError
+from serving.batch.worklist import NamedSlide, WorklistError, worklist
 from serving.cli.one_slide import SlideEmbedder
-from serving.cli.opened import TargetError
 from serving.cli.outputs import paths_of
 from serving.cli.report import Report, Result
-from serving.cli.worklist import NamedSlide, WorklistError, worklist
 from serving.client import ServiceFault
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, SettingsError

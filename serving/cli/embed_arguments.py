@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from serving.cli.pixel_size import pixel_size
+from serving.batch.pixel_size import pixel_size
 
 FORMATS = ("parquet", "h5", "zarr", "geojson")
 """Those of ``serving.output.formats``, whose libraries may be missing."""
@@ -44,7 +44,20 @@ def add_embed(
         "ends, else parquet",
     )
     embed.add_argument("--service", metavar="URL", help="a running service (default: in this process)")
-    scale = embed.add_mutually_exclusive_group()
+    add_scale(embed)
+    add_selection(embed)
+    embed.add_argument(
+        "--no-overview",
+        dest="picture",
+        action="store_false",
+        help="write no picture of the tissue and the patches beside the output",
+    )
+    return embed
+
+
+def add_scale(command: argparse.ArgumentParser) -> None:
+    """Add which pixels of slides are read."""
+    scale = command.add_mutually_exclusive_group()
     scale.add_argument("--level", type=int, help="level that is read as it is, 0 is the largest (default)")
     scale.add_argument(
         "--mpp",
@@ -53,32 +66,29 @@ def add_embed(
         help="size of a pixel in µm that slides are brought to, 0.5, or a magnification, 20x, which is "
         "10 µm / 20",
     )
-    embed.add_argument(
+    command.add_argument(
         "--slide-mpp",
         type=_mpp,
         metavar="UM|40x",
         help="size of a pixel of the largest level, in place of what the slide says",
     )
-    embed.add_argument("--stride", type=_positive, default=224, help="pixels between patches (default 224)")
-    embed.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
-    embed.add_argument(
+
+
+def add_selection(command: argparse.ArgumentParser) -> None:
+    """Add which patches of slides are embedded, and in which colours."""
+    command.add_argument("--stride", type=positive, default=224, help="pixels between patches (default 224)")
+    command.add_argument("--all", dest="everything", action="store_true", help="patches without tissue, too")
+    command.add_argument(
         "--min-tissue", type=_share, default=0.05, help="least share of tissue in a patch (default 0.05)"
     )
-    embed.add_argument(
+    command.add_argument(
         "--tissue",
         type=Path,
         metavar="FILE|FOLDER",
         help="tissue that you have outlined: a mask of the whole slide (PNG, not black is tissue), or "
         "GeoJSON in pixels of the largest level; or a folder with one of the slide's name",
     )
-    embed.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
-    embed.add_argument(
-        "--no-overview",
-        dest="picture",
-        action="store_false",
-        help="write no picture of the tissue and the patches beside the output",
-    )
-    return embed
+    command.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
 
 
 def _formats(text: str) -> list[str]:
@@ -95,7 +105,8 @@ def _mpp(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' {error}") from None
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a whole number of at least 1 that was typed."""
     try:
         value = int(text)
     except ValueError:

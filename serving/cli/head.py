@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from serving.config.exit_status import ExitStatus
-from serving.webhooks.heads.file import write_head
-from serving.webhooks.heads.head import SAME_RESOLUTION, HeadError
+from serving.heads.file import write_head
+from serving.heads.head import SAME_RESOLUTION, HeadError
 from serving.webhooks.heads.labels import Labels, read_labels
 from serving.webhooks.heads.training import LabelledVectors, Origin, train
 from serving.webhooks.heads.vectors import SlideVectors, read_vectors

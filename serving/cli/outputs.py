@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.cli.worklist import NamedSlide, Worklist
+from serving.batch.worklist import NamedSlide, Worklist
 from serving.output.formats import Format
 from serving.output.run import Paths
 

@@ -167,6 +167,13 @@ class StoreSettings(Group):
         "Longest wait for a store's connection and for each piece of its answer.",
         gt=0,
     )
+    threads: int = setting(
+        "PATHSERVE_STORE_READS",
+        32,
+        "Threads of a worker that wait for stores, one request each; a store that is alone has half of them.",
+        ge=2,
+        le=1024,
+    )
     approved_dicom: StringList = setting(
         "APPROVED_DICOM_STORE_SOURCE_LIST",
         None,

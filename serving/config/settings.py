@@ -27,6 +27,9 @@ from serving.config.groups import (
 )
 from serving.config.slidescore_group import SlideScoreSettings
 from serving.config.store_group import IngestSettings, SlideStoreSettings
+from serving.config.techcyte_group import TechcyteSettings
+from serving.config.techcyte_slides_group import TechcyteAnalysisSettings, TechcyteDownloadSettings
+from serving.config.view_group import ViewSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
 _PREFIX = "PATHSERVE_"
@@ -55,8 +58,12 @@ class Settings(BaseModel):
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()
     slidescore: SlideScoreSettings = SlideScoreSettings()
+    techcyte: TechcyteSettings = TechcyteSettings()
+    techcyte_downloads: TechcyteDownloadSettings = TechcyteDownloadSettings()
+    techcyte_analyses: TechcyteAnalysisSettings = TechcyteAnalysisSettings()
     slide_store: SlideStoreSettings = SlideStoreSettings()
     ingest: IngestSettings = IngestSettings()
+    view: ViewSettings = ViewSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

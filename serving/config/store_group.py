@@ -124,13 +124,14 @@ class IngestSettings(Group):
     watch_mode: Literal["link", "move"] = setting(
         "PATHSERVE_STORE_WATCH_MODE",
         "link",
-        "`link` leaves files of the watched folder where they are; `move` removes each once the store has it.",
+        "`link` leaves files of the watched folder where they are; `move` removes each once the store has "
+        "it.",
     )
     converter: Path | None = setting(
         "PATHSERVE_STORE_CONVERTER",
         None,
-        "Python of an environment that has wsidicomizer, which converts slides of vendors' formats to DICOM; by "
-        "default this one, where wsidicomizer is installed.",
+        "Python of an environment that has wsidicomizer, which converts slides of vendors' formats to DICOM; "
+        "by default this one, where wsidicomizer is installed.",
     )
     dimse_port: int | None = setting(
         "PATHSERVE_STORE_DIMSE_PORT",

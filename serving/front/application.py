@@ -16,13 +16,15 @@ class Course(enum.Enum):
     """How a request is served.
 
     ``AT_ONCE``: without waiting for others; a body is not read. ``WHOLE``: when all of its body is here and
-    its turn has come. ``BODILESS``: when its turn has come; a body is not read. ``STREAMED``: when its turn
-    has come; its body is read while it comes, and may be of any size.
+    its turn has come. ``BODILESS``: when its turn has come; a body is not read. ``READING``: the same, with
+    turns of its own, so that who looks at images and who has them embedded do not wait for each other.
+    ``STREAMED``: when its turn has come; its body is read while it comes, and may be of any size.
     """
 
     AT_ONCE = enum.auto()
     WHOLE = enum.auto()
     BODILESS = enum.auto()
+    READING = enum.auto()
     STREAMED = enum.auto()
 
 

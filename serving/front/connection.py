@@ -131,8 +131,9 @@ class Connection(TimedConnection):
             self._work(incoming, incoming.without_body(refusal))
             return
         now = time.monotonic()
-        if course in (Course.AT_ONCE, Course.BODILESS):
-            self._work(incoming, incoming.without_body(takes_turn=course is Course.BODILESS))
+        if course not in (Course.WHOLE, Course.STREAMED):
+            takes_turn, is_reading = course is not Course.AT_ONCE, course is Course.READING
+            self._work(incoming, incoming.without_body(takes_turn=takes_turn, is_reading=is_reading))
             return
         if course is Course.WHOLE:
             incoming.expect_body(head, self._front.gate.limit, now)

@@ -31,6 +31,10 @@ LOOK_S = 0.25
 """How often deadlines are looked at."""
 
 _CONTROL_THREADS = 4
+
+_READ_THREADS = 8
+_WAITING_READS = 256
+"""Requests that read images: a browser sends six at a time, a page with two slides in several tabs more."""
 _TLS_SHARE = 4
 """With TLS there may be only one connection where there may be so many without."""
 
@@ -65,6 +69,8 @@ class HttpFront:
         self._most = _most_connections(http.max_connections // share)
         self._turns = Turns(http.predict_slots, http.waiting_slots, http.admission_timeout_s)
         self._predictions = ThreadPoolExecutor(http.predict_slots, thread_name_prefix="predict")
+        self._read_turns = Turns(_READ_THREADS, _WAITING_READS, http.admission_timeout_s)
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="read")
         self._controls = ThreadPoolExecutor(_CONTROL_THREADS, thread_name_prefix="control")
         self._memory = IdleMemory(lambda: self._controls.submit(give_back_free_memory))
         self._grace_s = http.grace_s
@@ -85,6 +91,7 @@ class HttpFront:
         """End what has lasted too long; call it every ``LOOK_S``."""
         now = time.monotonic()
         self._turns.expire(now)
+        self._read_turns.expire(now)
         if self.bodies.used:
             self._memory.note_work(now)
         self._memory.look(now)
@@ -119,7 +126,7 @@ class HttpFront:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
-        for pool in (self._predictions, self._controls):
+        for pool in (self._predictions, self._readers, self._controls):
             pool.shutdown(wait=False, cancel_futures=True)
         return finished
 
@@ -140,14 +147,15 @@ class HttpFront:
             received.body, received.refusal = None, error
             run(self._controls, _nothing)
 
+        def gone() -> bool:
+            return received.hang_up.has_happened
+
         if not received.takes_turn:
             run(self._controls, _nothing)
+        elif received.is_reading:
+            self._read_turns.ask(lambda: run(self._readers, self._read_turns.give_back), refuse, gone)
         else:
-            self._turns.ask(
-                lambda: run(self._predictions, self._predicted),
-                refuse,
-                lambda: received.hang_up.has_happened,
-            )
+            self._turns.ask(lambda: run(self._predictions, self._predicted), refuse, gone)
 
     def make_piece(self, connection: Connection, pieces: Pieces) -> None:
         """Have the next piece of an answer made: a client that reads slowly holds no thread meanwhile."""

@@ -127,10 +127,12 @@ class Incoming:
         self._body = None
         return received
 
-    def without_body(self, refusal: ServiceError | None = None, *, takes_turn: bool = False) -> Received:
+    def without_body(
+        self, refusal: ServiceError | None = None, *, takes_turn: bool = False, is_reading: bool = False
+    ) -> Received:
         """Return the request as one whose body nobody wants, and keep nothing of it."""
         self._body = None
-        return Received(self._started, refusal=refusal, takes_turn=takes_turn)
+        return Received(self._started, refusal=refusal, takes_turn=takes_turn, is_reading=is_reading)
 
     def stop(self, now: float) -> None:
         """Stop reading until there is room for more of the body."""

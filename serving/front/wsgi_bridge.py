@@ -50,6 +50,8 @@ class Received:
         The body, when it is read while it comes.
     takes_turn:
         Whether it waits for its turn.
+    is_reading:
+        Whether that is a turn of those who only read.
     """
 
     started: float
@@ -59,6 +61,7 @@ class Received:
     arrived: float = field(default_factory=time.monotonic)
     stream: BodyStream | None = None
     takes_turn: bool = False
+    is_reading: bool = False
 
     def require_wanted(self) -> None:
         """Raise when there is nothing to do for the request.

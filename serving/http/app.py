@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 
+from serving.api.sources.kind import SourceKind
+from serving.api.sources.registry import KINDS
 from serving.config.settings import Settings
 from serving.front.application import HttpApplication
 from serving.http.access import ApiKeys, secured
@@ -53,20 +56,47 @@ def create_app(doors: Iterable[Door]) -> Flask:
 
 
 def doors_of_the_service(
-    settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys
+    settings: Settings,
+    predictor: Predictor,
+    telemetry: Telemetry,
+    keys: ApiKeys,
+    kinds: tuple[SourceKind, ...] = KINDS,
 ) -> tuple[Door, ...]:
-    """Return all doors: a new one is a file and a line here."""
+    """Return all doors that are always there: a new one is a file and a line here."""
     return (
-        predict_door(settings, predictor, telemetry, keys),
+        predict_door(settings, predictor, telemetry, keys, kinds),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
     )
 
 
-def http_application(settings: Settings, predictor: Predictor, telemetry: Telemetry) -> HttpApplication:
+@dataclass(frozen=True, slots=True)
+class Additions:
+    """What an optional ability adds to the service.
+
+    Attributes
+    ----------
+    doors:
+        Makes its doors, given the service's keys.
+    kinds:
+        Kinds of sources that predictions may name besides the API's.
+    """
+
+    doors: Callable[[ApiKeys], tuple[Door, ...]] = lambda _: ()
+    kinds: tuple[SourceKind, ...] = ()
+
+
+def http_application(
+    settings: Settings, predictor: Predictor, telemetry: Telemetry, additions: Additions | None = None
+) -> HttpApplication:
     """Return the application for the front: all doors, behind a gate that knows which take a body."""
-    keys = ApiKeys(settings.http.api_keys)
-    doors = doors_of_the_service(settings, predictor, telemetry, keys)
+    keys, more = ApiKeys(settings.http.api_keys), additions or Additions()
+    doors = (
+        *doors_of_the_service(settings, predictor, telemetry, keys, KINDS + more.kinds),
+        *more.doors(keys),
+    )
     app = create_app(doors)
     with_body = frozenset[str]().union(*(door.endpoints_with_body for door in doors))
-    return HttpApplication(app, Gate(app.url_map, with_body, keys, settings.requests.max_bytes), refusal)
+    reading = frozenset[str]().union(*(door.endpoints_that_read for door in doors))
+    gate = Gate(app.url_map, with_body, keys, settings.requests.max_bytes, reading)
+    return HttpApplication(app, gate, refusal)

@@ -24,11 +24,21 @@ class Gate:
         Names of the endpoints whose requests have a body.
     limit:
         Most bytes of a body.
+    reading:
+        Names of the endpoints without a body that read images.
     """
 
-    def __init__(self, routes: Map, with_body: Collection[str], keys: ApiKeys, limit: int) -> None:
+    def __init__(
+        self,
+        routes: Map,
+        with_body: Collection[str],
+        keys: ApiKeys,
+        limit: int,
+        reading: Collection[str] = (),
+    ) -> None:
         self._routes = routes.bind("pathserve")  # any host will do: no route depends on it
         self._with_body = frozenset(with_body)
+        self._reading = frozenset(reading)
         self._keys = keys
         self.limit = limit
 
@@ -46,9 +56,11 @@ class Gate:
             endpoint, _ = self._routes.match(path, head.method)
         except HTTPException:
             return Course.AT_ONCE  # the application says why
-        if endpoint not in self._with_body:
+        if endpoint not in self._with_body and endpoint not in self._reading:
             return Course.AT_ONCE
         self._keys.require(head.header("authorization"))
+        if endpoint in self._reading:
+            return Course.READING
         is_gzip(head.header("content-encoding"))
         if head.content_length is not None and head.content_length > self.limit:
             raise too_large()

@@ -9,6 +9,8 @@ from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from serving.api.request import PredictRequest, parse_request
 from serving.api.response import model_version, prediction_body
+from serving.api.sources.kind import SourceKind
+from serving.api.sources.registry import KINDS
 from serving.config.settings import Settings
 from serving.errors import Fault
 from serving.front.wsgi_bridge import RECEIVED, Received
@@ -23,10 +25,22 @@ VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>
 """Where Google's client library finds an endpoint when it is pointed at this service."""
 
 
-def predict_door(settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys) -> Door:
-    """Return the door."""
+def predict_door(
+    settings: Settings,
+    predictor: Predictor,
+    telemetry: Telemetry,
+    keys: ApiKeys,
+    kinds: tuple[SourceKind, ...] = KINDS,
+) -> Door:
+    """Return the door.
+
+    Parameters
+    ----------
+    kinds:
+        The kinds of sources that instances may name.
+    """
     routes = Blueprint("predict", __name__)
-    views = _Predictions(settings, predictor, telemetry, keys)
+    views = _Predictions(settings, predictor, telemetry, keys, kinds)
     routes.add_url_rule(settings.http.predict_route, "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
@@ -41,7 +55,15 @@ class _Predictions:
     The front has admitted the request, has all of its body, and has given it its turn.
     """
 
-    def __init__(self, settings: Settings, predictor: Predictor, telemetry: Telemetry, keys: ApiKeys) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        predictor: Predictor,
+        telemetry: Telemetry,
+        keys: ApiKeys,
+        kinds: tuple[SourceKind, ...],
+    ) -> None:
+        self._kinds = kinds
         self._limits = settings.requests
         self._deployed_model_id = settings.http.deployed_model_id
         self._predictor = predictor
@@ -84,7 +106,7 @@ class _Predictions:
     def _parse(self, body: bytes | bytearray, record: RequestRecord) -> PredictRequest:
         """Parse a body. It is as large as the images in it, so nothing keeps it beyond this call."""
         with record.stages.measure(RequestStage.PARSE):
-            asked = parse_request(body, self._limits.max_patches)
+            asked = parse_request(body, self._limits.max_patches, self._kinds)
         record.instances, record.patches = len(asked.items), asked.patch_count
         return asked
 

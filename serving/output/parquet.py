@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,9 @@ from serving.output.files import whole
 from serving.output.table import ABOUT, About, Identity, PatchFrame, Rows, joined, table_of
 
 _ROWS_AT_ONCE = 8192
+
+VECTOR_VALUES = "vector.list.element"
+"""What Parquet calls the column of the vectors' numbers."""
 
 
 class _ParquetTable:
@@ -28,10 +32,29 @@ class _ParquetTable:
 @contextlib.contextmanager
 def writing(path: Path, about: About, frame: PatchFrame, dimension: int) -> Iterator[_ParquetTable]:
     """Yield what writes a Parquet file; see ``serving.output.formats``."""
-    empty = joined([table_of(Rows((), (), ()), Identity(None, None, ""), frame)], dimension)
-    schema = empty.schema.with_metadata({ABOUT: json.dumps(about)})
-    with whole(path) as file, pq.ParquetWriter(file, schema) as writer:
+    with whole(path) as file, pq.ParquetWriter(file, _schema(about, frame, dimension)) as writer:
         yield _ParquetTable(writer)
+
+
+def write_compact(
+    file: BinaryIO, about: About, frame: PatchFrame, dimension: int, tables: Iterable[pa.Table]
+) -> None:
+    """Write tables as a Parquet file of the same columns in about five sixths of the bytes.
+
+    The bytes of the vectors are split by their place in a float: exponents resemble each other, which zstd
+    makes use of.
+    """
+    schema = _schema(about, frame, dimension)
+    texts = [field.name for field in schema if field.name != "vector"]
+    options = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": [VECTOR_VALUES]}
+    with pq.ParquetWriter(file, schema, **options) as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema))
+
+
+def _schema(about: About, frame: PatchFrame, dimension: int) -> pa.Schema:
+    empty = joined([table_of(Rows((), (), ()), Identity(None, None, ""), frame)], dimension)
+    return empty.schema.with_metadata({ABOUT: json.dumps(about)})
 
 
 def about(path: Path) -> object:

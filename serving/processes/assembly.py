@@ -15,16 +15,17 @@ from dicom_io.slides.frame_cache import FrameCache
 from dicom_io.slides.opening import LevelOpener
 from dicom_io.sources.session import ReadContext
 from dicom_io.web.allowlist import StoreAllowList
+from dicom_io.web.at_once import AtOnce
 from dicom_io.web.dicomweb import DicomWebStore
 from dicom_io.web.gcs import GcsAllowList, GcsPolicy, GcsStore
 from dicom_io.web.http import HttpStore, StorePolicy
 from model.transport.client import EncoderClient
 from serving.config.groups import StoreSettings
 from serving.config.settings import Settings, SettingsError
+from serving.heads.file import read_head
+from serving.heads.head import Head, HeadError
+from serving.http.app import Additions
 from serving.pipeline.predictor import Predictor
-
-IO_THREADS = 32
-"""Threads of a worker that wait for stores."""
 
 SLOTS_PER_REQUEST = 64, 128
 """Patches that one request may have in the slab at once, on few cores and on many.
@@ -54,8 +55,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_context(settings: Settings) -> ReadContext:
+def read_context(settings: Settings, *, at_once: int | None = None) -> ReadContext:
     """Return what the sources of images share: caches, connections, transforms, threads, decoding helpers.
+
+    Parameters
+    ----------
+    at_once:
+        Most requests in flight to one store; by default as many as threads allow.
 
     Raises
     ------
@@ -68,20 +74,51 @@ def read_context(settings: Settings) -> ReadContext:
     decoders = DecodePool()
     transforms = ColourTransforms(profiles, folder=settings.shared.tables)
     frames: FrameCache[Hashable] = FrameCache(images.frame_cache_bytes, decoders.frame)
-    io = IoThreads(IO_THREADS)
+    # A store that is alone has half of the threads.
+    threads = stores.threads if at_once is None else min(stores.threads, 2 * at_once)
+    io = IoThreads(threads)
+    limit = AtOnce(at_once)
     return ReadContext(
         max_image_pixels=images.max_pixels,
         transforms=transforms,
-        dicomweb=DicomWebStore(HttpStore(dicom_policy, connections=IO_THREADS), io),
-        gcs=GcsStore(gcs_policy),
+        dicomweb=DicomWebStore(HttpStore(dicom_policy, threads, limit), io),
+        gcs=GcsStore(gcs_policy, limit),
         levels=LevelOpener(frames, transforms, images.max_pixels, strict=images.dicom_validation == "strict"),
         decoders=decoders,
         io=io,
     )
 
 
+def http_store(settings: Settings) -> HttpStore:
+    """Return what reads DICOMweb stores beside slides: what they find.
+
+    Raises
+    ------
+    SettingsError
+        When the allow-list is malformed.
+    """
+    return HttpStore(_dicom_policy(settings.stores))
+
+
+def additions(settings: Settings, predictor: Predictor, context: ReadContext) -> Additions:
+    """Return what the settings add to the service; nothing is loaded of what they leave out.
+
+    Raises
+    ------
+    SettingsError
+        When a file that a setting names cannot be used.
+    """
+    if not settings.view.is_on:
+        return Additions()
+    from serving.view.addition import view_addition
+
+    return view_addition(settings, predictor, context, _head(settings.view.head))
+
+
 def require_usable(settings: Settings) -> None:
-    """Raise SettingsError where ``read_context`` would, starting nothing."""
+    """Raise SettingsError where ``read_context`` and ``additions`` would, starting nothing."""
+    if settings.view.is_on:
+        _head(settings.view.head)
     _dicom_policy(settings.stores)
     _gcs_policy(settings.stores)
     _profiles(settings.images.icc_folder)
@@ -103,6 +140,13 @@ def _gcs_policy(stores: StoreSettings) -> GcsPolicy:
     return GcsPolicy(
         allowed, stores.gcs_service_identity, stores.max_object_bytes, stores.timeout_s, stores.use_proxy
     )
+
+
+def _head(path: Path | None) -> Head | None:
+    try:
+        return None if path is None else read_head(path)
+    except HeadError as error:
+        raise SettingsError(f"bad setting: PATHSERVE_VIEW_HEAD: {error}") from error
 
 
 def _profiles(folder: Path | None) -> dict[IccTarget, bytes]:

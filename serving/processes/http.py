@@ -19,7 +19,7 @@ from serving.config.settings import Settings, SettingsError
 from serving.front.application import HttpApplication
 from serving.front.workers import GunicornApplication
 from serving.http.app import http_application
-from serving.processes.assembly import encoder_client, predictor, read_context, require_usable
+from serving.processes.assembly import additions, encoder_client, predictor, read_context, require_usable
 from serving.processes.child import begin
 from serving.processes.handover import HttpStart
 from serving.telemetry.json_log import log_as_json
@@ -54,8 +54,10 @@ def serve(make_context: Callable[[Settings], ReadContext], require: Callable[[Se
         cv2.setNumThreads(1)  # images are resized in a pool that has a thread for each core already
         encoder = encoder_client(settings, start.encoder_address)
         encoder.start()
-        predicts = predictor(settings, make_context(settings), encoder)
-        return http_application(settings, predicts, Telemetry(settings.shared.metrics))
+        context = make_context(settings)
+        predicts = predictor(settings, context, encoder)
+        telemetry = Telemetry(settings.shared.metrics)
+        return http_application(settings, predicts, telemetry, additions(settings, predicts, context))
 
     # All this lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.
     gc.freeze()

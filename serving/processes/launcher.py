@@ -137,6 +137,7 @@ class Launcher:
             for child in self._children:
                 if child.process is None and now >= child.start_at:
                     self._start(child)
+            _import_for_later()
             received = signal.sigtimedwait(SIGNALS, self._next_look(now))
             if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return self._drain()
@@ -183,7 +184,7 @@ class Launcher:
     def _after_death(self, child: Supervised, status: int) -> ExitStatus | None:
         """Plan a restart; return an exit status where a restart would not help."""
         assert child.process is not None
-        from prometheus_client import multiprocess  # at the top it would delay the encoder's start
+        from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(child.process.pid, path=str(self._metrics))
         verdict = child.history.after_death(status, ran=self._has_run(child))
@@ -223,6 +224,16 @@ class Launcher:
             if child.is_running:
                 signal.sigtimedwait([signal.SIGCHLD], min(left, 1.0))
         child.kill()
+
+
+def _import_for_later() -> None:
+    """Import what the first death of a child, or its first message, needs.
+
+    At the top it would delay the encoder's start; then, there may be no descriptor left to read a file with.
+    """
+    import prometheus_client.multiprocess  # noqa: F401
+
+    import model.transport.wire  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -116,6 +116,16 @@ class StoreFiles:
                 _sync(folder)
         return target
 
+    def require(self, place: str) -> None:
+        """Be sure that an instance's file is there.
+
+        Raises
+        ------
+        FileNotFoundError
+        """
+        if not (self.folder / place).is_file():
+            raise FileNotFoundError("an instance was deleted while it came in; it may be sent again")
+
     def remove(self, place: str) -> None:
         """Remove an instance's file, and the folders that are empty then."""
         path = self.folder / place

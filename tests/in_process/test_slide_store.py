@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -394,3 +396,24 @@ def test_what_is_deleted_is_gone_from_index_and_disk(tmp_path: Path) -> None:
         assert client.delete(f"{DICOMWEB}/studies/{slide.study}").status_code == 404
         store.add_slide(slide)
         assert client.get(DICOMWEB + path_of(slide, 0)).status_code == 200
+
+
+def test_what_comes_in_while_it_is_deleted_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    (instance,) = pyramid(sizes=[(300, 200)]).instances
+    data, study = instance.file(), str(instance.dataset.StudyInstanceUID)
+    with StoreFolder(tmp_path) as store:
+        ended = threading.Event()
+
+        def delete() -> None:
+            client = store.client()
+            while not ended.is_set():
+                client.delete(f"{DICOMWEB}/studies/{study}")
+
+        thread = threading.Thread(target=delete)
+        thread.start()
+        for _ in range(30):
+            with contextlib.suppress(FileNotFoundError):  # deleted in between: to be sent again
+                store.add(data)
+        ended.set()
+        thread.join()
+        assert {one.path for one in store.index.instances(study)} <= set(store.files.places())

@@ -19,11 +19,12 @@ from shapely.geometry.base import BaseGeometry
 
 from dicom_io.geometry import Rect
 from serving.config.settings import SettingsError
-from serving.webhooks.heads.file import write_head
-from serving.webhooks.heads.head import Head
+from serving.heads.file import write_head
+from serving.heads.head import Head
 from tests.support.slidescore import CASE, PATIENT, Answer, Behaviour, Request, clicked, rect
-from tests.support.slidescore_app import BODY_LIMIT, SECRET, Analyses
+from tests.support.slidescore_app import SECRET, Analyses
 from tests.support.tiled_slide import StoredSlide
+from tests.support.webhook_app import BODY_LIMIT
 
 ROI = rect(1000, 2000, 4000, 3000)
 EXEMPLAR = rect(1448, 2448, 448, 448)

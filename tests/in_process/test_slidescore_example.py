@@ -15,7 +15,8 @@ from serving.webhooks.analyses.patches import Patches
 from serving.webhooks.analyses.regions import rectangle
 from serving.webhooks.slidescore.results import Builder, InvalidResult
 from tests.support.slidescore import Answer, Behaviour, Request, SlideScore, clicked, rect
-from tests.support.slidescore_app import BODY_LIMIT, SECRET, Analyses
+from tests.support.slidescore_app import SECRET, Analyses
+from tests.support.webhook_app import BODY_LIMIT
 
 ROI = rect(1000, 1000, 1500, 1500)
 EXEMPLAR = rect(1000, 1000, 448, 448)

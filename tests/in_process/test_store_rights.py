@@ -161,6 +161,14 @@ def test_what_is_refused_is_in_the_trail_with_who_asked_and_no_uid(served: Serve
     assert rows[2]["who"] == who
 
 
+def test_an_original_uid_that_is_searched_for_is_not_in_the_trail(served: Served) -> None:
+    header = {"Authorization": served.token(Role.ADMIN)}
+    for path in ("studies/1.2.3.4.5/series", "studies?StudyInstanceUID=1.2.3.4.5", "studies/1.2.3.4.5"):
+        served.client.get(f"/dicomweb/{path}", headers=header)
+    trail = b"".join(path.read_bytes() for path in served.parts.audit.files())
+    assert b"1.2.3.4.5" not in trail
+
+
 def test_an_application_with_a_route_without_a_right_is_not_made(served: Served) -> None:
     from flask import Blueprint
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.heads.file import read_head
 from serving.webhooks.analyses.patches import Patches
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.file import read_head
 from tests.conftest import ModelFolders
 from tests.support.asking import cut
 from tests.support.models import probe

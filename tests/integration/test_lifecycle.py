@@ -255,15 +255,18 @@ def test_an_encoder_without_descriptors_serves_whom_it_has_and_later_the_others(
     assert post(slow_service, large_request(2)).status_code == 200
 
 
-def test_a_launcher_that_cannot_start_a_process_tries_again(lasting: Service) -> None:
-    launcher = lasting.launcher()
+def test_a_launcher_that_cannot_start_a_process_tries_again(slow_service: Service) -> None:
+    """Even at the first death, when it could have wanted to read code that it has not needed before."""
+    launcher = slow_service.launcher()
     usual = launcher.rlimit(psutil.RLIMIT_NOFILE)
     launcher.rlimit(psutil.RLIMIT_NOFILE, (3, usual[1]))
-    lasting.encoder().kill()
-    wait_until(lambda: "encoder cannot be started" in lasting.log(), "the launcher's complaint")
-    launcher.rlimit(psutil.RLIMIT_NOFILE, usual)
-    lasting.wait_healthy()
-    assert post(lasting, large_request(1)).status_code == 200
+    try:
+        slow_service.encoder().kill()
+        wait_until(lambda: "encoder cannot be started" in slow_service.log(), "the launcher's complaint")
+    finally:
+        launcher.rlimit(psutil.RLIMIT_NOFILE, usual)
+    slow_service.wait_healthy()
+    assert post(slow_service, large_request(1)).status_code == 200
 
 
 def test_a_killed_gunicorn_is_replaced_on_the_same_port(lasting: Service) -> None:

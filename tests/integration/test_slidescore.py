@@ -18,7 +18,8 @@ from tests.support.app import App, ServedApp
 from tests.support.jobs import KEY
 from tests.support.service import Service, wait_until
 from tests.support.slidescore import CASE, PATIENT, Answer, Request, SlideScore, clicked, rect
-from tests.support.slidescore_app import SECRET, QuietProbe
+from tests.support.slidescore_app import SECRET
+from tests.support.webhook_app import QuietProbe
 
 ROI = rect(1000, 2000, 4000, 3000)
 EXEMPLAR = rect(1448, 2448, 448, 448)

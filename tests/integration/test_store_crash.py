@@ -91,6 +91,7 @@ store.close()
 """
 
 
+@pytest.mark.timeout(600)
 def test_four_processes_take_in_300_each_without_waiting_in_vain(tmp_path: Path) -> None:
     """And the same 300, so that each instance is stored once and found three times."""
     slides = tmp_path / "slides"
@@ -104,7 +105,7 @@ def test_four_processes_take_in_300_each_without_waiting_in_vain(tmp_path: Path)
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
     became = Counter[str]()
     for process in processes:
-        out, errors = process.communicate(timeout=170)
+        out, errors = process.communicate(timeout=500)
         assert (process.returncode, errors) == (0, b"")
         became.update(out.decode("ascii").split())
     assert became == {"stored": 300, "same": 900}

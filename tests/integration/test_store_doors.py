@@ -100,6 +100,7 @@ def by_command(store: Started, file: Path) -> None:
 DOORS = {"stow": by_stow, "c-store": by_c_store, "watch": by_watching, "add": by_command}
 
 
+@pytest.mark.timeout(600)
 def test_each_door_gives_the_same_file_of_which_nothing_planted_is_left(
     store: Started, planted: PlantedSlide, file: Path
 ) -> None:

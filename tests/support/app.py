@@ -28,7 +28,7 @@ from serving.front.head import Head
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.app import http_application
 from serving.pipeline.predictor import Predictor
-from serving.processes.assembly import read_context
+from serving.processes.assembly import additions, read_context
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import Telemetry
 from tests.support.encoders import ProbeEncoder
@@ -113,7 +113,8 @@ class App:
         self.predictor = Predictor(
             self.encoder, self.context, threads=2, max_reads=self.settings.requests.max_patches
         )
-        application = http_application(self.settings, self.predictor, Telemetry())
+        more = additions(self.settings, self.predictor, self.context)
+        application = http_application(self.settings, self.predictor, Telemetry(), more)
         self.application = application
         self._gate, flask = application.gate, application.wsgi
         assert isinstance(flask, Flask)

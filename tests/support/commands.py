@@ -15,9 +15,9 @@ import pytest
 
 from model.transport.client import EncoderClient
 from model.transport.local import encoder_in_process
+from serving.batch.embedders import InProcess
 from serving.cli.embed import EmbedOptions, embed
 from serving.cli.embed_arguments import add_embed
-from serving.cli.embedders import InProcess
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings, load_settings
 from serving.pipeline.in_process import InProcessEmbedder

@@ -7,6 +7,7 @@ is put first on the path.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import requests
@@ -20,7 +21,7 @@ def main(url: str, token: str, study: str, series: str, out: str) -> None:
     session.trust_env = False
     session.headers["Authorization"] = f"Bearer {token}"
     client = DICOMwebClient(url, session=session)
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     found["studies"] = np.array([row["0020000D"]["Value"][0] for row in client.search_for_studies()])
     (one,) = client.search_for_series(study, search_filters={"Modality": "SM"})
     assert Dataset.from_json(one).SeriesInstanceUID == series

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +49,7 @@ class GcsEmulator:
         )
         self.requests: list[tuple[str, str]] = []
         self.tokens: set[str | None] = set()
+        self._uploads = threading.Lock()
         self.harm: Callable[[str, bytes], bytes] | None = None
         emulator = self
 
@@ -61,10 +64,16 @@ class GcsEmulator:
                         status, [("Content-Type", "application/json")], b'{"error": {"message": "no"}}'
                     )
                     return
-                upstream = http.client.HTTPConnection("127.0.0.1", emulator._port, timeout=30)
-                upstream.request(self.command, self.path)
-                answer = upstream.getresponse()
-                body = answer.read()
+                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with emulator._uploads:
+                    if emulator._is_taken(self.path, sent):
+                        self.answer(412, [], b'{"error": {"code": 412, "message": "taken"}}')
+                        return
+                    upstream = http.client.HTTPConnection("127.0.0.1", emulator._port, timeout=30)
+                    passed = {k: v for k in ("Content-Type", "Range") if (v := self.headers.get(k))}
+                    upstream.request(self.command, self.path, sent or None, passed)
+                    answer = upstream.getresponse()
+                    body = answer.read()
                 headers = [
                     (k, v)
                     for k, v in answer.getheaders()
@@ -112,6 +121,17 @@ class GcsEmulator:
     def downloads(self) -> int:
         """Number of downloads of an object's bytes."""
         return sum("alt=media" in path for _, path in self.requests)
+
+    def _is_taken(self, path: str, sent: bytes) -> bool:
+        """Return whether an upload is to be refused, since there is such an object: the emulator does not."""
+        if "ifGenerationMatch=0" not in path:
+            return False
+        named = re.search(rb'"name": ?"([^"]+)"', sent)
+        assert named, "an upload of several parts names its object in the first"
+        name = quote(named.group(1).decode(), safe="")
+        bucket = path.split("/b/")[1].split("/", maxsplit=1)[0]
+        found = requests.get(f"{self._direct}/storage/v1/b/{bucket}/o/{name}", timeout=30)
+        return found.status_code == 200
 
     def _answers(self) -> bool:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterable
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,6 +32,14 @@ class Handler(BaseHTTPRequestHandler):
         """Respond."""
         self.respond()
 
+    def do_PUT(self) -> None:
+        """Respond."""
+        self.respond()
+
+    def do_DELETE(self) -> None:
+        """Respond."""
+        self.respond()
+
     def answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Send an answer; a Content-Length among the headers that is not the body's ends the connection."""
         self.send_response(status)
@@ -47,10 +57,27 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Loopback:
-    """A server that runs from its making until ``end``; clients may hang up on it."""
+    """A server that runs from its making until ``end``; clients may hang up on it.
 
-    def __init__(self, handler: type[Handler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Parameters
+    ----------
+    tls:
+        A certificate and its key; without them it speaks plain HTTP.
+    port:
+        0 takes a free one.
+    """
+
+    def __init__(self, handler: type[Handler], tls: tuple[Path, Path] | None = None, port: int = 0) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            # The handshake is the connection's own thread's: a slow client holds up no other.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         # `end` waits for the next look at its flag: half a second by default, for each of hundreds of tests.
@@ -60,7 +87,7 @@ class Loopback:
     @property
     def origin(self) -> str:
         """Its address, without a slash."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def end(self) -> None:
         """Stop serving."""

@@ -58,7 +58,7 @@ class StoreFolder:
             path.write_bytes(data)
             record = record_of(path, origin)
             self.files.keep(path, record.path)
-        return record, self.index.add(record)
+        return record, self.index.add(record, lambda: self.files.require(record.path))
 
     def add_slide(self, slide: Slide) -> list[StoredInstance]:
         """Add all instances of a slide; return them."""

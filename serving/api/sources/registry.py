@@ -14,7 +14,7 @@ KINDS = (DICOMWEB, GCS, INLINE)
 FIELDS = tuple(kind.field for kind in KINDS)
 
 
-def kind_of(instance: JsonObject) -> SourceKind:
+def kind_of(instance: JsonObject, kinds: tuple[SourceKind, ...] = KINDS) -> SourceKind:
     """Return the kind of the one source that an instance names.
 
     Raises
@@ -22,10 +22,10 @@ def kind_of(instance: JsonObject) -> SourceKind:
     ServiceError
         INVALID_REQUEST_FIELD_ERROR when it names none, or several.
     """
-    given = [kind for kind in KINDS if instance.get(kind.field) is not None]
+    given = [kind for kind in kinds if instance.get(kind.field) is not None]
     if len(given) != 1:
         raise bad(
-            f"Exactly one of {', '.join(FIELDS)} must be given; "
+            f"Exactly one of {', '.join(kind.field for kind in kinds)} must be given; "
             f"this instance has {' and '.join(kind.field for kind in given) or 'none'}."
         )
     return given[0]

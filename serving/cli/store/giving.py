@@ -35,8 +35,8 @@ def token(options: argparse.Namespace, _: Settings, parts: Parts) -> ExitStatus:
     if options.studies is not None and not roles <= SCOPED:
         raise ServiceError(
             Code.INVALID_REQUEST_FIELD_ERROR,
-            f"--study goes with {' and '.join(sorted(SCOPED))} only: who stores cannot know what a study will "
-            "be called here, and who administers sees more than studies.",
+            f"--study goes with {' and '.join(sorted(SCOPED))} only: who stores cannot know what a study "
+            "will be called here, and who administers sees more than studies.",
         )
     lasts_s = None if options.days is None else _days(options.days) * _DAY_S
     made, row = parts.tokens.make(

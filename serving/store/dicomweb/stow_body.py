@@ -83,7 +83,7 @@ def read_parts(stream: Stream, content_type: str, length: int | None, taker: Tak
 
 
 def _options_of(header: str) -> tuple[str, dict[str, str]]:
-    """Return a media type and its parameters; clients also write ``type=application/dicom`` without quotes."""
+    """Return a media type and its parameters; clients write ``type=application/dicom`` without quotes."""
     media_type, options = parse_options_header(header)
     return media_type.decode("latin-1").lower(), {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in options.items()

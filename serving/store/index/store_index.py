@@ -66,8 +66,14 @@ class StoreIndex:
         """Close all connections."""
         self._database.close()
 
-    def add(self, record: InstanceRecord) -> Added:
+    def add(self, record: InstanceRecord, confirm: Callable[[], None] = lambda: None) -> Added:
         """Add an instance, whose file is at its place already.
+
+        Parameters
+        ----------
+        confirm:
+            Raises when the file is not there any more: a deletion of the same instance may have come in
+            between. While it looks none can, and when it raises nothing has been added.
 
         Returns
         -------
@@ -88,6 +94,7 @@ class StoreIndex:
                 same = tuple(known) == (record.study, record.series, record.sha256)
                 return Added.SAME if same else Added.DIFFERENT
             self._insert(connection, record)
+            confirm()
         return Added.NEW
 
     def search(self, level: Level, query: Query, permission: Permission = EVERYTHING) -> Page:

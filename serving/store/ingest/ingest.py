@@ -17,6 +17,7 @@ audited     the audit trail has it                                  nothing is l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -216,7 +217,7 @@ class Ingest:
         )
 
     def _index_placed(self, record: InstanceRecord) -> Verdict:
-        added = self._index.add(record)
+        added = self._index.add(record, lambda: self._files.require(record.path))
         if added is Added.DIFFERENT:
             self._put_aside(record)
             return Verdict.CONFLICT
@@ -226,7 +227,8 @@ class Ingest:
         folder = self._files.folder / QUARANTINE
         folder.mkdir(mode=0o700, exist_ok=True)
         path = self._files.folder / record.path
-        os.replace(path, folder / path.name)
+        with contextlib.suppress(FileNotFoundError):  # another process has just put the same aside
+            os.replace(path, folder / path.name)
         self._files.remove(record.path)  # the folders that were made for it
 
     def _tell(

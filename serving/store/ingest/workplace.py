@@ -87,9 +87,10 @@ class Workplace:
         self.folder.mkdir(mode=0o700)
 
     def close(self) -> None:
-        """Give the folder back, with all that is in it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock_path.unlink(missing_ok=True)
+        """Give the folder back, with all that is in it; what is due still is left for the next start."""
+        if not any(self.folder.glob(f"*{_DUE}")):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
 
     def new_path(self) -> Path:

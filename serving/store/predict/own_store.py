@@ -82,7 +82,7 @@ class OwnStore:
             ) from error
 
     def _note(self, who: str, uids: tuple[str, ...], result: Result) -> None:
-        self.audit.write(Event.ACCESSED, who, uids, result, "" if uids else "predict")
+        self.audit.write(Event.ACCESSED, who, uids, result, door="predict")
 
 
 @dataclass(frozen=True, slots=True)

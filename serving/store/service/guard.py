@@ -70,8 +70,10 @@ class Guard:
             return response
         asks: Caller = g.get("caller", NOBODY)
         if status < 400:
-            # What has been found is here under this name: it is a UID of ours.
-            self._audit.write(event, asks.token_id, _uids(request.view_args or {}), Result.SUCCESS)
+            # What has been given out is here under this name: it is a UID of ours. What is searched for need
+            # not be here, and may be somebody's original UID.
+            uids = () if event is Event.QUERY else _uids(request.view_args or {})
+            self._audit.write(event, asks.token_id, uids, Result.SUCCESS)
         else:
             result = Result.REFUSED if status in (401, 403) else Result.FAILED
             self._audit.write(event, asks.token_id, (), result, str(g.get("outcome", status)))

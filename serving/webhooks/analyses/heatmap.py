@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,13 @@ from contourpy import FillType, contour_generator
 from shapely import Polygon
 
 from serving.webhooks.analyses.patches import Float32Array, Float64Array, Int64Array, Patches
-from serving.webhooks.analyses.regions import Region, polygonal
+from serving.webhooks.analyses.regions import Region, on_grid, polygonal
 
 LOWEST, HIGHEST = 1, 255
 """Values of the lowest score and of the highest; 0 is left for where there is no patch."""
+
+LEAST_AREA = 1e-4
+"""Share of the slide that an area of a mask, or a hole in it, has at least: 400 pixels of an overview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +118,54 @@ def contours(heat: HeatMap, levels: Sequence[float], region: Region | None = Non
     """
     if not all(0 < level <= HIGHEST for level in levels):
         raise ValueError(f"levels are above 0 and at most {HIGHEST}, not {list(levels)}")
-    # A border of zeros closes every contour.
-    generator = contour_generator(z=np.pad(heat.values, 1).astype(np.float64), fill_type=FillType.OuterOffset)
     found = []
     for level in sorted(levels):
-        # For each outer ring: its points, then those of its holes, and where each of the rings begins.
-        outer = cast(
-            "tuple[list[Float64Array], list[npt.NDArray[np.uint32]]]", generator.filled(level, math.inf)
-        )
-        for points, starts in zip(*outer, strict=True):
-            # The border's first centre is half a cell outside of the map.
-            in_pixels = (points - 0.5) * heat.size + (heat.x, heat.y)
-            shell, *holes = np.split(in_pixels, starts[1:-1])
-            valid = polygonal(shapely.make_valid(Polygon(shell, holes)))
+        for valid in _filled(heat.values, level, (heat.size, heat.size), (heat.x, heat.y)):
             area = valid if region is None else polygonal(valid.intersection(region))
             found += [Contour(level, part) for part in shapely.get_parts(area) if not part.is_empty]
     return tuple(found)
+
+
+def mask_areas(mask: npt.NDArray[np.bool_], width: int, height: int) -> tuple[Polygon, ...]:
+    """Return the areas of a mask over a whole slide, largest first, corners at whole pixels.
+
+    Parameters
+    ----------
+    mask:
+        bool ``[rows, columns]``.
+    width, height:
+        Size of the slide in level-0 pixels.
+
+    Returns
+    -------
+    Valid polygons in level-0 pixels, within the slide; they may have holes. Steps of the mask's pixels are
+    smoothed away, areas and holes of less than ``LEAST_AREA`` left out.
+    """
+    rows, columns = mask.shape
+    size = (width / columns, height / rows)
+    slide, least = shapely.box(0, 0, width, height), LEAST_AREA * width * height
+    found: list[Polygon] = []
+    for area in _filled(mask, 0.5, size, (0, 0)):
+        smooth = shapely.simplify(area, max(size), preserve_topology=True)
+        parts = shapely.get_parts(on_grid(smooth, 1.0).intersection(slide))
+        found += [_without_specks(part, least) for part in parts if part.area >= least]
+    return tuple(sorted(found, key=lambda part: (-part.area, part.bounds)))
+
+
+def _without_specks(area: Polygon, least: float) -> Polygon:
+    return Polygon(area.exterior, [hole for hole in area.interiors if Polygon(hole).area >= least])
+
+
+def _filled(
+    values: npt.NDArray[Any], level: float, size: tuple[float, float], origin: tuple[float, float]
+) -> Iterator[Region]:
+    """Yield the areas of a grid that are at a level or above, by the size of its cells and its origin."""
+    # A border of zeros closes every contour.
+    generator = contour_generator(z=np.pad(values, 1).astype(np.float64), fill_type=FillType.OuterOffset)
+    # For each outer ring: its points, then those of its holes, and where each of the rings begins.
+    outer = cast("tuple[list[Float64Array], list[npt.NDArray[np.uint32]]]", generator.filled(level, math.inf))
+    for points, starts in zip(*outer, strict=True):
+        # The border's first centre is half a cell outside of the map.
+        in_pixels = (points - 0.5) * size + origin
+        shell, *holes = np.split(in_pixels, starts[1:-1])
+        yield polygonal(shapely.make_valid(Polygon(shell, holes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving.webhooks.analyses.areas import Area
@@ -53,6 +54,11 @@ class Summary:
             lines.append("UNTRAINED: the encoder's weights are random, so this result means nothing.")
         lines += [f"{area.name}: {_counted(area.patches)} ({area.share:.1%})" for area in self.areas]
         return "\n".join([*lines, *self.remarks, RESEARCH_USE_ONLY])
+
+
+def model_in_words(encoder: Mapping[str, object]) -> str:
+    """Return an encoder's name and its digest, by the facts about it that the API's ``metadata`` has."""
+    return f"{encoder.get('model')} {encoder.get('digest', '')}".strip()
 
 
 def _counted(patches: int) -> str:

@@ -1,4 +1,4 @@
-"""Heads: linear classifiers over embeddings, what they find on a slide, their files, and their training.
+"""Heads at work: what they find on a slide, and their training. The heads themselves are ``serving.heads``.
 
-Imports ``analyses``, which does not know it. Only ``file``, ``vectors`` and the labels touch the disk.
+Imports ``analyses``, which does not know it. Only ``vectors`` and the labels touch the disk.
 """

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving.heads.head import Head
 from serving.webhooks.analyses.areas import Area, areas
 from serving.webhooks.analyses.errors import AnalysisError, require_finite
 from serving.webhooks.analyses.patches import Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.regions import Region
-from serving.webhooks.heads.head import Head
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import shapely
 from pydantic_core import from_json
 from shapely.geometry import shape
 
+from serving.heads.head import HeadError
 from serving.webhooks.analyses.regions import Region, centres_inside, polygonal
-from serving.webhooks.heads.head import HeadError
 from serving.webhooks.heads.vectors import SlideVectors
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.webhooks.heads.head import HeadError
+from serving.heads.head import HeadError
 from serving.webhooks.heads.vectors import SlideVectors
 
 

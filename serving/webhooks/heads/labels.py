@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from serving.webhooks.heads.head import HeadError
+from serving.heads.head import HeadError
 from serving.webhooks.heads.labelled_areas import read_areas
 from serving.webhooks.heads.labelled_list import read_list
 from serving.webhooks.heads.vectors import SlideVectors

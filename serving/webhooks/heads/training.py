@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
+from serving.heads.head import Float32Array, Head, HeadError, softmax
 from serving.webhooks.analyses.colours import legend_colour
 from serving.webhooks.heads.evaluation import HeldOut, held_out
-from serving.webhooks.heads.head import Float32Array, Head, HeadError, softmax
 
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.encoder import PATCH_SIDE
-from serving.webhooks.heads.head import Float32Array, HeadError
+from serving.heads.head import Float32Array, HeadError
 
 _ABOUT = b"pathserve"
 

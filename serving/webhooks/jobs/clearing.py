@@ -25,7 +25,7 @@ from serving.webhooks.jobs.endings import (
 )
 from serving.webhooks.jobs.job import JobState
 from serving.webhooks.jobs.seals import Seals
-from serving.webhooks.jobs.tables import jobs
+from serving.webhooks.jobs.tables import jobs, ledger
 
 _RUNNING = jobs.c.state == JobState.RUNNING
 _WAITING = jobs.c.state == JobState.QUEUED
@@ -48,12 +48,14 @@ class Clearing:
         unreadable = and_(or_(_WAITING, _RUNNING), not_(can_open(self._seals)), jobs.c.lease_until < now)
         old = and_(jobs.c.keep_until < now, or_(not_(jobs.c.is_purged), jobs.c.key_until < now))
         due = select(jobs.c.id).where(or_(late, dead, unreadable, old)).limit(1)
+        forgotten = select(ledger.c.id).where(ledger.c.keep_until < now).limit(1)
         with self._database.reading() as connection:  # mostly nothing is to be done, and nobody locked out
-            if connection.execute(due).first() is None:
+            if all(connection.execute(asked).first() is None for asked in (due, forgotten)):
                 return 0
         with self._database.writing() as connection:
             ended = self._write(connection, unreadable, self._ended(JobState.INTERRUPTED, UNREADABLE))
             ended += self._write(connection, late, self._ended(JobState.ERROR, NEVER_STARTED))
+            connection.execute(delete(ledger).where(ledger.c.keep_until < now))
             return ended + self._free(connection, dead) + self._purge(connection)
 
     def inherit(self, group: str, heir: str) -> int:

@@ -10,6 +10,7 @@ from pydantic import SecretBytes
 from dicom_io.waiting import Cancellation
 from serving.pipeline.embedder import Embedder
 from serving.webhooks.jobs.job import JobState
+from serving.webhooks.jobs.ledger import JobLedger
 
 
 class JobFailed(Exception):
@@ -27,10 +28,6 @@ class JobFailed(Exception):
         super().__init__(message)
         self.message = message
         self.output = output
-
-
-class LeaseLost(Exception):
-    """The job is not this runner's any more: another may do it, and nothing more may be done for it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,8 @@ class JobContext:
     require_lease:
         Call it right before anything that is seen outside (an upload, a post), which must not happen twice:
         renews the lease, or raises LeaseLost.
+    ledger:
+        For what must be sent to another system once, and cannot be taken back.
     """
 
     job_id: str
@@ -64,6 +63,7 @@ class JobContext:
     embedder: Embedder
     progress: Callable[[str], None]
     require_lease: Callable[[], None]
+    ledger: JobLedger
 
 
 @dataclass(frozen=True, slots=True)

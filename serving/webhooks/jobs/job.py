@@ -12,13 +12,17 @@ from pydantic import SecretBytes
 from serving.errors import ServiceError, unavailable
 
 MAX_PAYLOAD_BYTES = 4 << 20
-MAX_SECRET_BYTES = 64 << 10
+MAX_SECRET_BYTES = 2 << 20
 MAX_OUTPUT_BYTES = 64 << 20
 MAX_TEXT_LENGTH = 1000
 """Longest progress or error text that is kept, in characters."""
 
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class LeaseLost(Exception):
+    """The job is not this runner's any more: another may do it, and nothing more may be done for it here."""
 
 
 class JobState(StrEnum):

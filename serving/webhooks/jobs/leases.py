@@ -6,13 +6,15 @@ which slept through its lease changes nothing when it wakes. All methods raise D
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretBytes
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     LargeBinary,
     Update,
     and_,
@@ -27,7 +29,8 @@ from sqlalchemy import (
 
 from serving.database import Database
 from serving.webhooks.jobs.endings import CANCELLED, CLOSED, UNREADABLE, JobLimits, can_open, ending
-from serving.webhooks.jobs.job import JobState, plain
+from serving.webhooks.jobs.job import JobState, LeaseLost, plain
+from serving.webhooks.jobs.ledger import Insist, JobLedger
 from serving.webhooks.jobs.seals import Seals, WrongKey
 from serving.webhooks.jobs.tables import jobs
 
@@ -72,6 +75,10 @@ class Leases:
         self._limits = limits
         self.owner = owner
         self.lease_s = limits.lease_s
+
+    def ledger_of(self, claim: Claim, insist: Insist) -> JobLedger:
+        """Return the ledger in the hands of a job."""
+        return JobLedger(self._database, self._seals, claim.job_id, lambda: self.holding(claim), insist)
 
     # Taking.
 
@@ -160,6 +167,21 @@ class Leases:
     def renew(self, claim: Claim) -> bool:
         """Renew one job's lease; return whether it is still this runner's."""
         return self._write(self._running(claim).values(lease_until=self._database.now + self.lease_s))
+
+    @contextlib.contextmanager
+    def holding(self, claim: Claim) -> Iterator[Connection]:
+        """Yield a connection in a transaction that renews one job's lease, and holds its row until the end.
+
+        Raises
+        ------
+        LeaseLost
+            When the job is not this runner's any more; nothing is written then.
+        """
+        renewed = self._running(claim).values(lease_until=self._database.now + self.lease_s)
+        with self._database.writing() as connection:
+            if connection.execute(renewed).rowcount != 1:
+                raise LeaseLost
+            yield connection
 
     def progress(self, claim: Claim, text: str) -> bool:
         """Store how far a job is; return whether it is still this runner's."""

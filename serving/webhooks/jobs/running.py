@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 from dicom_io.waiting import Cancellation
 from serving.database import DatabaseLost
 from serving.errors import ServiceError
 from serving.pipeline.embedder import Embedder
 from serving.webhooks.jobs.endings import CANCELLED, OUT_OF_TIME, UNEXPECTED
-from serving.webhooks.jobs.handler import Handler, JobContext, JobFailed, LeaseLost
-from serving.webhooks.jobs.job import MAX_OUTPUT_BYTES, JobState
+from serving.webhooks.jobs.handler import Handler, JobContext, JobFailed
+from serving.webhooks.jobs.job import MAX_OUTPUT_BYTES, JobState, LeaseLost
 from serving.webhooks.jobs.leases import Claim, Leases
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +104,7 @@ class Running:
             embedder,
             self.tell,
             lambda: self._require_lease(leases),
+            leases.ledger_of(claim, self._insist),
         )
         try:
             output = handler(context)
@@ -128,7 +133,19 @@ class Running:
         return Outcome(JobState.ERROR, error=UNEXPECTED)
 
     def _require_lease(self, leases: Leases) -> None:
-        """Be sure that nobody else does the job; wait for a database that is away, as long as there is time.
+        """Be sure that nobody else does the job.
+
+        Raises
+        ------
+        LeaseLost
+        TimeoutError
+        """
+        if not self._insist(lambda: leases.renew(self.claim)):
+            self.end(Why.LOST)
+            raise LeaseLost
+
+    def _insist(self, write: Callable[[], T]) -> T:
+        """Return what a write returns; wait for a database that is away, as long as there is time.
 
         Raises
         ------
@@ -137,9 +154,7 @@ class Running:
         """
         while self.why is None and time.monotonic() < self.waits.deadline:
             try:
-                if leases.renew(self.claim):
-                    return
-                self.end(Why.LOST)
+                return write()
             except DatabaseLost:
                 self.waits.stop.wait(_AGAIN_S)
         if self.why is Why.LOST:

@@ -1,4 +1,4 @@
-"""The table of jobs, and the version of its schema."""
+"""The tables of jobs and of what was sent for them, and the version of their schema."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     inspect,
     select,
 )
 
 from serving.database import Contents, WrongSchema
 
-VERSION = 1
+VERSION = 2
 """Counts changes of the tables below; a step from each earlier version belongs into ``create_or_refuse``."""
 
 metadata = MetaData()
@@ -64,6 +65,32 @@ jobs = Table(
     Index("pathserve_jobs_by_age", "keep_until"),
 )
 
+ledger = Table(
+    "pathserve_ledger",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("service", String(32), nullable=False),
+    # What it is sent for, by the other side's name; it is sent once.
+    Column("subject", String(200), nullable=False),
+    Column("marker", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    # The job that may change it while it runs.
+    Column("job_id", String(32), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("keep_until", Double),
+    Column("keep_s", Double, nullable=False),
+    Column("note", Text, nullable=False, default=""),
+    Column("seal", String(32)),
+    # Sealed; it goes with the document once nothing is left to do.
+    Column("secret", LargeBinary),
+    Column("document", LargeBinary),
+    UniqueConstraint("service", "subject"),
+    Index("pathserve_ledger_by_state", "state"),
+    Index("pathserve_ledger_by_age", "keep_until"),
+)
+
 schema = Table("pathserve_schema", metadata, Column("version", Integer, nullable=False))
 
 
@@ -82,6 +109,10 @@ def create_or_refuse(connection: Connection) -> None:
         connection.execute(schema.insert().values(version=VERSION))
         return
     version = connection.execute(select(schema.c.version)).scalar()
+    if version == 1:  # before there was a ledger
+        ledger.create(connection, checkfirst=True)
+        connection.execute(schema.update().values(version=VERSION))
+        return
     if version != VERSION:
         raise WrongSchema(
             f"holds jobs in version {version} of the schema, and this release knows version {VERSION} only; "

@@ -17,6 +17,7 @@ from serving.http.docs import door_of
 from serving.http.door import Door
 from serving.http.gate import Gate
 from serving.http.route_telemetry import RouteTelemetry
+from serving.webhooks.jobs.parked import Parked
 from serving.webhooks.jobs.store import JobStore
 from serving.webhooks.service.documents import docs_page, openapi_document
 from serving.webhooks.service.starts import GroupStart
@@ -25,10 +26,12 @@ from serving.webhooks.service.telemetry import webhook_telemetry
 from serving.webhooks.webhook import DoorTools, Webhook
 
 
-def webhooks_application(group: GroupStart, webhooks: Sequence[Webhook], jobs: JobStore) -> HttpApplication:
+def webhooks_application(
+    group: GroupStart, webhooks: Sequence[Webhook], jobs: JobStore, parked: Parked
+) -> HttpApplication:
     """Return the application for the front."""
     settings = group.settings
-    telemetry = webhook_telemetry(settings.shared.metrics, jobs.counts)
+    telemetry = webhook_telemetry(settings.shared.metrics, jobs.counts, parked.count)
     tools = DoorTools(settings, jobs)
     doors = [
         *(webhook.door(tools) for webhook in webhooks),

@@ -14,6 +14,7 @@ from serving.front.workers import GunicornApplication
 from serving.processes.child import begin
 from serving.telemetry.json_log import log_as_json
 from serving.webhooks.jobs.doorbell import ring
+from serving.webhooks.jobs.parked import Parked
 from serving.webhooks.jobs.store import JobStore
 from serving.webhooks.service.app import webhooks_application
 from serving.webhooks.service.starts import HttpStart
@@ -33,8 +34,9 @@ def main() -> None:
         sys.exit(ExitStatus.MISCONFIGURED)
 
     def make() -> HttpApplication:
-        jobs = JobStore(group.open_database(), group.seals(), group.limits, lambda why: ring(group.bell, why))
-        return webhooks_application(group, webhooks, jobs)
+        database = group.open_database()
+        jobs = JobStore(database, group.seals(), group.limits, lambda why: ring(group.bell, why))
+        return webhooks_application(group, webhooks, jobs, Parked(database))
 
     GunicornApplication(group.settings, start.listener, make).run()
 

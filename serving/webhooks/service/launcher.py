@@ -12,10 +12,8 @@ from pathlib import Path
 
 from model.runtimes.allocation import ALLOCATION
 from serving.config.exit_status import ExitStatus
-from serving.config.group import revealed
 from serving.config.groups import SharedFolders
 from serving.config.settings import Settings, SettingsError
-from serving.database import BadDatabase, Database
 from serving.errors import ServiceError
 from serving.processes.child import END
 from serving.processes.child_environment import encoder_environment, http_environment
@@ -24,7 +22,7 @@ from serving.processes.launcher import KILL_AFTER_S, WORKERS_ALLOCATION, Launche
 from serving.processes.restarts import History
 from serving.processes.supervised import Supervised
 from serving.webhooks.jobs.seals import BadKey, JobKeys
-from serving.webhooks.jobs.tables import JOBS
+from serving.webhooks.service.prepared import prepared_database
 from serving.webhooks.service.starts import REGISTRY, GroupStart, HttpStart, RunnerStart
 from serving.webhooks.service.status import RunnerStatus, read_status
 
@@ -60,7 +58,7 @@ class WebhooksLauncher(Launcher):
     def __init__(self, settings: Settings, registry: str = REGISTRY) -> None:
         self._registry = registry
         self._keys = _keys(settings)
-        self._database = _prepared(settings)
+        self._database = prepared_database(settings)
         super().__init__(_of_group(settings))
         self._own = settings
 
@@ -71,7 +69,7 @@ class WebhooksLauncher(Launcher):
         shared = SharedFolders(metrics=self._metrics, tables=tables)
         group = GroupStart(
             os.getpid(),
-            without_command(self._settings).model_copy(update={"shared": shared}),
+            _of_workers(self._settings, shared),
             self._registry,
             self._database,
             self._keys,
@@ -153,6 +151,12 @@ def _of_group(settings: Settings) -> Settings:
     )
 
 
+def _of_workers(settings: Settings, shared: SharedFolders) -> Settings:
+    """Return the settings without the credentials that HTTP workers do not use."""
+    techcyte = settings.techcyte.model_copy(update={"key_secret": None})
+    return without_command(settings).model_copy(update={"shared": shared, "techcyte": techcyte})
+
+
 def _of_runner(settings: Settings, shared: SharedFolders) -> Settings:
     """Return the settings without the credentials that a runner does not use."""
     return settings.model_copy(
@@ -169,24 +173,3 @@ def _keys(settings: Settings) -> JobKeys:
         return JobKeys.of(settings.jobs.keys)
     except BadKey as error:
         raise SettingsError(f"bad setting: PATHSERVE_JOBS_KEY: {error}") from error
-
-
-def _prepared(settings: Settings) -> str:
-    """Return the address of a database that has its table."""
-    try:
-        address = revealed(settings.jobs.database) or _default_address()
-        database = Database(address, JOBS)
-        try:
-            database.prepare()
-        finally:
-            database.close()
-    except BadDatabase as error:
-        raise SettingsError(f"bad setting: PATHSERVE_JOBS_DATABASE: {error}") from error
-    return address
-
-
-def _default_address() -> str:
-    try:
-        return f"sqlite:///{Path.home() / '.local/state/pathserve/jobs.sqlite'}"
-    except RuntimeError:
-        raise BadDatabase("it must be set: this user has no home folder") from None

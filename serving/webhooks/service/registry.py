@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serving.webhooks.slidescore.webhook import SLIDESCORE
+from serving.webhooks.techcyte.webhook import TECHCYTE
 from serving.webhooks.webhook import Webhook
 
-WEBHOOKS: tuple[Webhook, ...] = (SLIDESCORE,)
+WEBHOOKS: tuple[Webhook, ...] = (SLIDESCORE, TECHCYTE)

@@ -40,8 +40,10 @@ class RunnerMetrics:
         self._seconds.labels(kind).observe(seconds)
 
 
-def webhook_telemetry(folder: Path | None, jobs: Callable[[], Mapping[JobState, int]]) -> RouteTelemetry:
-    """Return what counts and logs requests, and counts jobs by their state when it is asked.
+def webhook_telemetry(
+    folder: Path | None, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]
+) -> RouteTelemetry:
+    """Return what counts and logs requests, and counts jobs and what is parked when it is asked.
 
     Parameters
     ----------
@@ -49,22 +51,27 @@ def webhook_telemetry(folder: Path | None, jobs: Callable[[], Mapping[JobState, 
         Where prometheus_client keeps the numbers of all processes.
     jobs:
         Counts jobs; raises ServiceError when the database is away.
+    parked:
+        Counts what waits for a person; raises it, too.
     """
-    return RouteTelemetry("pathserve_webhook", folder, _Table(jobs))
+    return RouteTelemetry("pathserve_webhook", folder, _Table(jobs, parked))
 
 
 class _Table(Collector):
-    """Counts jobs when it is asked; a database that is away is no reason to have no metrics at all."""
+    """Counts rows when it is asked; a database that is away is no reason to have no metrics at all."""
 
-    def __init__(self, jobs: Callable[[], Mapping[JobState, int]]) -> None:
+    def __init__(self, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]) -> None:
         self._jobs = jobs
+        self._parked = parked
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric."""
-        family = GaugeMetricFamily("pathserve_jobs", "Jobs in the table by state.", labels=["state"])
+        """Yield the metrics."""
+        jobs = GaugeMetricFamily("pathserve_jobs", "Jobs in the table by state.", labels=["state"])
         try:
             for state, count in self._jobs().items():
-                family.add_metric([str(state)], count)
+                jobs.add_metric([str(state)], count)
+            parked = self._parked()
         except ServiceError:
             return
-        yield family
+        yield jobs
+        yield GaugeMetricFamily("pathserve_parked", "Results that wait for a person.", value=parked)

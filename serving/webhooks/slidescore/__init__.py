@@ -5,7 +5,6 @@
     door.py, documents.py  the routes
     body.py, answers.py    what Slide Score posts, and the regions in its answers
     servers.py             the servers that a token may go to
-    transport.py           HTTP to one of them: bounded, nowhere else, six requests at a time
     api.py, client.py      its API: metadata, tile server, giving the token up; upload.py: results
     scale.py, tiles.py     which level and which tiles; each is fetched and decoded once
     region_image.py        squares of a slide as a source of patches, for the same encoder as all others

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving.heads.head import Head
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.areas import Area
 from serving.webhooks.analyses.clusters import cluster
 from serving.webhooks.analyses.heatmap import HeatMap, heat_map
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.similarity import find_similar
-from serving.webhooks.analyses.summary import Summary
+from serving.webhooks.analyses.summary import Summary, model_in_words
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.head import Head
 from serving.webhooks.slidescore import results
 from serving.webhooks.slidescore.plan import Plan
 
@@ -73,7 +73,7 @@ class Embedded:
             patches=len(self.vectors),
             tissue=self.plan.tissue,
             um_per_px=self.um_per_px,
-            model=f"{self.encoder.get('model')} {self.encoder.get('digest', '')}".strip(),
+            model=model_in_words(self.encoder),
             untrained=bool(self.encoder.get("untrained")),
             head=None if head is None else head.name,
             areas=finding.areas,

@@ -15,7 +15,7 @@ import orjson
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.web.credentials import BearerToken
-from serving.webhooks.slidescore.transport import Call, Reply, Transport, Waits
+from serving.webhooks.transport import Call, Reply, Transport, Waits
 
 SEGMENT = re.compile(r"[A-Za-z0-9_~=+@!-][A-Za-z0-9_~=+@!.-]*")
 """What a segment of a path that the server gave may be made of: it leads nowhere else."""

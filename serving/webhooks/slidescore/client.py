@@ -13,8 +13,8 @@ from dicom_io.errors import ImageCode, ImageError
 from dicom_io.waiting import Cancellation
 from dicom_io.web.credentials import BearerToken
 from serving.webhooks.slidescore.api import SEGMENT, Api, lower, unusable
-from serving.webhooks.slidescore.transport import Call, Reply, SlideScoreStatus, Transport, Waits
 from serving.webhooks.slidescore.upload import upload_anno2
+from serving.webhooks.transport import Call, Reply, StatusError, Transport, Waits
 
 MAX_TILE_BYTES = 8 << 20
 _COOKIE_EXPIRED = (401, 403, 503)
@@ -141,7 +141,7 @@ class SlideScoreClient:
         server = self._renewed(None)
         try:
             return self._from(server, below, limit)
-        except SlideScoreStatus as error:
+        except StatusError as error:
             if error.status not in _COOKIE_EXPIRED:
                 raise
         return self._from(self._renewed(server), below, limit)
@@ -199,7 +199,7 @@ class SlideScoreClient:
         call = self._api.call("GET", "GetImageMetadata", {"imageid": self._image_id}, repeatable=True)
         try:
             self._api.send(call)
-        except SlideScoreStatus as error:
+        except StatusError as error:
             if error.status not in (400, 401, 403, 404):
                 raise
             return error.status in (400, 404)

@@ -10,11 +10,12 @@ from dicom_io.errors import ImageCode, ImageError
 from dicom_io.web.credentials import BearerToken
 from serving.config.settings import Settings
 from serving.config.slidescore_group import SlideScoreSettings
+from serving.heads.file import read_head
+from serving.heads.head import Head, HeadError
 from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import Int64Array
-from serving.webhooks.heads.file import read_head
-from serving.webhooks.heads.head import Head, HeadError
+from serving.webhooks.embedding import NotEmbedded
 from serving.webhooks.jobs.handler import Closing, JobContext, JobFailed, JobKind
 from serving.webhooks.slidescore import analysis, results
 from serving.webhooks.slidescore.anno2 import heat_map_anno2
@@ -22,7 +23,7 @@ from serving.webhooks.slidescore.body import AnalysisName, Asked
 from serving.webhooks.slidescore.client import SlideScoreClient
 from serving.webhooks.slidescore.plan import Plan, exemplar_origins, lattice, whole
 from serving.webhooks.slidescore.servers import Server, Servers
-from serving.webhooks.slidescore.slide import NotEmbedded, Slide, open_slide
+from serving.webhooks.slidescore.slide import Slide, open_slide
 
 ANALYSE = "slidescore.analyse"
 RELEASE = "slidescore.release"

@@ -15,14 +15,9 @@ from serving.webhooks.analyses import regions
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.analyses.patches import BoolArray, Int64Array
 from serving.webhooks.analyses.regions import Region
+from serving.webhooks.embedding import LEAST_TISSUE, MOST_PLACES
 from serving.webhooks.slidescore.client import SlideFacts, TileGrid
 from serving.webhooks.slidescore.scale import Scale, TiledLevel, tiled_level
-
-LEAST_TISSUE = 0.05
-"""Share of a patch that has to show tissue, as for ``pathserve embed``."""
-
-_MOST_CELLS = 4_000_000
-"""Places that are looked at before the tissue is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ def lattice(region: Region, facts: SlideFacts, scale: Scale) -> Int64Array:
     left, top, right, bottom = region.bounds
     columns, to_the_right = _starts(left, right, facts.width, scale)
     rows, down = _starts(top, bottom, facts.height, scale)
-    if len(columns) * len(rows) > _MOST_CELLS:
+    if len(columns) * len(rows) > MOST_PLACES:
         raise AnalysisError(
             f"The region spans {len(columns) * len(rows)} patches; choose a smaller one, or fewer µm a pixel."
         )

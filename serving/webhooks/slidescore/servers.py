@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from dicom_io.web.public_connection import is_metadata_service
 from dicom_io.web.urls import StoreUrl, UrlError, parse_url
 from serving.config.settings import Settings, SettingsError
-from serving.webhooks.slidescore.transport import REQUESTS_AT_A_TIME, Transport
+from serving.webhooks.transport import Peer, Transport
+
+REQUESTS_AT_A_TIME = 6
+"""What Slide Score asks its clients to keep to; browsers do."""
+
+_BUSY = frozenset({429, 502, 504})
+"""Worth another try. Not 503, which is how the tile server says that a cookie has expired."""
+
+
+def slide_score(server: StoreUrl) -> Peer:
+    """Return a server as it is spoken of and to."""
+    denied = "refused the analysis' token ({status}); start the analysis again."
+    return Peer(server, "Slide Score", denied, _BUSY, REQUESTS_AT_A_TIME)
 
 
 def allowed_servers(settings: Settings) -> frozenset[StoreUrl]:
@@ -69,7 +81,7 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         self._servers: Mapping[str, Server] = {
             str(url): Server(
-                Transport(url, settings.stores.timeout_s),
+                Transport(slide_score(url), settings.stores.timeout_s),
                 ThreadPoolExecutor(REQUESTS_AT_A_TIME, thread_name_prefix="slidescore"),
             )
             for url in allowed_servers(settings)

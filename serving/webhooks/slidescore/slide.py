@@ -10,24 +10,17 @@ import numpy as np
 from dicom_io.geometry import Rect
 from dicom_io.reading import ReadOptions
 from dicom_io.waiting import Cancellation
-from serving.errors import Fault
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array
 from serving.webhooks.analyses.regions import Region
+from serving.webhooks.embedding import embed_in_chunks
 from serving.webhooks.slidescore.client import SlideFacts, SlideScoreClient, TileGrid
 from serving.webhooks.slidescore.plan import overview_level, rectangle_around, shows_tissue
 from serving.webhooks.slidescore.region_image import RegionSource
 from serving.webhooks.slidescore.scale import Scale, scale_of
 from serving.webhooks.slidescore.servers import Server
 from serving.webhooks.slidescore.tiles import Tiles
-
-CHUNK = 256
-"""Patches that are embedded at once, between two words of progress."""
-
-
-class NotEmbedded(Exception):
-    """The patches have no embeddings; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Slide:
     def embed(
         self, groups: Sequence[Int64Array], embedder: Embedder, done: Callable[[int, int], None]
     ) -> list[Float32Array]:
-        """Embed the squares of several groups, ``CHUNK`` at a time.
+        """Embed the squares of several groups, some at a time.
 
         Parameters
         ----------
@@ -86,18 +79,16 @@ class Slide:
         origins = [(x, y) for group in groups for x, y in group.tolist()]
         side = self.scale.side
         tiles.plan(self.scale.on_level(Rect(x, y, side, side)) for x, y in origins)
-        found: list[Float32Array] = []
+
+        def instance(some: slice) -> Instance:
+            source = RegionSource(tiles, self.scale, tuple(origins[some]))
+            return Instance(source, source.patches, ReadOptions())
+
         try:
-            for start in range(0, len(origins), CHUNK):
-                source = RegionSource(tiles, self.scale, tuple(origins[start : start + CHUNK]))
-                (outcome,) = embedder.embed([Instance(source, source.patches, ReadOptions())])
-                if isinstance(outcome, Fault):
-                    raise NotEmbedded(outcome.description)
-                found.append(outcome)
-                done(min(start + CHUNK, len(origins)), len(origins))
+            found = embed_in_chunks(len(origins), instance, embedder, done)
         finally:
             tiles.close()
-        return np.split(np.concatenate(found), np.cumsum([len(group) for group in groups])[:-1])
+        return np.split(found, np.cumsum([len(group) for group in groups])[:-1])
 
 
 def open_slide(client: SlideScoreClient, server: Server, um_per_px: float, waits: Cancellation) -> Slide:

@@ -6,7 +6,7 @@ import base64
 
 from dicom_io.web.urls import UrlError, resolve_reference
 from serving.webhooks.slidescore.api import SEGMENT, Api, unusable
-from serving.webhooks.slidescore.transport import Call
+from serving.webhooks.transport import Call
 
 UPLOAD_PIECE = 8 << 20
 """Bytes that are sent at once."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from serving.config.settings import Settings, SettingsError
-from serving.webhooks.heads.file import read_head
-from serving.webhooks.heads.head import HeadError
+from serving.heads.file import read_head
+from serving.heads.head import HeadError
 from serving.webhooks.jobs.handler import JobKind
 from serving.webhooks.slidescore.documents import paths, schemas
 from serving.webhooks.slidescore.door import slidescore_door

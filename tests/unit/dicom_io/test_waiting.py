@@ -22,3 +22,13 @@ def test_a_wait_ends_with_its_result_its_deadline_or_its_request() -> None:
     waits.cancel()
     with pytest.raises(Cancelled):
         waits.result(Future[int]())
+
+
+def test_work_that_waits_for_nothing_can_ask_whether_it_may_go_on() -> None:
+    waits = Cancellation(time.monotonic() + 30)
+    waits.require_time()
+    waits.cancel()
+    with pytest.raises(Cancelled):
+        waits.require_time()
+    with pytest.raises(TimeoutError):
+        Cancellation(time.monotonic() - 1).require_time()

@@ -28,18 +28,20 @@ FLOORS = {
     },
     "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
     "serving": {
-        "config": 1, "errors": 1, "output": 1, "telemetry": 1,
+        "config": 1, "errors": 1, "heads": 1, "output": 1, "telemetry": 1,
         "database": 2, "front": 2, "pipeline": 2,
         "api": 3,
         "client": 4, "http": 4,
-        "processes": 5,
-        "store": 6, "webhooks": 6,
-        "cli": 7,
-        "__main__": 8,
+        "view": 5,
+        "processes": 6,
+        "batch": 7, "store": 7, "webhooks": 7,
+        "archive": 8,
+        "cli": 9,
+        "__main__": 10,
     },
     "serving/webhooks": {
-        "analyses": 1, "jobs": 1,
-        "heads": 2, "webhook": 2,
+        "analyses": 1, "jobs": 1, "transport": 1,
+        "embedding": 2, "heads": 2, "webhook": 2,
         "slidescore": 3, "techcyte": 3,
         "service": 4,
     },
@@ -109,6 +111,18 @@ def test_sqlalchemy_is_imported_where_tables_are_and_the_service_needs_no_webhoo
                 if name.startswith(f"serving.{extra}"):
                     users = (f"serving/{extra}/", "serving/cli/", "serving/__main__.py")
                     assert room.startswith(users), f"{path} imports {name}"
+
+
+def test_an_archive_s_engine_is_known_to_one_file_and_only_the_command_knows_archives() -> None:
+    for path in (ROOT / "serving").rglob("*.py"):
+        room = path.relative_to(ROOT).as_posix()
+        for name in imports(path):
+            if name.split(".")[0] == "apache_beam":
+                assert room == "serving/archive/engine.py", f"{path} imports {name}"
+            if name.split(".")[0] in ("faiss", "matplotlib"):
+                assert room.startswith("serving/archive/"), f"{path} imports {name}"
+            if name.startswith("serving.archive"):
+                assert room.startswith(("serving/archive/", "serving/cli/archive")), f"{path} imports {name}"
 
 
 def test_a_store_of_objects_loads_no_codec() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,19 @@ def test_the_table_is_made_once_and_by_many_at_the_same_time(jobs_database: str)
         assert connection.execute(schema.select()).scalars().all() == [VERSION]
     for database in databases:
         database.close()
+
+
+def test_a_new_file_that_another_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself gives up at once where the journal's mode is to be changed."""
+    file = tmp_path / "jobs.sqlite"
+    database = Database(f"sqlite:///{file}", JOBS)
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        prepared = pool.submit(database.prepare)
+        assert not wait([prepared], timeout=0.3).done
+        other.commit()
+        prepared.result(60)
+    database.close()
 
 
 @pytest.mark.parametrize("version", [0, VERSION + 1])

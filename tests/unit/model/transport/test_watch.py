@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,5 +65,22 @@ def test_a_batch_without_end_is_being_stuck(listener: socket.socket, tmp_path: P
     watch.reset()
     watch.listen()
     assert not watch.is_stuck
+    encoder.close()
+    watch.reset()
+
+
+def test_a_launcher_without_descriptors_listens_later(listener: socket.socket, tmp_path: Path) -> None:
+    watch = EncoderWatch(str(tmp_path / "s"), Limits(silent_s=60, busy_s=5))
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, usual[1]))
+    try:
+        watch.listen()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    watch.listen()
+    encoder, _ = listener.accept()
+    encoder.send(wire.encode(wire.Hello(facts(4))))
+    watch.listen()
+    assert watch.has_loaded
     encoder.close()
     watch.reset()

@@ -10,8 +10,8 @@ import pytest
 
 from serving.__main__ import main
 from serving.config.exit_status import ExitStatus
+from serving.heads.file import read_head
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.file import read_head
 from tests.support.lattice import embeddings_of, lattice
 from tests.support.vector_table import write_first_version, write_table
 

@@ -17,7 +17,8 @@ from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from serving.store.deidentify.deidentifier import Deidentifier
 from serving.store.deidentify.mapping import MappingFile
-from tests.support.planted import HEMATOXYLIN, PlantedSlide, planted_slide
+from tests.support.planted import PlantedSlide, planted_slide
+from tests.support.planted_places import HEMATOXYLIN
 from tests.support.slides import JPEG
 from tests.unit.serving.store.deidentify.conftest import KEY, Clean
 

@@ -52,6 +52,16 @@ def test_an_instance_is_added_once_and_other_bytes_of_its_uid_never(index: Store
     assert index.instance("2", "1.1", "1.1.1") is index.instance("1", "1.2", "1.1.1") is None
 
 
+def test_what_is_not_confirmed_is_not_added(index: StoreIndex) -> None:
+    def missing() -> None:
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError):
+        index.add(made_up("1", "1.1", "1.1.1"), missing)
+    assert index.studies() == []
+    assert index.add(made_up("1", "1.1", "1.1.1"), lambda: None) is Added.NEW
+
+
 def test_four_processes_add_the_same_instances_and_none_of_them_finds_the_database_locked(
     index_database: str,
 ) -> None:

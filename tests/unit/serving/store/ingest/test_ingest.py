@@ -116,3 +116,36 @@ def test_audit_rows_hold_new_uids_and_no_old_ones(store: OpenStore) -> None:
     assert outcome.sent is not None
     assert row["uids"] == [outcome.stored.study, outcome.stored.series, outcome.stored.sop]
     assert outcome.sent.sop not in str(row)
+
+
+def after_meta(data: bytes) -> int:
+    """Return where the data set of a file begins: behind the group length's element and what it counts."""
+    return 132 + 12 + int.from_bytes(data[140:144], "little")
+
+
+def deep(levels: int) -> bytes:
+    """Return sequences in sequences, in a group before the names of an instance."""
+    opened = b"\x08\x00\x06\x00SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    return opened * levels + (b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0") * levels
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [
+        deep(10_000),
+        deep(10_000)[: 20 * 10_000],
+        b"\x08\x00\x06\x00UN\0\0\xf0\xff\xff\xff",
+        b"\x08\x00\x06\x00OB\0\0\xff\xff\xff\x7f",
+        b"\x08\x00\x06\x00\xff\xff\xff\xff",
+        b"\x08\x00\x05\x00CS\xff\xff",
+        b"\0" * 100_000,
+    ],
+    ids=["deep", "deep and open", "4 GB of UN", "2 GB of OB", "no VR", "64 KB of CS", "zeros"],
+)
+def test_lengths_that_lie_and_sequences_without_end_are_refused(store: OpenStore, inserted: bytes) -> None:
+    data = slide()
+    at = after_meta(data)
+    outcome = store.add(data[:at] + inserted + data[at:])
+    assert outcome.verdict is Verdict.REFUSED
+    assert outcome.status in (Status.CANNOT_UNDERSTAND, Status.WRONG_CLASS)
+    assert store.files() == store.arrivals() == []

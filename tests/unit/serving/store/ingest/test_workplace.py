@@ -84,3 +84,6 @@ def test_a_block_that_fails_leaves_its_note_for_the_next_start(tmp_path: Path) -
         assert len(files(tmp_path)) == 2
     assert len(files(tmp_path)) == 1
     place.close()
+    finished: list[Due] = []
+    assert clear_abandoned(tmp_path, finished.append) == 1
+    assert finished == [DUE]

@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from serving.webhooks.analyses import regions
-from serving.webhooks.analyses.heatmap import HeatMap, contours, heat_map
+from serving.webhooks.analyses.heatmap import HeatMap, contours, heat_map, mask_areas
 from serving.webhooks.analyses.patches import Patches
 from tests.support.lattice import lattice
 
@@ -80,3 +80,18 @@ def test_a_chessboard_has_only_valid_contours() -> None:
 def test_a_level_out_of_range_is_refused(level: float) -> None:
     with pytest.raises(ValueError, match="levels"):
         contours(HeatMap(0, 0, 10, np.ones((1, 1), np.uint8)), [level])
+
+
+def test_the_areas_of_a_mask_are_where_it_is_on_the_slide_with_their_holes() -> None:
+    mask = np.zeros((100, 200), np.bool_)
+    mask[10:50, 20:90] = True
+    mask[20:40, 40:60] = False
+    mask[60:, 150:] = True
+    ring, corner = sorted(mask_areas(mask, 2050, 1000), key=lambda area: area.bounds)
+    assert ring.is_valid
+    assert len(ring.interiors) == 1
+    assert ring.area == pytest.approx((40 * 70 - 20 * 20) * 102.5, rel=0.05)
+    assert ring.bounds == pytest.approx((205, 100, 922, 500), abs=12)
+    assert corner.bounds == pytest.approx((1537, 600, 2050, 1000), abs=12)
+    assert shapely.box(0, 0, 2050, 1000).covers(corner)
+    assert mask_areas(np.zeros((5, 5), np.bool_), 100, 100) == ()

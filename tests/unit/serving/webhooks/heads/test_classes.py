@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.heads.head import Head
 from serving.webhooks.analyses.errors import AnalysisError
 from serving.webhooks.heads.classes import classify
-from serving.webhooks.heads.head import Head
 from tests.support.lattice import lattice
 
 HEAD = Head(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.webhooks.heads.head import HeadError
+from serving.heads.head import HeadError
 from serving.webhooks.heads.labels import read_labels
 from serving.webhooks.heads.vectors import SlideVectors
 from tests.support.lattice import lattice

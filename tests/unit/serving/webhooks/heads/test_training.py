@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.heads.head import HeadError
 from serving.webhooks.heads.evaluation import calibration_error, held_out
-from serving.webhooks.heads.head import HeadError
 from serving.webhooks.heads.training import LabelledVectors, Origin, train
 from tests.support.lattice import embeddings_of
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.webhooks.heads.head import HeadError
+from serving.heads.head import HeadError
 from serving.webhooks.heads.vectors import read_vectors
 from tests.support.lattice import lattice
 from tests.support.vector_table import write_first_version, write_table

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from serving.webhooks.jobs.endings import MAX_CRASHES
-from serving.webhooks.jobs.handler import Closing, JobContext, JobKind, LeaseLost
-from serving.webhooks.jobs.job import JobState
+from serving.webhooks.jobs.handler import Closing, JobContext, JobKind
+from serving.webhooks.jobs.job import JobState, LeaseLost
 from serving.webhooks.jobs.leases import Claim, Leases
 from serving.webhooks.jobs.tables import jobs
 from tests.support.jobs import ECHO, KEY, Engine

@@ -15,7 +15,8 @@ from dicom_io.web.credentials import BearerToken
 from dicom_io.web.urls import parse_url
 from serving.webhooks.slidescore import upload
 from serving.webhooks.slidescore.client import SlideFacts, SlideScoreClient
-from serving.webhooks.slidescore.transport import REQUESTS_AT_A_TIME, Transport, Unreached
+from serving.webhooks.slidescore.servers import REQUESTS_AT_A_TIME, slide_score
+from serving.webhooks.transport import Transport, Unreached
 from tests.support.raw_server import RawServer, ok, says
 from tests.support.slidescore import Answer, Behaviour, Request, SlideScore
 from tests.support.tiled_slide import StoredSlide
@@ -28,7 +29,7 @@ def server() -> Iterator[SlideScore]:
 
 
 def connect(origin: str, token: str, *, seconds: float = 20.0, piece_s: float = 10.0) -> SlideScoreClient:
-    transport = Transport(parse_url(origin), piece_s)
+    transport = Transport(slide_score(parse_url(origin)), piece_s)
     return SlideScoreClient(transport, BearerToken(token), 1, Cancellation(time.monotonic() + seconds))
 
 
@@ -143,7 +144,9 @@ def test_the_end_of_a_job_ends_what_it_waits_for() -> None:
     with RawServer(says(b"")) as server:
         server.answer = server.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")
         waits = Cancellation(time.monotonic() + 100)
-        client = SlideScoreClient(Transport(parse_url(server.origin), 50), BearerToken("token"), 1, waits)
+        client = SlideScoreClient(
+            Transport(slide_score(parse_url(server.origin)), 50), BearerToken("token"), 1, waits
+        )
         with ThreadPoolExecutor(1) as pool:
             asked = pool.submit(client.facts)
             while not server.requests:
@@ -154,7 +157,7 @@ def test_the_end_of_a_job_ends_what_it_waits_for() -> None:
 
 
 def test_no_more_than_six_requests_at_a_time_are_sent(server: SlideScore) -> None:
-    transport = Transport(parse_url(server.origin), 10)
+    transport = Transport(slide_score(parse_url(server.origin)), 10)
     waits = Cancellation(time.monotonic() + 60)
     clients = [SlideScoreClient(transport, BearerToken(server.new_token()), 1, waits) for _ in range(3)]
     with ThreadPoolExecutor(24) as pool:

@@ -25,8 +25,9 @@ from dicom_io.web.urls import parse_url
 from serving.webhooks.slidescore.client import SlideScoreClient
 from serving.webhooks.slidescore.region_image import RegionSource
 from serving.webhooks.slidescore.scale import Scale, scale_of
+from serving.webhooks.slidescore.servers import slide_score
 from serving.webhooks.slidescore.tiles import Tiles
-from serving.webhooks.slidescore.transport import Transport
+from serving.webhooks.transport import Transport
 from tests.support.slidescore import Behaviour, SlideScore
 from tests.support.tiled_slide import StoredSlide
 from tests.support.tissue import encode
@@ -43,7 +44,7 @@ class Reader:
 
     def __init__(self, server: SlideScore, um_per_px: float, kept_bytes: int = 128 << 20) -> None:
         self.waits = Cancellation(time.monotonic() + 60)
-        transport = Transport(parse_url(server.origin), 10)
+        transport = Transport(slide_score(parse_url(server.origin)), 10)
         self.client = SlideScoreClient(transport, BearerToken(server.new_token()), 1, self.waits)
         self.scale: Scale = scale_of(self.client.facts(), self.client.grid(), um_per_px)
         self.pool = ThreadPoolExecutor(6)
