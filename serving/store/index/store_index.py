@@ -149,13 +149,16 @@ class StoreIndex:
         ------
         DatabaseLost
         """
+        of_instances = select(func.count(), func.coalesce(func.sum(instances.c.size), 0)).select_from(
+            instances
+        )
         with self._database.reading() as connection:
-            counts = [
+            in_studies, in_series = (
                 connection.execute(select(func.count()).select_from(table)).scalar_one()
-                for table in (studies, series, instances)
-            ]
-            size = connection.execute(select(func.coalesce(func.sum(instances.c.size), 0))).scalar_one()
-        return Usage(*counts, int(size))
+                for table in (studies, series)
+            )
+            count, size = connection.execute(of_instances).one()
+        return Usage(in_studies, in_series, count, int(size))
 
     def frames(self, stored: Stored) -> FrameTable:
         """Return where the frames of an instance are in its file.
