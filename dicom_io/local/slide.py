@@ -199,7 +199,7 @@ class LocalSlide:
         ImageError, Cancelled, TimeoutError
         """
         options = ReadOptions(image_dimensions=view.image_dimensions)
-        return read_here(self._files.open_level(view.index, options, self._session(waits)), patches)
+        return read_here(self.source(view.index).open(options, self._session(waits)), patches)
 
     def _session(self, waits: Cancellation) -> ReadSession:
         return ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
