@@ -14,7 +14,7 @@ import pytest
 from serving.config.settings import load_settings
 from serving.store.ingest.outcome import Door, Origin
 from serving.store.service.checking import Check, Fault
-from serving.store.service.parts import Parts, open_ingest, open_parts
+from serving.store.service.parts import Parts, open_ingest, open_mapping, open_parts
 from serving.store.service.retention import Retention
 from tests.support.store_service import shareable
 
@@ -105,8 +105,25 @@ def test_what_was_kept_for_long_enough_goes_and_the_trail_says_so(parts: Parts) 
     assert (row["event"], row["who"], row["uids"]) == ("110105", "retention", [study])
 
 
+def copied(folder: Path, target: Path) -> None:
+    """Copy a store as docs/store.md has it: the index, then what is no database, then all databases."""
+    target.mkdir()
+    _back_up(folder / "index.sqlite", target)
+    ignored = shutil.ignore_patterns("*.sqlite*", "incoming")
+    shutil.copytree(folder, target, ignore=ignored, dirs_exist_ok=True)
+    for path in folder.glob("*.sqlite"):
+        if path.name != "index.sqlite":
+            _back_up(path, target)
+
+
+def _back_up(path: Path, folder: Path) -> None:
+    copy = folder / path.name
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    copy.chmod(0o600)
+
+
 def test_a_copy_that_is_made_while_slides_come_in_is_a_whole_store(tmp_path: Path) -> None:
-    """As docs/store.md has it: the databases first, each by SQLite's own backup, then all other files."""
     settings = load_settings(
         {"PATHSERVE_STORE_DIR": str(tmp_path / "store"), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}, {}
     )
@@ -129,22 +146,17 @@ def test_a_copy_that_is_made_while_slides_come_in_is_a_whole_store(tmp_path: Pat
     taking = threading.Thread(target=take_in)
     taking.start()
     assert some_are_here.wait(60)
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in parts.folder.glob("*.sqlite"):
-        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy / path.name)) as target:
-            source.backup(target)
-        (copy / path.name).chmod(0o600)
-    ignored = shutil.ignore_patterns("*.sqlite*", "incoming")
-    shutil.copytree(parts.folder, copy, ignore=ignored, dirs_exist_ok=True)
+    copied(parts.folder, tmp_path / "copy")
     is_copied.set()
     taking.join(60)
     ingest.close()
     parts.close()
 
-    restored = open_parts(load_settings({"PATHSERVE_STORE_DIR": str(copy)}, {}))
+    restored = open_parts(load_settings({"PATHSERVE_STORE_DIR": str(tmp_path / "copy")}, {}))
     assert all(fault is Fault.UNKNOWN for fault, _ in findings(restored, mends=True))
     check = Check(restored, mends=False)
     assert list(check.run()) == []
     assert 3 <= check.whole <= came_in
+    mapping = open_mapping(restored)
+    assert all(list(mapping.reverse(study)) for study in restored.index.studies())
     restored.close()
