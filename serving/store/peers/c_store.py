@@ -77,6 +77,8 @@ class CStoreSender:
                 f"{self._peer.name} does not take instances of SOP class {stored.sop_class} with transfer "
                 f"syntax {stored.transfer_syntax}."
             ) from None
+        except RuntimeError:  # it has just been lost
+            raise PeerFailed(f"{self._peer.name} broke the association off.", may_pass=True) from None
         status: int | None = getattr(response, "Status", None)
         if status is None:
             association.abort()

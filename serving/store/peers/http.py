@@ -21,6 +21,7 @@ _SILENCE_S = 120.0
 _MAX_SMALL = 64 << 20
 _PIECE = 1 << 20
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_ABSENT = frozenset({404, 410})
 
 
 class PeerFailed(Exception):
@@ -30,11 +31,14 @@ class PeerFailed(Exception):
     ----------
     may_pass:
         Whether trying again may help.
+    is_absence:
+        Whether the peer has nothing of that name, which is no failure where that is what was asked.
     """
 
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+    def __init__(self, message: str, *, may_pass: bool = False, is_absence: bool = False) -> None:
         super().__init__(message)
         self.may_pass = may_pass
+        self.is_absence = is_absence
 
 
 class SizedBody(Protocol):
@@ -150,7 +154,11 @@ class Web:
             413: "the instance is too large for it",
             507: "its disk is full",
         }.get(status, "its log says why")
-        return PeerFailed(f"{self._peer.name} answered HTTP {status}: {why}.", may_pass=status in _AGAIN)
+        return PeerFailed(
+            f"{self._peer.name} answered HTTP {status}: {why}.",
+            may_pass=status in _AGAIN,
+            is_absence=status in _ABSENT,
+        )
 
 
 def _bounded(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -87,6 +87,8 @@ class Sending:
             self._verify(instances, transfer)
         except PeerFailed as failure:
             transfer.failure = str(failure)
+        except FileNotFoundError:
+            transfer.failure = "An instance was deleted here while its study was being sent."
         self._note(instances, transfer)
         return transfer
 
@@ -103,7 +105,9 @@ class Sending:
     def _verify(self, instances: Sequence[Stored], transfer: Transfer) -> None:
         for stored in instances:
             became = self.ledger.became(self.peer, stored)
-            assert became is not None, "it has been sent"
+            if became is None:  # another run has just found that it is not there
+                transfer.verified[Verified.MISSING] += 1
+                continue
             verified = self.sender.verify(stored, self.folder / stored.path, became)
             transfer.verified[verified] += 1
             if verified in (Verified.MISSING, Verified.OTHER):

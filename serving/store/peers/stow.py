@@ -59,9 +59,9 @@ class StowSender:
             study, series, sop = became.split("/")
             retrieve(self._web, study, series, sop, digest)
         except PeerFailed as failure:
-            if failure.may_pass:
-                raise
-            return Verified.MISSING
+            if failure.is_absence:
+                return Verified.MISSING
+            raise  # a token that may only write, for one: what is there is not known
         if became != name_of(stored) or self._peer.rewrites:
             return Verified.THERE
         return Verified.SAME if digest.value == data_set_digest(path) else Verified.OTHER
