@@ -99,3 +99,11 @@ def test_what_was_kept_for_long_enough_goes_and_the_trail_says_so(parts: Parts) 
     assert not [path for path in paths if (parts.folder / path).exists()]
     row = list(parts.audit.rows())[-1]
     assert (row["event"], row["who"], row["uids"]) == ("110105", "retention", [study])
+
+
+def test_a_study_that_something_comes_to_while_it_is_looked_at_stays(parts: Parts) -> None:
+    (study,) = parts.index.studies()
+    newest = max(stored.added_at for stored in parts.index.instances(study))
+    moments = iter([newest + 3 * DAY_S, newest + DAY_S])  # as if it had just come, at the second look
+    assert Retention(parts, 2.0, lambda: next(moments)).look() == []
+    assert all((parts.folder / place).exists() for place in places(parts))
