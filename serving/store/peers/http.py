@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -33,12 +34,22 @@ class PeerFailed(Exception):
         Whether trying again may help.
     is_absence:
         Whether the peer has nothing of that name, which is no failure where that is what was asked.
+    is_of_instance:
+        Whether the peer refuses one instance, and may take others.
     """
 
-    def __init__(self, message: str, *, may_pass: bool = False, is_absence: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_pass: bool = False,
+        is_absence: bool = False,
+        is_of_instance: bool = False,
+    ) -> None:
         super().__init__(message)
         self.may_pass = may_pass
         self.is_absence = is_absence
+        self.is_of_instance = is_of_instance
 
 
 class SizedBody(Protocol):
@@ -158,6 +169,7 @@ class Web:
             f"{self._peer.name} answered HTTP {status}: {why}.",
             may_pass=status in _AGAIN,
             is_absence=status in _ABSENT,
+            is_of_instance=status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         )
 
 

@@ -49,7 +49,7 @@ class StowSender:
         if failed := value(answer, _FAILED):
             reason = value(failed, _REASON)
             shown = f"{reason:04X}H" if isinstance(reason, int) else "no reason"
-            raise PeerFailed(f"{self._peer.name} refused an instance: {shown}.")
+            raise PeerFailed(f"{self._peer.name} refused an instance: {shown}.", is_of_instance=True)
         return _became(value(answer, _STORED), stored)
 
     def verify(self, stored: Stored, path: Path, became: str) -> Verified:

@@ -207,6 +207,16 @@ def test_a_transfer_that_broke_off_goes_on_where_it_ended(store: OpenStore, tmp_
     assert [row["outcome"] for row in audit.rows()] == ["success", "failed", "success", "failed", "success"]
 
 
+def test_an_instance_that_is_refused_keeps_none_of_the_others_back(store: OpenStore, tmp_path: Path) -> None:
+    instances, audit = stored_of(store, 3), Audit(tmp_path / "audit")
+    ledger, peer = Ledger(tmp_path / "sent.sqlite"), Flaky(PeerFailed("too odd", is_of_instance=True))
+    transfer = Sending(store.folder, peer, ledger, audit, "peer", "tests").send(instances)
+    assert (transfer.sent, transfer.is_whole, transfer.failure) == (2, False, "too odd")
+    assert (transfer.verified[Verified.SAME], transfer.verified[Verified.MISSING]) == (2, 1)
+    assert ledger.became("peer", instances[0]) is None
+    assert [row["outcome"] for row in audit.rows()] == ["failed"]
+
+
 def test_what_is_deleted_while_it_is_sent_ends_the_transfer_and_is_said(
     store: OpenStore, tmp_path: Path
 ) -> None:
