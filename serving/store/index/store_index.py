@@ -202,6 +202,7 @@ class StoreIndex:
         series: str | None = None,
         sop: str | None = None,
         dispose: Callable[[Stored], None] = lambda _: None,
+        unless: Callable[[Sequence[Stored]], bool] = lambda _: False,
     ) -> list[Stored]:
         """Remove instances, and the series and the study that have none left; return those removed.
 
@@ -209,6 +210,8 @@ class StoreIndex:
         ----------
         dispose:
             Removes an instance's file, while nobody else may add the same instance again.
+        unless:
+            Returns whether these instances shall stay after all: while it looks none can come in.
 
         Raises
         ------
@@ -216,6 +219,8 @@ class StoreIndex:
         """
         with self._database.writing(serial=True) as connection:
             gone = [_stored(row) for row in connection.execute(_STORED.where(_of(study, series, sop)))]
+            if unless(gone):
+                return []
             for start in range(0, len(gone), _AT_ONCE):
                 some = [one.sop for one in gone[start : start + _AT_ONCE]]
                 connection.execute(delete(details).where(details.c.sop.in_(some)))

@@ -160,3 +160,11 @@ def test_a_copy_that_is_made_while_slides_come_in_is_a_whole_store(tmp_path: Pat
     mapping = open_mapping(restored)
     assert all(list(mapping.reverse(study)) for study in restored.index.studies())
     restored.close()
+
+
+def test_a_study_that_something_comes_to_while_it_is_looked_at_stays(parts: Parts) -> None:
+    (study,) = parts.index.studies()
+    newest = max(stored.added_at for stored in parts.index.instances(study))
+    moments = iter([newest + 3 * DAY_S, newest + DAY_S])  # as if it had just come, at the second look
+    assert Retention(parts, 2.0, lambda: next(moments)).look() == []
+    assert all((parts.folder / place).exists() for place in places(parts))
