@@ -117,7 +117,7 @@ class _Copy:
         """Write all of it."""
         self._header()
         data_set = self._data_set
-        admitted = admit(data_set.values, frozenset(data_set.frame_types), native=self._syntax in NATIVE)
+        admitted = admit(data_set.values, data_set.image_types, native=self._syntax in NATIVE)
         if self._syntax in NATIVE:
             self._native(admitted)
         else:

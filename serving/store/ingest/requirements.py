@@ -138,4 +138,3 @@ def _checked(meta: SourceMeta, names: dict[int, str]) -> Header:
 
 def _printable(uid: str) -> str:
     return _UNPRINTABLE.sub("", uid)[:64]
-
