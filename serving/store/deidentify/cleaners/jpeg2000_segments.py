@@ -67,7 +67,7 @@ class Coding:
         """Refuse what another segment of the header would be heard instead of."""
         component = int.from_bytes(body[:wide], "big") if marker in _OF_A_COMPONENT else 0
         told = marker, component
-        if marker not in _SEVERAL and told in self._told or component >= self.components:
+        if (marker not in _SEVERAL and told in self._told) or component >= self.components:
             raise DamagedImage(f"its header has another segment FF{marker:02X}, or one of no component")
         self._told.add(told)
 
