@@ -311,6 +311,14 @@ def test_what_a_person_sends_again_is_posted_if_it_is_not_there(desk: Desk) -> N
     assert (desk.counts, desk.parked) == ((2, 1), [])
 
 
+def test_what_a_person_sends_again_is_posted_where_techcyte_cannot_be_asked(desk: Desk) -> None:
+    desk.server.behaviour = Behaviour(before=to_posts(HANG_UP))
+    desk.run()
+    desk.server.behaviour = Behaviour(before=lambda request: (403, {}, b"") if request.is_question else None)
+    assert desk.send_again().state is JobState.FINISHED
+    assert (desk.counts, desk.parked) == ((2, 1), [])
+
+
 def test_what_a_person_sends_again_is_not_posted_if_it_turns_out_to_be_there(desk: Desk) -> None:
     desk.server.behaviour = Behaviour(after=to_posts(HANG_UP), shows=False)
     desk.run()
