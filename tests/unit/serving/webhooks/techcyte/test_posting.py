@@ -136,6 +136,18 @@ def test_an_answer_that_is_lost_after_the_results_were_taken_is_found_out_by_ask
     assert (view.state, desk.counts, desk.parked) == (JobState.FINISHED, (1, 1), [])
 
 
+def test_no_connection_is_kept_that_could_be_half_dead_when_results_are_to_leave_on_it(
+    engine: Engine, techcyte: Techcyte
+) -> None:
+    techcyte.keys["key-1"] = "secret-of-key-1"
+    key = {"PATHSERVE_TECHCYTE_KEY_ID": "key-1", "PATHSERVE_TECHCYTE_KEY_SECRET": "secret-of-key-1"}
+    desk = Desk(engine, techcyte, **key)
+    techcyte.behaviour = Behaviour(before=to_posts((401, {}, b"")), after=to_posts(HANG_UP))
+    assert desk.run().state is JobState.FINISHED
+    asked = {(request.method, request.headers.get("connection")) for request in techcyte.state.requests}
+    assert asked == {("POST", "close"), ("GET", "close")}, "a token, the results, and whether they are there"
+
+
 def test_results_that_are_shown_only_later_are_asked_for_again(engine: Engine, techcyte: Techcyte) -> None:
     desk = Desk(engine, techcyte, PATHSERVE_TECHCYTE_ASK_S="30")
     empty: list[Answer] = [(200, {}, b"[]"), (503, {}, b"")]
