@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -359,6 +360,58 @@ def test_who_finds_that_something_may_have_been_sent_asks_and_does_not_send(desk
     desk.hook = die
     view = desk.run()
     assert (view.state, view.attempt, desk.counts, len(desk.parked)) == (JobState.ERROR, 2, (0, 0), 1)
+
+
+def test_a_runner_that_is_stopped_before_it_could_send_leaves_the_results_to_the_next_one(
+    engine: Engine, techcyte: Techcyte
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(60)
+        desk = Desk(engine, techcyte, PATHSERVE_TECHCYTE_URL=f"https://127.0.0.1:{mute.getsockname()[1]}")
+        with engine.runner(desk.kinds(), at_once=1, grace_s=0.0):
+            job = engine.post("techcyte.analyse")
+            connection, _ = mute.accept()  # and no word of TLS
+        connection.close()
+    desk.transport = transport_of(load_settings(techcyte.settings("a-secret-path-of-a-test"), {}))
+    with engine.runner(desk.kinds(), at_once=1):
+        assert engine.final(job, 60).state is JobState.FINISHED
+    assert (desk.counts, desk.parked) == ((1, 1), [])
+
+
+def ends_while(
+    asked: Callable[[Request], bool], desk: Desk, engine: Engine, **before: Callable[[Request], Answer | None]
+) -> JobView:
+    """Do a task whose runner is stopped while a request is at the server; return how the next one ends it."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> Answer | None:
+        if asked(request) and not arrived.is_set():
+            arrived.set()
+            assert go.wait(60)
+            return HANG_UP
+        return None
+
+    desk.server.behaviour = Behaviour(before=hold, **before)
+    with engine.runner(desk.kinds(), at_once=1, grace_s=0.0):
+        job = engine.post("techcyte.analyse")
+        assert arrived.wait(60)
+    go.set()
+    assert desk.parked == []
+    with engine.runner(desk.kinds(), at_once=1):
+        return engine.final(job, 60)
+
+
+def test_a_runner_that_is_stopped_while_it_asks_lets_the_next_one_ask(desk: Desk, engine: Engine) -> None:
+    view = ends_while(lambda request: request.is_question, desk, engine, after=to_posts(HANG_UP))
+    assert (view.state, desk.counts, desk.parked) == (JobState.FINISHED, (1, 1), [])
+
+
+def test_a_runner_that_is_stopped_while_it_sets_the_triage_lets_the_next_one_set_it(
+    desk: Desk, engine: Engine
+) -> None:
+    desk.case = TRIAGE
+    assert ends_while(lambda request: request.method == "PATCH", desk, engine).state is JobState.FINISHED
+    assert (desk.counts, desk.server.state.cases) == ((1, 1), {desk.task: [TRIAGE]})
 
 
 def test_who_finds_that_nothing_was_sent_sends(desk: Desk) -> None:
