@@ -379,7 +379,7 @@ def test_a_runner_that_is_stopped_before_it_could_send_leaves_the_results_to_the
 
 
 def ends_while(
-    asked: Callable[[Request], bool], desk: Desk, engine: Engine, **before: Callable[[Request], Answer | None]
+    asked: Callable[[Request], bool], desk: Desk, engine: Engine, after: Callable[[Request], Answer | None]
 ) -> JobView:
     """Do a task whose runner is stopped while a request is at the server; return how the next one ends it."""
     arrived, go = threading.Event(), threading.Event()
@@ -391,7 +391,7 @@ def ends_while(
             return HANG_UP
         return None
 
-    desk.server.behaviour = Behaviour(before=hold, **before)
+    desk.server.behaviour = Behaviour(before=hold, after=after)
     with engine.runner(desk.kinds(), at_once=1, grace_s=0.0):
         job = engine.post("techcyte.analyse")
         assert arrived.wait(60)
@@ -402,7 +402,7 @@ def ends_while(
 
 
 def test_a_runner_that_is_stopped_while_it_asks_lets_the_next_one_ask(desk: Desk, engine: Engine) -> None:
-    view = ends_while(lambda request: request.is_question, desk, engine, after=to_posts(HANG_UP))
+    view = ends_while(lambda request: request.is_question, desk, engine, to_posts(HANG_UP))
     assert (view.state, desk.counts, desk.parked) == (JobState.FINISHED, (1, 1), [])
 
 
@@ -410,7 +410,10 @@ def test_a_runner_that_is_stopped_while_it_sets_the_triage_lets_the_next_one_set
     desk: Desk, engine: Engine
 ) -> None:
     desk.case = TRIAGE
-    assert ends_while(lambda request: request.method == "PATCH", desk, engine).state is JobState.FINISHED
+    assert (
+        ends_while(lambda request: request.method == "PATCH", desk, engine, to_posts()).state
+        is JobState.FINISHED
+    )
     assert (desk.counts, desk.server.state.cases) == ((1, 1), {desk.task: [TRIAGE]})
 
 
