@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/installed
 ARCHIVE := $(VENV)/archive/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-webhooks view vendor serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
+.PHONY: help demo demo-webhooks demo-store view vendor serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ demo-webhooks: $(INSTALLED) ## Start the webhooks beside stand-ins for Slide Sco
 
 view: $(INSTALLED) ## Serve with the page at /view, and a slide of real tissue to look at
 	@$(BIN)/python -m scripts.view
+
+demo-store: $(INSTALLED) ## Start the slide store, take a folder of slides in, show them, share one, embed it, stop
+	$(BIN)/python -m scripts.demo_store
 
 serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 	@$(BIN)/python -m scripts.curl_line

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,13 +13,10 @@ from dicom_io.codecs.dicom_file import PREAMBLE_BYTES, is_dicom_file
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.local.dicom_header import require_bounded
 from dicom_io.local.files import PositionedFile, Section
-
-MAX_FILES = 10_000
-"""Files of a folder or a ZIP that are looked at."""
+from dicom_io.local.zip_archive import MAX_FILES, members_of, opened_zip
 
 _CHUNK = 1 << 20
 _LOCAL_HEADER = 30
-_ENCRYPTED = 1
 
 
 def dicom_files_in(folder: Path) -> Iterator[Section]:
@@ -38,7 +34,7 @@ def dicom_files_in(folder: Path) -> Iterator[Section]:
         for name in sorted(names):
             seen += 1
             if seen > MAX_FILES:
-                raise DamagedImage(f"it holds more than {MAX_FILES} files")
+                raise DamagedImage(f"it holds more than {MAX_FILES:,} files")
             path = Path(above, name)
             if path.is_file():  # no pipe, which would wait for a writer
                 yield from _if_dicom(PositionedFile.open(path))
@@ -59,9 +55,9 @@ def dicom_files_of_zip(path: Path) -> Iterator[Section]:
     """
     whole, is_used = PositionedFile.open(path), False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened_zip(path) as archive:
             unpacked = 0
-            for info in _members(archive):
+            for info in members_of(archive):
                 if info.compress_type == zipfile.ZIP_STORED:
                     section = _stored(whole, info)
                     if is_dicom_file(section.read(0, PREAMBLE_BYTES)):
@@ -73,22 +69,9 @@ def dicom_files_of_zip(path: Path) -> Iterator[Section]:
                         section = _unpacked(packed, head, unpacked, whole.size)
                         unpacked += section.size
                         yield section
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError) as error:
-        if isinstance(error, DamagedImage):
-            raise
-        raise DamagedImage("it is a damaged ZIP, or packed in an unusual way") from error
     finally:
         if not is_used:  # else it is closed by whoever was given a part of it
             whole.close()
-
-
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = [info for info in archive.infolist() if not info.is_dir()]
-    if len(members) > MAX_FILES:
-        raise DamagedImage(f"it holds more than {MAX_FILES} files")
-    if any(info.flag_bits & _ENCRYPTED for info in members):
-        raise DamagedImage("it is encrypted; unpack it with its password")
-    return members
 
 
 def _if_dicom(file: PositionedFile) -> Iterator[Section]:
@@ -101,6 +84,8 @@ def _if_dicom(file: PositionedFile) -> Iterator[Section]:
 
 def _stored(whole: PositionedFile, info: zipfile.ZipInfo) -> Section:
     """Return what a ZIP holds uncompressed, behind its local header (APPNOTE.TXT, 4.3.7)."""
+    if not 0 <= info.header_offset < whole.size:
+        raise DamagedImage("it is a damaged ZIP")
     header = whole.read(info.header_offset, _LOCAL_HEADER)
     if header[:4] != b"PK\x03\x04" or len(header) < _LOCAL_HEADER:
         raise DamagedImage("it is a damaged ZIP")

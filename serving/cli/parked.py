@@ -92,7 +92,7 @@ def _show(entry: Entry) -> ExitStatus:
 
 def _discard(rows: Parked, entry: Entry) -> ExitStatus:
     if not rows.discard(entry):
-        print("pathserve: it is not parked any more.", file=sys.stderr)
+        print("pathserve: it is not parked any more, or has changed; look at it again.", file=sys.stderr)
         return ExitStatus.FAULT
     print("It is discarded and will not be sent.")
     return ExitStatus.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def add_parked(webhooks: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -22,6 +23,13 @@ def add_parked(webhooks: argparse.ArgumentParser) -> argparse.ArgumentParser:
         command.add_argument("id", metavar="ID", help="of the list; its first characters are enough")
         if name == "resend":
             command.add_argument(
-                "--wait", type=float, default=120.0, metavar="S", help="for its end (default 120 s)"
+                "--wait", type=_seconds, default=120.0, metavar="S", help="for its end (default 120 s)"
             )
     return parked
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):  # of NaN, no end would ever come
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
+    return seconds

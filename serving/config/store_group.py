@@ -63,6 +63,12 @@ class SlideStoreSettings(Group):
         None,
         "TOML file of the peers that studies are sent to and pulled from; see docs/store.md.",
     )
+    view_url: str | None = setting(
+        "PATHSERVE_STORE_VIEW_URL",
+        None,
+        "Address of an embedding service's page, as `https://embed.example.org/view`: the slide store's page "
+        "leads from each slide to it. Unset leads nowhere.",
+    )
     retention_days: float | None = setting(
         "PATHSERVE_STORE_RETENTION_DAYS",
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -9,6 +10,8 @@ from pydantic import model_validator
 from serving.config.group import Group, Secret, setting
 
 _SHORTEST_SECRET = 16
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
+"""What stands in a path as it is (RFC 3986, 2.3): a slash would end its part, a question mark the path."""
 
 
 class TechcyteSettings(Group):
@@ -17,8 +20,8 @@ class TechcyteSettings(Group):
     secret: Secret = setting(
         "PATHSERVE_TECHCYTE_SECRET",
         None,
-        "Last part of the path that Techcyte posts to, which nobody else must know: at least 16 characters. "
-        "Unset serves none.",
+        "Last part of the path that Techcyte posts to, which nobody else must know: at least 16 characters, "
+        "of letters, digits, `-`, `.`, `_` and `~`. Unset serves none.",
     )
     url: str = setting(
         "PATHSERVE_TECHCYTE_URL",
@@ -69,8 +72,14 @@ class TechcyteSettings(Group):
 
     @model_validator(mode="after")
     def _secrets_are_whole(self) -> Self:
-        if self.secret is not None and len(self.secret.get_secret_value()) < _SHORTEST_SECRET:
+        secret = None if self.secret is None else self.secret.get_secret_value()
+        if secret is not None and len(secret) < _SHORTEST_SECRET:
             raise ValueError(f"PATHSERVE_TECHCYTE_SECRET must have at least {_SHORTEST_SECRET} characters")
+        if secret is not None and not _PLAIN.fullmatch(secret):
+            raise ValueError(
+                "PATHSERVE_TECHCYTE_SECRET must have no other characters than letters, digits, -, ., _ and "
+                "~, since it is a part of a URL"
+            )
         if (self.key_id is None) != (self.key_secret is None):
             raise ValueError("PATHSERVE_TECHCYTE_KEY_ID and PATHSERVE_TECHCYTE_KEY_SECRET belong together")
         return self

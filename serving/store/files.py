@@ -21,7 +21,7 @@ from pathlib import Path
 
 from serving.store.uids import InstanceUids
 
-_HASH = 16
+_HASH = 32
 _TRIES = 100
 _INSTANCES, _INCOMING = "instances", "incoming"
 
@@ -133,11 +133,6 @@ class StoreFiles:
         for folder in (path.parent, path.parent.parent):
             with contextlib.suppress(OSError):  # not empty, or another's removal came first
                 folder.rmdir()
-
-    def clear_incoming(self) -> None:
-        """Remove what an earlier process has left behind; only while none other receives."""
-        for path in self.incoming.iterdir():
-            path.unlink(missing_ok=True)
 
     def places(self) -> Iterator[str]:
         """Yield the place of every instance's file that there is, the index's view aside."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_io.local.files import PositionedFile
-from serving.store.index.frames import FrameTable, Layout, joined
+from serving.store.index.frames import ITEM_HEADER, FrameTable, Layout, joined
 from serving.store.index.header import read_header
 from serving.store.index.metadata import bulk_value
 from serving.store.index.query import Stored
@@ -41,11 +41,7 @@ class StoreReader:
         """
         fd = self._open(stored)
         try:
-            at = 0
-            while at < stored.size:
-                piece = _read(fd, at, min(_PIECE, stored.size - at))
-                yield piece
-                at += len(piece)
+            yield from _pieces(fd, 0, stored.size)
         finally:
             os.close(fd)
 
@@ -72,6 +68,30 @@ class StoreReader:
         finally:
             os.close(fd)
 
+    def frames_in_pieces(
+        self, stored: Stored, table: FrameTable, numbers: Iterable[int]
+    ) -> Generator[Iterable[bytes], None, None]:
+        """Yield frames as they are stored, each as pieces that are read before the next frame is.
+
+        A level may be one frame of gigabytes; most frames are one piece.
+
+        Raises
+        ------
+        GoneMeanwhile, OSError
+        """
+        fd = self._open(stored)
+        is_fragmented = table.layout is Layout.FRAGMENTED
+        try:
+            for number in numbers:
+                offset, length = table.where(number)
+                if length > _PIECE:
+                    yield (_fragments if is_fragmented else _pieces)(fd, offset, length)
+                else:
+                    data = _read(fd, offset, length)
+                    yield (joined(data) if is_fragmented else data,)
+        finally:
+            os.close(fd)
+
     def bulk_value(self, stored: Stored, number: int) -> bytes | None:
         """Return a value that the metadata refers to by its number; ``None`` where there is none.
 
@@ -90,6 +110,20 @@ class StoreReader:
             return os.open(self.folder / stored.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise GoneMeanwhile(stored.sop) from error
+
+
+def _pieces(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    for at in range(0, length, _PIECE):
+        yield _read(fd, offset + at, min(_PIECE, length - at))
+
+
+def _fragments(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    """Yield the bytes of a fragmented frame out of its items; see ``joined``."""
+    at = offset
+    while at < offset + length:
+        size = int.from_bytes(_read(fd, at, ITEM_HEADER)[4:], "little")
+        yield from _pieces(fd, at + ITEM_HEADER, size)
+        at += ITEM_HEADER + size
 
 
 def _read(fd: int, offset: int, length: int) -> bytes:

@@ -75,7 +75,7 @@ class StoredSeries:
             )
         try:
             table = self.index.frames(stored)
-        except (KeyError, ServiceError) as error:
+        except (KeyError, ServiceError, TimeoutError) as error:
             raise _unreadable() from error
         most = most_encoded_bytes(form)
         for number in numbers:

@@ -7,6 +7,7 @@ import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import ModuleType
 
 import orjson
@@ -27,6 +28,7 @@ from serving.heads.head import Head
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON, answer_error
 from serving.http.door import Door
+from serving.http.static_files import file_answer, static_files
 from serving.pipeline.predictor import Predictor
 from serving.view.folder import SlideFolder
 from serving.view.guard import Guard
@@ -35,7 +37,6 @@ from serving.view.opening import described, described_model
 from serving.view.picture import described_picture
 from serving.view.plan import Planner
 from serving.view.slides import SlideOpener, ViewedSlide
-from serving.view.static_files import PAGE, StaticFile, static_files
 from serving.view.table_reader import TableReader
 from serving.view.tiles import Tiles, thumbnail
 
@@ -54,6 +55,8 @@ TILE_S = 30.0
 """How long a tile may take, the wait for its store included."""
 
 _JPEG = "image/jpeg"
+_STATIC = Path(__file__).parent / "static"
+_PAGE = "index.html"
 _SCALES = (0.05, 32.0)
 _UNPROCESSABLE = 422
 
@@ -118,19 +121,19 @@ class _View:
         self._opener = SlideOpener(folder)
         self._planner = Planner(context.max_image_pixels)
         self._tiles = Tiles()
-        self._files = static_files()
+        self._files = static_files(_STATIC)
         self._table_reader = TableReader()
 
     def page(self) -> Response:
         """Answer the page."""
-        return _file(self._files[PAGE])
+        return file_answer(self._files[_PAGE], POLICY)
 
     def static(self, name: str) -> Response:
         """Answer one of the page's files."""
         found = self._files.get(name)
         if found is None:
             raise ServiceError(Code.NOT_FOUND_ERROR, TABLE[Code.NOT_FOUND_ERROR].meaning)
-        return _file(found)
+        return file_answer(found, POLICY)
 
     def slides(self) -> Response:
         """Answer what may be opened, the model, and where patches are sent."""
@@ -258,17 +261,6 @@ def _tables() -> ModuleType:
             Code.INTERNAL_ERROR,
             "Parquet needs a library that is not installed here: pip install 'pathserve[embed]'.",
         ) from error
-
-
-def _file(found: StaticFile) -> Response:
-    response = Response(found.content, content_type=found.content_type)
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.set_etag(found.etag)
-    response.make_conditional(request)
-    return response
 
 
 def _json(value: object) -> Response:

@@ -21,6 +21,7 @@ from serving.store.access.roles import Permission
 from tests.support.slide_store import DICOMWEB, StoreFolder
 from tests.support.slides import CODINGS, JPEG, Slide, pyramid, stained
 
+ONE_FRAME = "application/octet-stream; transfer-syntax=*"
 OCTETS = 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
 
 
@@ -264,7 +265,9 @@ def test_studies_are_found(stored: Stored, query: str, found: str | None) -> Non
 @pytest.mark.parametrize(
     "query",
     ["Nonsense=1", "Modality=SM", "StudyDate=2026", "StudyTime=x", "limit=-1", "limit=x", "offset=1.5",
-     "StudyInstanceUID=1.2,x", "PatientID=A&PatientID=B", "00081140.00081150=1.2"],
+     "StudyInstanceUID=1.2,x", "PatientID=A&PatientID=B", "00081140.00081150=1.2",
+     "PatientID=A&00100020=B", "StudyInstanceUID=1.2&0020000d=1.3", "PatientID=A%00", "origin=stow",
+     "ModalitiesInStudy=SM%00", "ModalitiesInStudy=" + "SM," * 2000, "PatientID=" + "x" * 5000],
 )  # fmt: skip
 def test_a_search_that_cannot_be_done_as_it_stands_is_refused(stored: Stored, query: str) -> None:
     assert code(stored.get(f"/studies?{query}")) == (400, "INVALID_REQUEST_FIELD_ERROR")
@@ -348,8 +351,11 @@ def test_a_slide_is_rendered_and_has_a_thumbnail(stored: Stored, level: str) -> 
     assert picture(stored.get(f"{path}/thumbnail?viewport=100,100")).shape == (50, 100, 3)
 
 
-@pytest.mark.parametrize("query", ["quality=0", "quality=101", "quality=x", "viewport=1", "viewport=0,5",
-                                   "viewport=1,2,3,4", "iccprofile=unknown"])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    ["quality=0", "quality=101", "quality=x", "quality=01000", "quality=" + "0100" * 1250, "viewport=1",
+     "viewport=0,5", "viewport=1,2,3,4", "viewport=0001000000,9", "iccprofile=unknown"],
+)  # fmt: skip
 def test_a_picture_that_cannot_be_made_is_refused(stored: Stored, query: str) -> None:
     assert code(stored.get(f"{path_of(stored.native)}/thumbnail?{query}"))[0] == 400
 
@@ -396,6 +402,20 @@ def test_what_is_deleted_is_gone_from_index_and_disk(tmp_path: Path) -> None:
         assert client.delete(f"{DICOMWEB}/studies/{slide.study}").status_code == 404
         store.add_slide(slide)
         assert client.get(DICOMWEB + path_of(slide, 0)).status_code == 200
+
+
+def test_what_has_no_file_any_more_is_not_found(tmp_path: Path) -> None:
+    slide = pyramid(sizes=[(300, 200)])
+    with StoreFolder(tmp_path) as store:
+        store.add_slide(slide)
+        for place in list(store.files.places()):  # as a deletion that was killed leaves it
+            store.files.remove(place)
+        client, path = store.client(), DICOMWEB + path_of(slide, 0)
+        for resource, accept in ((f"{path}/frames/1", OCTETS), (f"{path}/frames/1", ONE_FRAME),
+                                 (path, "application/dicom")):  # fmt: skip
+            assert code(client.get(resource, headers={"Accept": accept}))[0] == 404
+        assert client.delete(path).status_code == 204
+        assert client.get(path).status_code == 404
 
 
 def test_what_comes_in_while_it_is_deleted_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

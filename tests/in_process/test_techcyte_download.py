@@ -277,7 +277,8 @@ def test_redirects_elsewhere_or_without_end_are_refused(
     assert "is not followed" in refusal("https://elsewhere.example/slide.svs")
     assert "https://" in refusal(bucket.link("/slide.svs").replace("https", "http"))
     assert "not an address" in refusal("https://user@127.0.0.1/slide.svs")
-    assert "not an address" in refusal("ftp:///slide.svs")
+    for location in ("ftp:///slide.svs", "https://[slide.svs", "//[::1/slide.svs", "https://[v1.x]]/slide"):
+        assert "not an address" in refusal(location)
     assert "too often" in refusal(bucket.link("/slide/old.svs"), times=9)
 
 

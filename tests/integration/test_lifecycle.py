@@ -464,21 +464,26 @@ def test_the_log_is_json_and_says_untrained() -> None:
     assert "untrained" in answer["modelDisplayName"]
 
 
-def test_the_demo_shows_vectors_and_the_fault_and_leaves_nothing_running() -> None:
+@pytest.mark.parametrize(
+    ("demo", "said"),
+    [("demo", {"norm": 5, "IMAGE_ERROR": 1}), ("demo_store", {"norm": 6, "HTTP 200": 1, "HTTP 404": 1})],
+)
+def test_the_demos_show_what_they_promise_and_leave_nothing_running(
+    demo: str, said: dict[str, int], tmp_path: Path
+) -> None:
     # What all its processes inherit, decoding helpers included: other tests may run services meanwhile.
     mark = f"/mark-of-{uuid.uuid4().hex}"
     run = subprocess.run(
-        [sys.executable, "-m", "scripts.demo"],
+        [sys.executable, "-m", f"scripts.{demo}"],
         cwd=Path(__file__).parents[2],
-        env=os.environ | {"VIRTUAL_ENV": mark},
+        env=os.environ | {"VIRTUAL_ENV": mark, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=150,
         check=False,
     )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.count("norm") == 5
-    assert "IMAGE_ERROR" in run.stdout
+    assert run.returncode == 0, run.stderr + run.stdout
+    assert {text: run.stdout.count(text) for text in said} == said
     assert [p for p in psutil.process_iter() if _environment(p).get("VIRTUAL_ENV") == mark] == []
 
 

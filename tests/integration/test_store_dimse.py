@@ -193,7 +193,7 @@ def association_request() -> bytes:
     return struct.pack(">BxI", 1, len(fixed) + len(variable)) + fixed + variable
 
 
-def command_set() -> bytes:
+def command_set(instance: bytes = b"1.2.3.4\0") -> bytes:
     """Return the command of a C-STORE-RQ (PS3.7, 9.3.1), as one P-DATA-TF."""
 
     def element(number: int, value: bytes) -> bytes:
@@ -205,7 +205,7 @@ def command_set() -> bytes:
         + element(0x0110, struct.pack("<H", 1))
         + element(0x0700, struct.pack("<H", 0))
         + element(0x0800, struct.pack("<H", 1))
-        + element(0x1000, b"1.2.3.4\0")
+        + element(0x1000, instance)
     )
     return data_pdu(element(0, struct.pack("<I", len(body))) + body, 3)
 
@@ -235,6 +235,19 @@ def test_a_length_that_lies_costs_no_memory_and_ends_its_connection(node: NodePr
         peer.shutdown(socket.SHUT_WR)
         wait_until(lambda: ended(peer), "the end of the connection", 60)
     assert "Received Echo Response (Success)" in dcmtk("echoscu", node)
+
+
+@pytest.mark.parametrize("name", [b"PHIKOWALSKI^JAN ", b"1.2.PHIKOWALSKI\0", b"1.02.PHI\\KOWALSKI"])
+def test_what_a_peer_calls_an_instance_is_not_written_to_the_log(node: NodeProcess, name: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), 60) as peer:
+        peer.sendall(association_request())
+        assert peer.recv(1) == b"\x02", "accepted"
+        peer.sendall(command_set(name) + data_pdu(bytes(100), 2))
+        peer.shutdown(socket.SHUT_WR)
+        wait_until(lambda: ended(peer), "the end of the connection", 60)
+    assert "Received Echo Response (Success)" in dcmtk("echoscu", node)
+    assert b"KOWALSKI" not in node.errors.read_bytes()
+    assert "KOWALSKI" not in str(list(look(node).audit.rows()))
 
 
 def ended(peer: socket.socket) -> bool:

@@ -63,17 +63,23 @@ class Chromium:
         self._playwright.stop()
 
     def open(self, url: str, *, width: int = 1280, height: int = 900, **options: Any) -> ViewPage:
-        """Open the page at an address, in a profile of its own."""
+        """Open the service's page at an address, in a profile of its own."""
+        return ViewPage(self._new_page(width, height, options), url)
+
+    def look(self, url: str, *, width: int = 1280, height: int = 900, **options: Any) -> OpenPage:
+        """Open any page, in a profile of its own."""
+        return OpenPage(self._new_page(width, height, options), url)
+
+    def _new_page(self, width: int, height: int, options: dict[str, Any]) -> Page:
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, accept_downloads=True, **options
         )
         context.set_default_timeout(WAIT_S * 1000)
-        page = context.new_page()
-        return ViewPage(page, url)
+        return context.new_page()
 
 
-class ViewPage:
-    """The page at ``/view``, open in a browser.
+class OpenPage:
+    """A page that is open in a browser.
 
     Attributes
     ----------
@@ -100,14 +106,6 @@ class ViewPage:
         """Close it with all of its profile."""
         self.page.context.close()
 
-    def run(self, code: str, argument: Any = None) -> Any:
-        """Run a function's body with the page's ``session`` and ``panes``; ``given`` is the argument."""
-        return self.page.evaluate(
-            "async (given) => { const { session, panes, service } = "
-            "await import('/view/static/js/main.js'); " + code + " }",
-            argument,
-        )
-
     def wait(self, condition: Callable[[], object], what: str) -> None:
         """Wait until a condition holds; the page's policy forbids Playwright's own way of waiting."""
         end = time.monotonic() + WAIT_S
@@ -121,6 +119,29 @@ class ViewPage:
     def text(self, selector: str) -> str:
         """Return the text that is shown at a place."""
         return self.page.locator(selector).first.inner_text()
+
+    def violations(self) -> list[Any]:
+        """Return what axe finds, with the places."""
+        self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate("async () => (await axe.run()).violations")
+        return [(v["id"], [node["target"] for node in v["nodes"]]) for v in found]
+
+    def picture(self, name: str) -> None:
+        """Keep a screenshot for people to look at."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(PICTURES / f"{name}.png"))
+
+
+class ViewPage(OpenPage):
+    """The service's page at ``/view``, open in a browser."""
+
+    def run(self, code: str, argument: Any = None) -> Any:
+        """Run a function's body with the page's ``session`` and ``panes``; ``given`` is the argument."""
+        return self.page.evaluate(
+            "async (given) => { const { session, panes, service } = "
+            "await import('/view/static/js/main.js'); " + code + " }",
+            argument,
+        )
 
     def open_listed(self, name: str = "") -> None:
         """Open a slide of the list, by default the first, and wait until it is drawn."""
@@ -182,8 +203,3 @@ class ViewPage:
             {"column": column, "row": row, "place": place},
         )
         self.page.locator(".openseadragon-canvas").nth(place).click(position=at)
-
-    def picture(self, name: str) -> None:
-        """Keep a screenshot for people to look at."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(PICTURES / f"{name}.png"))

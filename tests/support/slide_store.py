@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -104,10 +105,9 @@ class ServedStore:
         Address of its DICOMweb.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = load_settings(
-            {"PATHSERVE_STORE_DIR": str(folder), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}, {}
-        )
+    def __init__(self, folder: Path, more: Mapping[str, object] | None = None) -> None:
+        own = {"PATHSERVE_STORE_DIR": str(folder), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}
+        self.settings = load_settings({**own, **(more or {})}, {})
         self.parts = open_parts(self.settings)
         application = store_application(self.settings, self.parts, open_ingest(self.parts, self.settings))
         self.front = Front(application=application, configured=self.settings)

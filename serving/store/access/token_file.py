@@ -48,7 +48,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._seen = self._stamp()
+        self._seen: tuple[int, int, int] | None = self._stamp()
         self._rows = _parsed(path)
 
     def rows(self) -> Sequence[TokenRow]:
@@ -57,10 +57,10 @@ class TokenFile:
             try:
                 stamp = self._stamp()
                 if stamp != self._seen:
-                    self._seen, self._rows = stamp, ()
-                    self._rows = _parsed(self._path)
+                    self._rows, self._seen = _parsed(self._path), stamp
             except BadTokenFile:
-                self._rows = ()
+                # Looked at again each time: one that comes back, or may be read again, has not changed.
+                self._rows, self._seen = (), None
             return self._rows
 
     def by_digest(self, digest: bytes) -> TokenRow | None:

@@ -64,6 +64,10 @@ class TokenRow:
         return self.revoked is None and (self.expires is None or now < self.expires)
 
 
+class UnusableTokens(Exception):
+    """The file of tokens cannot be used; the message says why."""
+
+
 class TokenTable:
     """The tokens of a store.
 
@@ -74,8 +78,8 @@ class TokenTable:
 
     Raises
     ------
-    PermissionError
-        When others than its owner may read the file.
+    UnusableTokens
+        When others than its owner may read the file, or it is not of this version's schema.
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,10 +89,12 @@ class TokenTable:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path} may be read by others than its owner: run chmod 600 on it")
-        with self._writing() as connection:
-            connection.execute(_CREATE)
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+            raise UnusableTokens(f"{path} may be read by others than its owner: run chmod 600 on it")
+        try:
+            with self._writing() as connection:
+                _create_or_refuse(connection, path)
+        except sqlite3.Error as error:
+            raise UnusableTokens(f"{path} cannot be used ({error.sqlite_errorname})") from None
 
     def by_digest(self, digest: bytes) -> TokenRow | None:
         """Return the token with a digest, whether it is valid or not."""
@@ -123,11 +129,13 @@ class TokenTable:
             ended = connection.execute(
                 "UPDATE tokens SET revoked = ? WHERE id = ? AND revoked IS NULL", (now, token_id)
             )
+            if ended.rowcount == 0:  # as `command`, which is nobody's id and has made most tokens
+                return False
             # Who is let in no more must not have left a door open.
             connection.execute(
                 "UPDATE tokens SET revoked = ? WHERE made_by = ? AND revoked IS NULL", (now, token_id)
             )
-            return ended.rowcount > 0
+            return True
 
     def _one(self, condition: str, value: str | bytes) -> TokenRow | None:
         try:
@@ -159,6 +167,17 @@ class TokenTable:
             connection.execute("PRAGMA journal_mode = WAL")
             held = self._threads.held = (os.getpid(), connection)
         return held[1]
+
+
+def _create_or_refuse(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, _SCHEMA):
+        raise UnusableTokens(
+            f"{path} is in version {version} of its schema, and this release knows version {_SCHEMA} only; "
+            "run the release that made it"
+        )
+    connection.execute(_CREATE)
+    connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
 def _row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from serving.store.deidentify.cleaners.pieces import FrameShape
@@ -10,7 +10,8 @@ from serving.store.deidentify.refused import Cause, Refused, damaged
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP, _STUDY, _SERIES = 0x00080008, 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
-_ALLOCATED, _STORED, _BURNED_IN, _LABEL = 0x00280100, 0x00280101, 0x00280301, 0x00480010
+_ALLOCATED, _STORED, _PLANAR = 0x00280100, 0x00280101, 0x00280006
+_BURNED_IN, _LABEL, _RECOGNIZABLE = 0x00280301, 0x00480010, 0x00280302
 
 WHOLE_SLIDE = b"1.2.840.10008.5.1.4.1.1.77.1.6"
 _SOP_CLASSES = frozenset({
@@ -44,15 +45,15 @@ class Admitted:
     frame_bytes: int
 
 
-def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes], *, native: bool) -> Admitted:
+def admit(values: Mapping[int, bytes], image_types: Set[bytes], *, native: bool) -> Admitted:
     """Return what is known of an image that may come in.
 
     Parameters
     ----------
     values:
         Those of the data set that may stay, by tag.
-    frame_types:
-        Of its functional groups.
+    image_types:
+        Every word of Image Type and of the Frame Types of its functional groups, as they were sent.
     native:
         Whether its frames are uncompressed.
 
@@ -61,26 +62,43 @@ def admit(values: Mapping[int, bytes], frame_types: frozenset[bytes], *, native:
     Refused
     """
     _require_class(values)
-    _require_tissue(values, frame_types)
+    _require_tissue(values, image_types)
     _require_nothing_written(values)
     study, series, sop = (values.get(tag, b"").decode("ascii") for tag in (_STUDY, _SERIES, _SOP))
     if not (study and series and sop):
         raise damaged("it has no study, series or SOP instance UID")
+    shape = _shape(values, native=native)
+    halved = values[_PHOTOMETRIC] == b"YBR_FULL_422"
+    frame_bytes = shape.height * shape.width * (2 if halved else shape.samples) * shape.sample_bytes
+    return Admitted(study, series, sop, _frames(values), shape, frame_bytes)
+
+
+def _shape(values: Mapping[int, bytes], *, native: bool) -> FrameShape:
+    """Return the size of frames; what stays must say all that is needed to read them rightly."""
     samples, rows, columns, allocated, stored = (
         int.from_bytes(values.get(tag, b""), "little")
         for tag in (_SAMPLES, _ROWS, _COLUMNS, _ALLOCATED, _STORED)
     )
     if not rows or not columns or samples not in (1, 3) or allocated not in (8, 16):
         raise damaged("its rows, columns, samples per pixel or bits allocated are none of slides")
+    photometric = values.get(_PHOTOMETRIC, b"")
+    if not photometric or photometric.startswith(b"MONOCHROME") != (samples == 1):
+        raise damaged("its photometric interpretation is none of slides, or none of its samples")
     if native and stored != allocated:
         raise damaged("its samples have bits beside those of pixels, which could hold anything")
-    frames = int(values.get(_FRAMES, b"") or b"1")
-    if not frames:
+    if native and samples == 3 and len(values.get(_PLANAR, b"")) != 2:
+        raise damaged("its planar configuration is missing, so its pixels cannot be told")
+    return FrameShape(columns, rows, samples, allocated // 8)
+
+
+def _frames(values: Mapping[int, bytes]) -> int:
+    """Return how many frames there are: one where an image of another class than whole slides is silent."""
+    number = values.get(_FRAMES, b"")
+    if not number and values.get(_SOP_CLASS) == WHOLE_SLIDE:
+        raise damaged("it does not say how many frames it has")
+    if (frames := int(number or b"1")) == 0:
         raise damaged("it has no frames")
-    shape = FrameShape(columns, rows, samples, allocated // 8)
-    halved = values.get(_PHOTOMETRIC) == b"YBR_FULL_422"
-    frame_bytes = rows * columns * (2 if halved else samples) * shape.sample_bytes
-    return Admitted(study, series, sop, frames, shape, frame_bytes)
+    return frames
 
 
 def _require_class(values: Mapping[int, bytes]) -> None:
@@ -90,15 +108,14 @@ def _require_class(values: Mapping[int, bytes]) -> None:
         )
 
 
-def _require_tissue(values: Mapping[int, bytes], frame_types: frozenset[bytes]) -> None:
+def _require_tissue(values: Mapping[int, bytes], image_types: Set[bytes]) -> None:
+    for word in sorted(image_types & _SHOW_MORE.keys()):
+        raise Refused(
+            Cause.IDENTIFYING,
+            f"The image is a {word.decode()}: it shows {_SHOW_MORE[word]}, so it is not taken in. Send the "
+            "slide's levels.",
+        )
     types = values.get(_IMAGE_TYPE, b"").split(b"\\")
-    for word in [*types, *(word for frame in frame_types for word in frame.split(b"\\"))]:
-        if what := _SHOW_MORE.get(word):
-            raise Refused(
-                Cause.IDENTIFYING,
-                f"The image is a {word.decode()}: it shows {what}, so it is not taken in. Send the slide's "
-                "levels.",
-            )
     if values.get(_SOP_CLASS) == WHOLE_SLIDE and not _TISSUE & set(types[2:3]):
         raise Refused(
             Cause.IDENTIFYING,
@@ -117,3 +134,8 @@ def _require_nothing_written(values: Mapping[int, bytes]) -> None:
                 Cause.IDENTIFYING,
                 f"The image must say NO in {name}: else its pixels could show who the patient is.",
             )
+    if values.get(_RECOGNIZABLE) == b"YES":
+        raise Refused(
+            Cause.IDENTIFYING,
+            "The image says YES in Recognizable Visual Features (0028,0302): it shows who the patient is.",
+        )

@@ -22,7 +22,8 @@ from serving.store.deidentify.refused import damaged
 from serving.store.deidentify.walk import Bounds, headers, items
 
 PIXELS, EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00010, 0x7FE00001, 0x7FE00002
-_PER_FRAME, _PROFILE, _FRAME_TYPE = 0x52009230, 0x00282000, 0x00089007
+_PER_FRAME, _PROFILE = 0x52009230, 0x00282000
+_IMAGE_TYPES = frozenset({0x00080008, 0x00089007})
 _MOST_VALUE, _MOST_PROFILE = 4096, 16_000_000
 _MOST_OFFSETS = 8 * 4_000_000
 _MOST_HELD = 32 << 20
@@ -44,8 +45,9 @@ class DataSetCleaner:
     ----------
     values:
         Those that stay of the data set itself, not of items, and are no sequences.
-    frame_types:
-        Every value of Frame Type.
+    image_types:
+        Every word of Image Type and Frame Type as it was sent, in capitals: one that does not stay tells as
+        well what the image shows.
     extended_offsets:
         The extended offset table.
     pixels:
@@ -54,7 +56,7 @@ class DataSetCleaner:
 
     def __init__(self, reader: ElementReader, pseudonyms: Pseudonyms, count: Counter[str]) -> None:
         self.values: dict[int, bytes] = {}
-        self.frame_types: set[bytes] = set()
+        self.image_types: set[bytes] = set()
         self.extended_offsets = b""
         self.pixels: Header = (PIXELS, b"", 0)
         self._reader = reader
@@ -101,6 +103,8 @@ class DataSetCleaner:
         """Return an element as it stays; nothing where it does not."""
         tag, vr, length = header
         kept = KEEP_LIST.get(tag)
+        if tag in _IMAGE_TYPES and (length > _MOST_VALUE or vr not in (b"CS", b"")):
+            raise damaged("an image type of it is no code string")
         if kept is None or vr not in (kept.vr, b""):
             if tag != EXTENDED_LENGTHS:  # written anew
                 self._count[_kind(tag, known=kept is not None)] += 1
@@ -113,14 +117,15 @@ class DataSetCleaner:
             self._reader.skip(header, limit, depth)
             value = None
         else:
-            value = kept.rule(self._reader.read(length), self._pseudonyms) if length else b""
+            sent = self._reader.read(length)
+            if tag in _IMAGE_TYPES:
+                self.image_types.update(word.strip(b"\0 ").upper() for word in sent.split(b"\\"))
+            value = kept.rule(sent, self._pseudonyms) if length else b""
         if value is None:
             self._count[removed.WRONG_VALUE] += 1
             return b""
         if depth == 0:
             self.values[tag] = value
-        elif tag == _FRAME_TYPE:
-            self.frame_types.add(value)
         return element(tag, kept.vr, value)
 
     def _sequence(self, rule: Items, header: Header, limit: int, depth: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 
 from serving.store.deidentify import removed
 from serving.store.deidentify.admission import Admitted, admit
 from serving.store.deidentify.cleaners.syntaxes import CLEANERS, NATIVE
 from serving.store.deidentify.data_set import DataSetCleaner, Piece
-from serving.store.deidentify.elements import NO_END, UNDEFINED, ElementReader
+from serving.store.deidentify.elements import NO_END, UNDEFINED
 from serving.store.deidentify.file_meta import file_meta, read_file_meta
 from serving.store.deidentify.fragments import find_fragments, offsets
-from serving.store.deidentify.inflating import Inflating
 from serving.store.deidentify.keeping.given import GIVEN
 from serving.store.deidentify.keeping.pseudonyms import Pseudonyms
 from serving.store.deidentify.key import Key
 from serving.store.deidentify.mapping import MappingFile
 from serving.store.deidentify.pixels import CompressedPixels, copy_native
 from serving.store.deidentify.refused import Cause, Refused, damaged
+from serving.store.deidentify.source import reader_of
 
 _BUFFER = 1 << 18
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
@@ -104,26 +103,21 @@ class _Copy:
         self._stream = stream
         self._size = size
         self._target = target
-        self._syntax, others, start = read_file_meta(stream, size)
-        self.count[removed.FILE_META] += others
+        meta = read_file_meta(stream, size)
+        self._syntax = meta.syntax
+        self.count[removed.FILE_META] += meta.others
         if self._syntax not in NATIVE and self._syntax not in CLEANERS:
             raise Refused(
                 Cause.SYNTAX, "Frames of its transfer syntax cannot be cleaned of what hides in them."
             )
-        self._reader = self._reader_at(start)
+        self._reader = reader_of(stream, size, meta)
         self._data_set = DataSetCleaner(self._reader, pseudonyms, self.count)
-
-    def _reader_at(self, start: int) -> ElementReader:
-        if self._syntax == DeflatedExplicitVRLittleEndian:
-            return ElementReader(io.BufferedReader(Inflating(self._stream), _BUFFER), explicit=True)
-        explicit = self._syntax != ImplicitVRLittleEndian
-        return ElementReader(self._stream, explicit=explicit, size=self._size, at=start)
 
     def write(self) -> Admitted:
         """Write all of it."""
         self._header()
         data_set = self._data_set
-        admitted = admit(data_set.values, frozenset(data_set.frame_types), native=self._syntax in NATIVE)
+        admitted = admit(data_set.values, data_set.image_types, native=self._syntax in NATIVE)
         if self._syntax in NATIVE:
             self._native(admitted)
         else:

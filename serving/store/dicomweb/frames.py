@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from flask import Response, request
 
@@ -10,7 +11,7 @@ from dicom_io.codecs.frame_format import NATIVE
 from dicom_io.web.frame_syntax import media_types_of
 from serving.errors import Code, ServiceError
 from serving.store.dicomweb.accept import RELATED, MediaRange, accepted, not_acceptable
-from serving.store.dicomweb.library import Library
+from serving.store.dicomweb.library import Library, begun
 from serving.store.dicomweb.multipart import Part, related, sized
 from serving.store.index.frames import FrameTable, Layout
 from serving.store.index.query import Stored
@@ -31,13 +32,16 @@ def frames(library: Library, study: str, series: str, instance: str, numbers: st
     wanted = frame_numbers(numbers, table.count)
     kind, is_multipart = _negotiated(accepted(request.headers.get("Accept")), stored, len(wanted))
     typed = f"{kind}; transfer-syntax={stored.transfer_syntax}"
-    bodies = library.reader.frames(stored, table, wanted)
-    if not is_multipart:
-        return Response(next(bodies), content_type=typed)
     address = f"{library.addresses().of_instance(stored)}/frames"
     described = _described(table, typed, address, wanted)
+    bodies = begun(library.reader.frames_in_pieces(stored, table, wanted))
+    if not is_multipart:
+        response = Response(chain.from_iterable(bodies), content_type=typed)
+        if (length := described[0][2]) is not None:
+            response.content_length = length
+        return response
     size = sized(Part(*about, ()) for about in described)
-    parts = (Part(*about, (body,)) for about, body in zip(described, bodies, strict=True))
+    parts = (Part(*about, body) for about, body in zip(described, bodies, strict=True))
     return related(kind, parts, size)
 
 

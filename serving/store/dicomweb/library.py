@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 from serving.errors import Code, ServiceError
 from serving.store.door import caller
 from serving.store.files import StoreFiles
 from serving.store.index.query import Stored
 from serving.store.index.store_index import StoreIndex
-from serving.store.reader import StoreReader
+from serving.store.reader import GoneMeanwhile, StoreReader
 from serving.store.uids import is_uid
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,21 @@ class Library:
                 Code.NOT_FOUND_ERROR, f"The store has no such {'study' if series is None else 'series'}."
             )
         return found
+
+
+def begun(pieces: Iterator[T]) -> Iterator[T]:
+    """Return pieces of a file, the first of which is read already: an answer that has begun cannot be 404.
+
+    Raises
+    ------
+    ServiceError
+        NOT_FOUND_ERROR when the file is gone.
+    """
+    try:
+        first = next(pieces)
+    except GoneMeanwhile as error:
+        raise ServiceError(Code.NOT_FOUND_ERROR, "The instance has just been deleted.") from error
+    return chain((first,), pieces)
 
 
 def require_uids(*uids: str) -> None:

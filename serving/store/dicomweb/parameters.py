@@ -27,6 +27,7 @@ _BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}
 _UIDS = {"0020000D": ("study", 1), "0020000E": ("series", 2), "00080018": ("sop", 3)}
 _MODALITIES, _SYNTAX = "00080061", ("00083002", "00020010")
 _MOST_VALUES = 1000
+_MOST_MODALITIES = 100
 _LONGEST = 4096
 
 
@@ -70,19 +71,23 @@ def parse_search(
     matches, also = [], set[str]()
     for name, value in _attributes(parameters):
         tag = _tag(name)
+        if tag in also or (tag in _SYNTAX and not also.isdisjoint(_SYNTAX)):
+            raise _bad(f"{_shown(name)} is given twice, by another of its names.")
         also.add(tag)
         if value in ("", "*"):
             continue  # universal matching: all match, and it is answered
         if tag in _UIDS and _UIDS[tag][1] <= level:
             uids[_UIDS[tag][0]] = _uid_list(name, value)
         elif tag == _MODALITIES:
-            lists["modalities"] = tuple(value.replace(",", "\\").split("\\"))
+            lists["modalities"] = _modality_list(value)
         elif tag in _SYNTAX and level is Level.INSTANCE:
             lists["transfer_syntaxes"] = _uid_list(name, value)
         else:
             matches.append(_match(level, name, tag, value))
-    if (origin := parameters.get("origin")) is not None and level is Level.INSTANCE:
-        lists["origins"] = (origin,)
+    if (origin := parameters.get("origin")) is not None:
+        if level is not Level.INSTANCE:
+            raise _bad("origin can be searched by among instances only.")
+        lists["origins"] = (_text("origin", origin),)
     included, includes_all = _included(parameters.getlist("includefield"))
     query = Query(
         study=_narrowed(uids["study"], study),
@@ -122,9 +127,14 @@ def _match(level: Level, name: str, tag: str, value: str) -> Match:
     if attribute is None or attribute.level > level:
         known = ", ".join(one.keyword for one in ATTRIBUTES if one.level <= level)
         raise _bad(f"{_shown(name)} cannot be searched by here; besides UIDs and ModalitiesInStudy: {known}.")
-    if len(value) > _LONGEST:
-        raise _bad(f"The value of {name} is too long.")
-    return Match(attribute, _values(name, attribute, value))
+    return Match(attribute, _values(name, attribute, _text(name, value)))
+
+
+def _text(name: str, value: str) -> str:
+    """Return a value that a database can be asked for."""
+    if len(value) > _LONGEST or "\0" in value:
+        raise _bad(f"The value of {name} is too long, or has characters that no value has.")
+    return value
 
 
 def _values(name: str, attribute: Attribute, value: str) -> tuple[str, ...]:
@@ -150,6 +160,13 @@ def _uid_list(name: str, value: str) -> tuple[str, ...]:
     if len(uids) > _MOST_VALUES or not all(map(is_uid, uids)):
         raise _bad(f"{name} must be a UID, or a list of at most {_MOST_VALUES}, separated by commas.")
     return uids
+
+
+def _modality_list(value: str) -> tuple[str, ...]:
+    modalities = tuple(_text("ModalitiesInStudy", value).replace(",", "\\").split("\\"))
+    if len(modalities) > _MOST_MODALITIES:
+        raise _bad(f"ModalitiesInStudy must be a list of at most {_MOST_MODALITIES}.")
+    return modalities
 
 
 def _narrowed(listed: tuple[str, ...], in_path: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from flask import request
@@ -10,6 +11,7 @@ from dicom_io.colour.profiles import IccTarget
 from serving.errors import Code, ServiceError
 
 _LARGEST = 4096
+_NUMBER = re.compile(r"[0-9]{1,5}")
 _QUALITY = 90
 _TARGETS = {
     "no": IccTarget.NONE,
@@ -60,7 +62,7 @@ def wanted_picture(side: int | None) -> Picture:
     """
     width, height = _viewport(request.args.get("viewport"), side or _LARGEST)
     quality = request.args.get("quality", str(_QUALITY))
-    if not quality.isascii() or not quality.isdecimal() or not 1 <= int(quality[:4]) <= 100:
+    if not _NUMBER.fullmatch(quality) or not 1 <= int(quality) <= 100:
         raise _bad("quality must be a whole number from 1 to 100.")
     target = _TARGETS.get(request.args.get("iccprofile", "yes"))
     if target is None:
@@ -72,9 +74,9 @@ def _viewport(text: str | None, side: int) -> tuple[int, int]:
     if text is None:
         return side, side
     numbers = text.split(",")
-    if len(numbers) != 2 or not all(one.isascii() and one.isdecimal() for one in numbers):
+    if len(numbers) != 2 or not all(map(_NUMBER.fullmatch, numbers)):
         raise _bad("viewport must be WIDTH,HEIGHT; a part of an image cannot be asked for.")
-    width, height = (int(one[:6]) for one in numbers)
+    width, height = map(int, numbers)
     if not (1 <= width <= _LARGEST and 1 <= height <= _LARGEST):
         raise _bad(f"viewport must be of 1 to {_LARGEST} pixels a side.")
     return width, height

@@ -9,7 +9,7 @@ from flask import Response, request
 from dicom_io.errors import ImageError
 from serving.errors import Code, ServiceError
 from serving.store.dicomweb.accept import MediaRange, accepted, not_acceptable, require
-from serving.store.dicomweb.library import Addresses, Library
+from serving.store.dicomweb.library import Addresses, Library, begun
 from serving.store.dicomweb.multipart import Part, related, sized
 from serving.store.index.frames import UnreadableInstance
 from serving.store.index.metadata import MARK
@@ -43,7 +43,7 @@ def instances(
         )
     if wanted.is_multipart is False:
         (one,) = found
-        response = Response(library.reader.instance(one), content_type=_kind_of(one))
+        response = Response(begun(library.reader.instance(one)), content_type=_kind_of(one))
         response.content_length = one.size
         return response
     addresses, reader = library.addresses(), library.reader

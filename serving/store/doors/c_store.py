@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,9 +96,7 @@ class DicomNode:
     def start(self) -> None:
         """Listen, and answer in threads."""
         _config.STORE_RECV_CHUNKED_DATASET = True
-        logging.getLogger("pynetdicom").setLevel(
-            logging.WARNING
-        )  # below, it writes what peers call instances
+        _silence_libraries()
         tempfile.tempdir = str(self._folder)  # pynetdicom has no other way to be told
         self._server = self._entity.start_server(
             self._settings.address,
@@ -171,6 +170,13 @@ class DicomNode:
         title = str(event.assoc.requestor.ae_title or "").strip()
         # Who is not admitted may write anything as its title, a patient's name too.
         return Origin(Door.C_STORE, f"dimse:{title}" if title in self._settings.peers else "dimse:unknown")
+
+
+def _silence_libraries() -> None:
+    """Keep what peers call things out of the log: both libraries quote what they find odd, at every level."""
+    for library in ("pynetdicom", "pydicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"(pynetdicom|pydicom)(\.|$)")
 
 
 def _entity(settings: NodeSettings) -> AE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ _SUFFIXES = frozenset({".svs", ".ndpi", ".tif", ".tiff", ".scn", ".bif", ".czi",
 """Formats of one file each. One of several files would come in piece by piece, each of them unreadable."""
 
 _LAST_WORDS = 2000
+_EXCEPTION = re.compile(r"[A-Za-z]{0,40}(Error|Exception|Exit|Interrupt)")
 _LONGEST_S = 6 * 3600.0
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
 """None of this process's settings and credentials are for a program of others."""
@@ -128,7 +130,7 @@ def find_converter(python: Path | None) -> Converter | None:
 
 
 def _kind_of_fault(errors: bytes) -> str:
-    """Return the exception's name, which is all of its last words that surely names no patient."""
+    """Return the exception's name, if it ends as one: all else of its last words may name a patient."""
     lines = errors[-_LAST_WORDS:].decode("utf-8", "replace").strip().splitlines()
     name = lines[-1].split(":")[0].rsplit(".", 1)[-1] if lines else ""
-    return name if name.isidentifier() else "it failed"
+    return name if _EXCEPTION.fullmatch(name) else "it failed"

@@ -13,12 +13,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.config.settings import SettingsError
 from serving.config.store_group import IngestSettings
+from serving.database import DatabaseLost
 from serving.store.doors.conversion import find_converter
 from serving.store.doors.seen import SeenFiles, Signature
 from serving.store.doors.taking import FileTaker
@@ -78,7 +78,9 @@ class WatchedFolder:
         while not stopped.is_set():
             try:
                 self.look(stopped)
-            except Exception:  # the index, or the disk, may be away; what was not taken in is met again
+            except OSError as error:  # its own text names the file
+                log.error("the watched folder cannot be looked through: %s", error.strerror)
+            except Exception:  # the index may be away; what was not taken in is met again
                 log.exception("the watched folder could not be looked through")
             stopped.wait(min(_PAUSE_S, self._quiet_s))
 
@@ -119,14 +121,17 @@ class WatchedFolder:
             changed = self._signature(found) != found.signature
             if changed or any(outcome.is_passing for outcome in outcomes):
                 return outcomes  # it comes to rest anew
-            if self._removes and outcomes and all(outcome.is_here for outcome in outcomes):
-                os.unlink(found.name, dir_fd=found.folder_fd)
-            else:
-                self._seen.add(found.signature)
+            are_here = bool(outcomes) and all(outcome.is_here for outcome in outcomes)
+            if not (self._removes and are_here and _removed(found)):
+                self._seen.add(found.signature)  # also one that cannot be removed: it would come in for ever
         except FileNotFoundError:
             pass  # gone since
         except OSError as error:  # no right to read it, for one; the others are taken in all the same
             log.error("a file of the watched folder cannot be read: %s", error.strerror)
+        except DatabaseLost:
+            raise
+        except Exception as error:  # a fault of one file's keeps no other waiting; it is met again
+            log.error("a file of the watched folder cannot be taken in: %s", type(error).__name__)
         return outcomes
 
     @staticmethod
@@ -157,15 +162,37 @@ def _files(folder: Path) -> Iterator[_Found]:
             folders.clear()
         folders.sort()
         for name in sorted(names):
-            with suppress(FileNotFoundError):
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if not stat.S_ISREG(status.st_mode):
-                    continue
-                count += 1
-                if count > _MAX_FILES:
-                    log.error("the watched folder has too many files; the rest waits")
-                    return
-                yield _Found(name, fd, Signature.of(Signature.place_of(root, name), status))
+            status = _status(name, fd)
+            if status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            count += 1
+            if count > _MAX_FILES:
+                log.error("the watched folder has too many files; the rest waits")
+                return
+            yield _Found(name, fd, Signature.of(Signature.place_of(root, name), status))
+
+
+def _status(name: str, folder_fd: int) -> os.stat_result | None:
+    """Return the status of a file; ``None`` when it is gone, or its folder may not be entered."""
+    try:
+        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:  # its own text names the file
+        log.error("a file of the watched folder cannot be looked at: %s", error.strerror)
+        return None
+
+
+def _removed(found: _Found) -> bool:
+    """Remove a file that the store has; return whether it is gone."""
+    try:
+        os.unlink(found.name, dir_fd=found.folder_fd)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        log.error("a file that was taken in cannot be removed from the watched folder: %s", error.strerror)
+        return False
+    return True
 
 
 def open_watched_folder(ingest: Ingest, own: IngestSettings, store: Path) -> WatchedFolder:

@@ -18,7 +18,9 @@ import numpy.typing as npt
 from dicom_io.local.files import Section
 
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_HEADER = 8
+ITEM_HEADER = 8
+"""Bytes of an item's tag and length (PS3.5, 7.5)."""
+
 _SIGNATURE = 2
 _ENTRY = struct.Struct("<QI")
 _MOST_FRAGMENTS = 1 << 22
@@ -72,10 +74,10 @@ NO_FRAMES = FrameTable(Layout.WHOLE, 0, b"")
 def joined(items: bytes) -> bytes:
     """Return the bytes of a fragmented frame out of its items."""
     at, fragments = 0, []
-    while at + _HEADER <= len(items):
-        length = int.from_bytes(items[at + 4 : at + _HEADER], "little")
-        fragments.append(items[at + _HEADER : at + _HEADER + length])
-        at += _HEADER + length
+    while at + ITEM_HEADER <= len(items):
+        length = int.from_bytes(items[at + 4 : at + ITEM_HEADER], "little")
+        fragments.append(items[at + ITEM_HEADER : at + ITEM_HEADER + length])
+        at += ITEM_HEADER + length
     return b"".join(fragments)
 
 
@@ -118,11 +120,11 @@ def encapsulated_table(file: Section, start: int, frames: int, extended: bytes) 
     items = _read_items(file, start)
     if not items.starts:
         raise UnreadableInstance("its pixel data has no offset table")
-    basic = file.read(items.starts[0] + _HEADER, items.lengths[0])
+    basic = file.read(items.starts[0] + ITEM_HEADER, items.lengths[0])
     fragments = _Items(items.starts[1:], items.lengths[1:])
     starts = np.asarray(fragments.starts, np.int64)
     if len(starts) == frames:
-        return FrameTable(Layout.WHOLE, frames, _entries(starts + _HEADER, fragments.lengths))
+        return FrameTable(Layout.WHOLE, frames, _entries(starts + ITEM_HEADER, fragments.lengths))
     tables = (
         np.frombuffer(extended, "<u8", len(extended) // 8),
         np.frombuffer(basic, "<u4", len(basic) // 4),
@@ -150,19 +152,19 @@ class _Items:
     @property
     def end(self) -> int:
         """Where the last one ends."""
-        return self.starts[-1] + _HEADER + self.lengths[-1]
+        return self.starts[-1] + ITEM_HEADER + self.lengths[-1]
 
 
 def _read_items(file: Section, at: int) -> _Items:
     """Return all items up to the delimiter of their sequence, which has to be there."""
     items = _Items()
-    while (header := file.read(at, _HEADER))[:4] == _ITEM and len(header) == _HEADER:
+    while (header := file.read(at, ITEM_HEADER))[:4] == _ITEM and len(header) == ITEM_HEADER:
         items.starts.append(at)
         items.lengths.append(int.from_bytes(header[4:], "little"))
         if items.end > file.size or len(items.starts) > _MOST_FRAGMENTS:
             raise UnreadableInstance("its pixel data is cut off, or has too many fragments")
         at = items.end
-    if header[:4] != _END or len(header) < _HEADER:
+    if header[:4] != _END or len(header) < ITEM_HEADER:
         raise UnreadableInstance("its pixel data is cut off or damaged")
     return items
 
@@ -183,7 +185,7 @@ def _beginnings(
             begins = np.asarray(table, np.int64) + starts[0]
             if np.isin(begins, starts).all() and (np.diff(begins) > 0).all():
                 return np.asarray(begins, np.int64)
-    signatures = [file.read(int(start) + _HEADER, _SIGNATURE) for start in starts]
+    signatures = [file.read(int(start) + ITEM_HEADER, _SIGNATURE) for start in starts]
     alike = np.asarray(
         [s for s, one in zip(starts, signatures, strict=True) if one == signatures[0]], np.int64
     )

@@ -120,3 +120,19 @@ class Stored:
     origin: str
     frames: int
     added_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How much a store holds.
+
+    Attributes
+    ----------
+    size:
+        Bytes of all instances.
+    """
+
+    studies: int
+    series: int
+    instances: int
+    size: int

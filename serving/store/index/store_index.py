@@ -13,7 +13,7 @@ from serving.database import Database
 from serving.store.access.roles import EVERYTHING, Permission
 from serving.store.index.attributes import Level, attributes_of
 from serving.store.index.frames import FrameTable, Layout
-from serving.store.index.query import Page, Query, Stored
+from serving.store.index.query import Page, Query, Stored, Usage
 from serving.store.index.record import InstanceRecord
 from serving.store.index.search import search
 from serving.store.index.tables import INDEX, details, instances, series, studies
@@ -142,6 +142,24 @@ class StoreIndex:
         with self._database.reading() as connection:
             return list(connection.execute(select(studies.c.study).order_by(studies.c.number)).scalars())
 
+    def usage(self) -> Usage:
+        """Return how much there is, in all studies.
+
+        Raises
+        ------
+        DatabaseLost
+        """
+        of_instances = select(func.count(), func.coalesce(func.sum(instances.c.size), 0)).select_from(
+            instances
+        )
+        with self._database.reading() as connection:
+            in_studies, in_series = (
+                connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in (studies, series)
+            )
+            count, size = connection.execute(of_instances).one()
+        return Usage(in_studies, in_series, count, int(size))
+
     def frames(self, stored: Stored) -> FrameTable:
         """Return where the frames of an instance are in its file.
 
@@ -184,6 +202,7 @@ class StoreIndex:
         series: str | None = None,
         sop: str | None = None,
         dispose: Callable[[Stored], None] = lambda _: None,
+        unless: Callable[[Sequence[Stored]], bool] = lambda _: False,
     ) -> list[Stored]:
         """Remove instances, and the series and the study that have none left; return those removed.
 
@@ -191,6 +210,8 @@ class StoreIndex:
         ----------
         dispose:
             Removes an instance's file, while nobody else may add the same instance again.
+        unless:
+            Returns whether these instances shall stay after all: while it looks none can come in.
 
         Raises
         ------
@@ -198,6 +219,8 @@ class StoreIndex:
         """
         with self._database.writing(serial=True) as connection:
             gone = [_stored(row) for row in connection.execute(_STORED.where(_of(study, series, sop)))]
+            if unless(gone):
+                return []
             for start in range(0, len(gone), _AT_ONCE):
                 some = [one.sop for one in gone[start : start + _AT_ONCE]]
                 connection.execute(delete(details).where(details.c.sop.in_(some)))

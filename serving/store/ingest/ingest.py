@@ -25,6 +25,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
+from dicom_io.errors import ImageError
 from serving.store.access.audit import Audit, Event, Result
 from serving.store.deidentify.deidentifier import Deidentified, Deidentifier
 from serving.store.deidentify.refused import Cause, Refused
@@ -71,7 +72,7 @@ def _unwatched(_: Step) -> None:
     pass
 
 
-def _refusal(error: Refusal | Refused | UnreadableInstance | OSError) -> Refusal:
+def _refusal(error: Refusal | Refused | UnreadableInstance | ImageError | OSError) -> Refusal:
     """Return why an instance is not taken in; raise what is no fault of it."""
     match error:
         case Refusal():
@@ -80,6 +81,10 @@ def _refusal(error: Refusal | Refused | UnreadableInstance | OSError) -> Refusal
             return Refusal(_STATUS[error.cause], error.reason)
         case UnreadableInstance():
             return Refusal(Status.CANNOT_UNDERSTAND, f"The instance cannot be read: {error}.")
+        case ImageError():
+            passing = Refusal(Status.PROCESSING_FAILURE, "The store could not read its copy; send it again.")
+            passing.is_passing = True
+            return passing
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull()
     raise error
@@ -174,7 +179,7 @@ class Ingest:
             return self._cleaned(temp, header, origin, study)
         except Unacceptable as refusal:
             return self.refused(refusal, origin, refusal.sent)
-        except (Refusal, Refused, UnreadableInstance, OSError) as error:
+        except (Refusal, Refused, UnreadableInstance, ImageError, OSError) as error:
             return self.refused(_refusal(error), origin, header.sent if header else None)
 
     def refused(self, refusal: Refusal, origin: Origin, sent: SopReference | None = None) -> Outcome:
@@ -259,7 +264,7 @@ class Ingest:
             return
         try:
             record = record_of(path, due.origin.name)
-        except UnreadableInstance:  # a fault of the disk; who looks through the files finds it
+        except (UnreadableInstance, ImageError):  # a fault of the disk; who looks through the files finds it
             log.error("a file that was put in its place cannot be read")
             return
         verdict = self._index_placed(record)

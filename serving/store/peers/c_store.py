@@ -75,8 +75,11 @@ class CStoreSender:
         except ValueError:
             raise PeerFailed(
                 f"{self._peer.name} does not take instances of SOP class {stored.sop_class} with transfer "
-                f"syntax {stored.transfer_syntax}."
+                f"syntax {stored.transfer_syntax}.",
+                is_of_instance=True,
             ) from None
+        except RuntimeError:  # it has just been lost
+            raise PeerFailed(f"{self._peer.name} broke the association off.", may_pass=True) from None
         status: int | None = getattr(response, "Status", None)
         if status is None:
             association.abort()
@@ -85,6 +88,7 @@ class CStoreSender:
             raise PeerFailed(
                 f"{self._peer.name} refused an instance with status {status:04X}H.",
                 may_pass=status in _TRY_AGAIN,
+                is_of_instance=status not in _TRY_AGAIN,
             )
         return name_of(stored)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,6 +22,7 @@ _SILENCE_S = 120.0
 _MAX_SMALL = 64 << 20
 _PIECE = 1 << 20
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_ABSENT = frozenset({404, 410})
 
 
 class PeerFailed(Exception):
@@ -30,11 +32,24 @@ class PeerFailed(Exception):
     ----------
     may_pass:
         Whether trying again may help.
+    is_absence:
+        Whether the peer has nothing of that name, which is no failure where that is what was asked.
+    is_of_instance:
+        Whether the peer refuses one instance, and may take others.
     """
 
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_pass: bool = False,
+        is_absence: bool = False,
+        is_of_instance: bool = False,
+    ) -> None:
         super().__init__(message)
         self.may_pass = may_pass
+        self.is_absence = is_absence
+        self.is_of_instance = is_of_instance
 
 
 class SizedBody(Protocol):
@@ -150,7 +165,12 @@ class Web:
             413: "the instance is too large for it",
             507: "its disk is full",
         }.get(status, "its log says why")
-        return PeerFailed(f"{self._peer.name} answered HTTP {status}: {why}.", may_pass=status in _AGAIN)
+        return PeerFailed(
+            f"{self._peer.name} answered HTTP {status}: {why}.",
+            may_pass=status in _AGAIN,
+            is_absence=status in _ABSENT,
+            is_of_instance=status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )
 
 
 def _bounded(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ class Transfer:
     verified:
         How many the peer has the same, has, has otherwise, and has not.
     failure:
-        What ended the transfer before its end; empty when nothing did.
+        What ended the transfer before its end, or why an instance was refused; empty when nothing was wrong.
     """
 
     sent: int = 0
@@ -81,12 +81,20 @@ class Sending:
                 if not again and self.ledger.became(self.peer, stored) is not None:
                     transfer.skipped += 1
                     continue
-                self.ledger.add(self.peer, stored, self._sent(stored))
+                try:
+                    self.ledger.add(self.peer, stored, self._sent(stored))
+                except PeerFailed as failure:
+                    if not failure.is_of_instance:
+                        raise
+                    transfer.failure = str(failure)  # it is missing there; the others are sent
+                    continue
                 transfer.sent += 1
                 transfer.size += stored.size
             self._verify(instances, transfer)
         except PeerFailed as failure:
             transfer.failure = str(failure)
+        except FileNotFoundError:
+            transfer.failure = "An instance was deleted here while its study was being sent."
         self._note(instances, transfer)
         return transfer
 
@@ -103,7 +111,9 @@ class Sending:
     def _verify(self, instances: Sequence[Stored], transfer: Transfer) -> None:
         for stored in instances:
             became = self.ledger.became(self.peer, stored)
-            assert became is not None, "it has been sent"
+            if became is None:  # refused; or another run has just found that it is not there
+                transfer.verified[Verified.MISSING] += 1
+                continue
             verified = self.sender.verify(stored, self.folder / stored.path, became)
             transfer.verified[verified] += 1
             if verified in (Verified.MISSING, Verified.OTHER):

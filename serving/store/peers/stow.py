@@ -49,7 +49,7 @@ class StowSender:
         if failed := value(answer, _FAILED):
             reason = value(failed, _REASON)
             shown = f"{reason:04X}H" if isinstance(reason, int) else "no reason"
-            raise PeerFailed(f"{self._peer.name} refused an instance: {shown}.")
+            raise PeerFailed(f"{self._peer.name} refused an instance: {shown}.", is_of_instance=True)
         return _became(value(answer, _STORED), stored)
 
     def verify(self, stored: Stored, path: Path, became: str) -> Verified:
@@ -59,9 +59,9 @@ class StowSender:
             study, series, sop = became.split("/")
             retrieve(self._web, study, series, sop, digest)
         except PeerFailed as failure:
-            if failure.may_pass:
-                raise
-            return Verified.MISSING
+            if failure.is_absence:
+                return Verified.MISSING
+            raise  # a token that may only write, for one: what is there is not known
         if became != name_of(stored) or self._peer.rewrites:
             return Verified.THERE
         return Verified.SAME if digest.value == data_set_digest(path) else Verified.OTHER

@@ -10,12 +10,14 @@ from serving.http.answers import refusal
 from serving.http.app import create_app
 from serving.http.route_telemetry import RouteTelemetry
 from serving.processes.assembly import read_context
+from serving.store.browse.door import browse_door
 from serving.store.dicomweb.door import dicomweb_door
 from serving.store.dicomweb.library import Library
 from serving.store.dicomweb.rendered import Renderer
 from serving.store.dicomweb.stow import stow_door
 from serving.store.door import StoreDoor
 from serving.store.ingest.ingest import Ingest
+from serving.store.service.browsing import browsed
 from serving.store.service.cors import Cors
 from serving.store.service.gate import StoreGate
 from serving.store.service.guard import Guard
@@ -35,11 +37,16 @@ def store_application(settings: Settings, parts: Parts, ingest: Ingest) -> HttpA
     Raises
     ------
     SettingsError
-        When an origin is none.
+        When an origin is none, or the address of a page is none.
     """
     telemetry = RouteTelemetry("pathserve_store", settings.shared.metrics, StoreGauges(parts))
     cors = Cors(settings.slide_store.cors_origins or ())
-    at_root = [status_door(parts, telemetry, settings.http.api_keys), shares_door(parts), mapping_door(parts)]
+    at_root = [
+        status_door(parts, telemetry, settings.http.api_keys),
+        shares_door(parts),
+        mapping_door(parts),
+        browse_door(browsed(settings, parts)),
+    ]
     dicomweb = dicomweb_doors(settings, parts, ingest)
     rights = Rights([*at_root, *dicomweb])
     app = create_app([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from serving.config.settings import Settings, SettingsError
 from serving.database import BadDatabase
 from serving.store.access.audit import Audit
 from serving.store.access.token_file import BadTokenFile, TokenFile
-from serving.store.access.token_table import TokenTable
+from serving.store.access.token_table import TokenTable, UnusableTokens
 from serving.store.access.tokens import Tokens
 from serving.store.deidentify.deidentifier import Deidentifier
 from serving.store.deidentify.key import Key, UnusableSecrets
 from serving.store.deidentify.mapping import MappingFile, open_secrets
 from serving.store.files import StoreFiles
+from serving.store.index.query import Stored
 from serving.store.index.store_index import StoreIndex
 from serving.store.ingest.ingest import Ingest
 
@@ -40,9 +42,15 @@ class Parts:
     tokens: Tokens
     audit: Audit
 
-    def delete(self, study: str, series: str | None = None, sop: str | None = None) -> int:
-        """Delete instances and their files; return how many there were."""
-        gone = self.index.remove(study, series, sop, lambda one: self.files.remove(one.path))
+    def delete(
+        self,
+        study: str,
+        series: str | None = None,
+        sop: str | None = None,
+        unless: Callable[[Sequence[Stored]], bool] = lambda _: False,
+    ) -> int:
+        """Delete instances and their files; return how many there were. See ``StoreIndex.remove``."""
+        gone = self.index.remove(study, series, sop, lambda one: self.files.remove(one.path), unless)
         return len(gone)
 
     def close(self) -> None:
@@ -105,7 +113,7 @@ def open_tokens(settings: Settings) -> Tokens:
         return Tokens(TokenTable(folder_of(settings) / _TOKENS), None if path is None else TokenFile(path))
     except BadTokenFile as error:
         raise SettingsError(f"bad setting: PATHSERVE_STORE_TOKENS_FILE: {error}") from error
-    except PermissionError as error:
+    except UnusableTokens as error:
         raise SettingsError(f"bad setting: PATHSERVE_STORE_DIR: {error}") from error
 
 

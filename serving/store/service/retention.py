@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from serving.store.access.audit import Event, Result
+from serving.store.index.query import Stored
 from serving.store.service.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -46,13 +47,18 @@ class Retention:
         for study in self._parts.index.studies():
             if stopped is not None and stopped.is_set():
                 break
-            instances = self._parts.index.instances(study)
-            newest = max((instance.added_at for instance in instances), default=self._clock())
-            if self._clock() - newest > self._seconds:
-                self._parts.delete(study)
+            if self._is_young(self._parts.index.instances(study)):
+                continue
+            # One may come in at this moment: the study is young again then.
+            count = self._parts.delete(study, unless=self._is_young)
+            if count:
                 self._parts.audit.write(
                     Event.DELETED, WHO, (study,), Result.SUCCESS, "kept for as long as the setting says",
-                    instances=len(instances),
+                    instances=count,
                 )  # fmt: skip
                 deleted.append(study)
         return deleted
+
+    def _is_young(self, instances: Sequence[Stored]) -> bool:
+        newest = max((instance.added_at for instance in instances), default=None)
+        return newest is None or self._clock() - newest <= self._seconds

@@ -31,7 +31,13 @@ class Parked:
             return [entry_of(row, None) for row in connection.execute(asked)]
 
     def get(self, beginning: str) -> Entry | None:
-        """Return the one whose id begins so; ``None`` where there is none, or more than one."""
+        """Return the one whose id begins so; ``None`` where there is none, or more than one.
+
+        No id begins with nothing: that is an empty variable of somebody's shell, and would mean whatever is
+        parked alone.
+        """
+        if not beginning:
+            return None
         asked = select(ledger).where(self._named(beginning)).limit(2)
         with self._database.reading() as connection:
             rows = connection.execute(asked).all()
@@ -43,8 +49,9 @@ class Parked:
             return connection.execute(select(func.count()).select_from(ledger).where(IS_PARKED)).scalar_one()
 
     def discard(self, entry: Entry) -> bool:
-        """Never send it; return whether it was still parked."""
-        which = and_(ledger.c.id == entry.entry_id, IS_PARKED)
+        """Never send it; return whether it was still parked, as it was looked at."""
+        seen = ledger.c.changed_at == entry.changed_at
+        which = and_(ledger.c.id == entry.entry_id, seen, IS_PARKED)
         with self._database.writing() as connection:
             changed = update(ledger).where(which).values(discarded(self._database.now))
             return connection.execute(changed).rowcount == 1

@@ -140,6 +140,7 @@ class Running:
         LeaseLost
         TimeoutError
         """
+        self._require_time()
         if not self._insist(lambda: leases.renew(self.claim)):
             self.end(Why.LOST)
             raise LeaseLost
@@ -147,16 +148,24 @@ class Running:
     def _insist(self, write: Callable[[], T]) -> T:
         """Return what a write returns; wait for a database that is away, as long as there is time.
 
+        A job that shall end may still write down what it knows, if that is possible at once.
+
         Raises
         ------
         LeaseLost
         TimeoutError
         """
-        while self.why is None and time.monotonic() < self.waits.deadline:
+        while self.why is not Why.LOST:
             try:
                 return write()
             except DatabaseLost:
+                self._require_time()
                 self.waits.stop.wait(_AGAIN_S)
+        raise LeaseLost
+
+    def _require_time(self) -> None:
+        """Raise LeaseLost or TimeoutError where the job may not go on."""
         if self.why is Why.LOST:
             raise LeaseLost
-        raise TimeoutError
+        if self.why is not None or time.monotonic() >= self.waits.deadline:
+            raise TimeoutError

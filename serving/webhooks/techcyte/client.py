@@ -6,7 +6,7 @@ Sources: "Posting Results from an External Model" and the clients in Techcyte's 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -26,6 +26,10 @@ RUN_FIELD = "pathserve_run"
 _API = ("api", "v3")
 _MOST_EVALUATIONS = 64 << 20
 _DENIED = (401, 403)
+_JSON = {"Content-Type": "application/json"}
+_HEADERS = {"Accept": "application/json", "Connection": "close"}
+"""Of all requests: on a connection that one of them had left open, and that is half dead hours later, results
+would seem to have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,11 @@ class TechcyteClient:
         ImageError
             When there is no answer.
         """
-        headers = {"Content-Type": "application/json", "Connection": "close"}  # a kept one may be half dead
-        self._send("POST", "results", body, headers, before_last)
+        self._send("POST", "results", body, _JSON, before_last)
 
     def set_triage(self, body: bytes) -> None:
         """Set fields of the case; it may be done again."""
-        self._allowed(lambda: self._send("PATCH", "case", body, {"Content-Type": "application/json"}))
+        self._allowed(lambda: self._send("PATCH", "case", body, _JSON))
 
     def has_run(self, marker: str) -> bool:
         """Return whether the task has results of a run.
@@ -166,14 +169,14 @@ class TechcyteClient:
         method: str,
         what: str,
         body: bytes | None,
-        headers: dict[str, str],
+        headers: Mapping[str, str],
         before_last: Callable[[], None] | None = None,
     ) -> bytes:
         assert self._token is not None
         call = Call(
             method,
             (*_API, "external", what, self._task_id),
-            headers={"Accept": "application/json", "Authorization": self._token.authorization(), **headers},
+            headers={**_HEADERS, "Authorization": self._token.authorization(), **headers},
             body=body,
             limit=_MOST_EVALUATIONS,
             repeatable=before_last is None,
@@ -186,7 +189,7 @@ class TechcyteClient:
             "POST",
             (*_API, "token"),
             headers={
-                "Accept": "application/json",
+                **_HEADERS,
                 "Authorization": key.basic(),
                 "Content-Type": "application/x-www-form-urlencoded",
             },

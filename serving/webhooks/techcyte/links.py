@@ -116,11 +116,11 @@ class Links:
             response = self._send(here, headers, bounds)
             if response.status not in _REDIRECTS:
                 return response
-            to = urldefrag(urljoin(here.reveal(), response.headers.get("Location", ""))).url
             response.close()
             try:
+                to = urldefrag(urljoin(here.reveal(), response.headers.get("Location", ""))).url
                 there = PresignedUrl(to)
-            except UrlError as error:
+            except ValueError as error:  # UrlError is one, and urljoin's of a host in half a bracket
                 raise ScanError(f"{link.origin.host} redirects to what is not an address.") from error
             if there.origin.origin != here.origin.origin and not self._is_named(there.origin):
                 raise ScanError(

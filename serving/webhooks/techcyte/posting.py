@@ -251,15 +251,21 @@ class Poster:
             try:
                 self._client.set_triage(orjson.dumps(document.case))
             except ImageError as error:
+                self._require_time()
                 notes.append(f"The triage could not be set: {error.description}")
         note = "; ".join(notes)
         self._context.ledger.move(entry, EntryState.DONE, note)
         return note
 
     def _park(self, entry: Entry, note: str) -> NoReturn:
+        self._require_time()
         self._context.ledger.move(entry, EntryState.PARKED, note)
         log.warning("results are parked", extra={"job": entry.job_id, "kind": self._context.kind})
         raise JobFailed(f"The results are parked: {note} {_TELL}.")
+
+    def _require_time(self) -> None:
+        """Raise where the job shall end: what a request then says is not what Techcyte says."""
+        self._wait(0.0)
 
     def _wait(self, seconds: float) -> None:
         waits = self._context.waits

@@ -6,12 +6,9 @@ slide's file (a text, a thumbnail) is left in the archive.
 
 from __future__ import annotations
 
-import io
 import re
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,24 +17,12 @@ from typing import IO
 from dicom_io.codecs.encoded_image import DamagedImage
 from dicom_io.local.dicom_header import require_bounded
 from dicom_io.local.sniffing import HEAD_BYTES
+from dicom_io.local.zip_archive import members_of, opened_zip
 from dicom_io.waiting import Cancellation
 from serving.webhooks.techcyte.faults import ScanError
 from serving.webhooks.techcyte.file_kinds import FileKind, kind_of_head
 from serving.webhooks.techcyte.scratch import TaskFolder
 
-MAX_FILES = 10_000
-MAX_DIRECTORY_BYTES = 4 << 20
-"""Of an archive's list of its files, which zipfile holds in memory."""
-
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""By another one (LZMA), an archive could say how much memory it takes to unpack it."""
-
-_DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, IndexError,
-)  # fmt: skip
-"""What zipfile raises of hostile archives."""
-
-_ENCRYPTED = 0x1
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CHUNK = 1 << 20
 
@@ -62,30 +47,13 @@ def unpacked(archive: Path, folder: TaskFolder, file_bytes: int, waits: Cancella
     own = archive.with_name("unpacked")
     own.mkdir()
     try:
-        with _ShortReads(io.FileIO(archive)) as file, zipfile.ZipFile(file) as opened:
+        with opened_zip(archive) as opened:
             found = _Unpacking(own, folder, file_bytes, size, waits).run(opened)
     except DamagedImage as error:
         raise ScanError(f"The scan's ZIP cannot be used: {error}.") from error
-    except _DAMAGE as error:
-        raise ScanError("The scan's ZIP is damaged, or packed in an unusual way.") from error
     archive.unlink()
     folder.give_back(size)
     return _slide(found, own)
-
-
-class _ShortReads(io.BufferedReader):
-    """Refuses reads that a sound archive has no reason for."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MAX_DIRECTORY_BYTES:
-            raise DamagedImage("its list of files is too long")
-        return super().read(size)
-
-    def seek(self, target: int, whence: int = io.SEEK_SET, /) -> int:
-        try:
-            return super().seek(target, whence)
-        except OSError as error:  # before the file's beginning; zipfile takes what an archive says
-            raise DamagedImage("it is damaged") from error
 
 
 @dataclass(slots=True)
@@ -101,9 +69,7 @@ class _Unpacking:
 
     def run(self, archive: zipfile.ZipFile) -> list[tuple[Path, FileKind]]:
         """Unpack the slide's files; raise DamagedImage for an archive that is harmful."""
-        members = [info for info in archive.infolist() if not info.is_dir()]
-        if len(members) > MAX_FILES:
-            raise DamagedImage(f"it holds more than {MAX_FILES:,} files")
+        members = members_of(archive)
         for info in members:  # all of them, before anything is written
             self._require_harmless(info)
         found: list[tuple[Path, FileKind]] = []
@@ -120,10 +86,6 @@ class _Unpacking:
         return found
 
     def _require_harmless(self, info: zipfile.ZipInfo) -> None:
-        if info.flag_bits & _ENCRYPTED:
-            raise DamagedImage("it is encrypted; send the slide without a password")
-        if info.compress_type not in _METHODS:
-            raise DamagedImage("it is packed in an unusual way; use deflate, or none")
         kind = stat.S_IFMT(info.external_attr >> 16)  # nothing where it was not made on a Unix
         if kind not in (0, stat.S_IFREG):
             raise DamagedImage("it holds a link, or something else that is not a file")

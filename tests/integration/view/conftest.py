@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.app import App, ServedApp
-from tests.support.browser import Chromium, ViewPage, missing
+from tests.support.browser import Chromium, ViewPage
 from tests.support.view import patterned, write_slide
 
 COLUMNS, ROWS = 16, 12
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """The browser; skipped where there is none, unless REQUIRE_CHROMIUM is set."""
-    if missing() and not os.environ.get("REQUIRE_CHROMIUM"):
-        pytest.skip(missing())
-    with Chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="session")

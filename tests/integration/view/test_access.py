@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.integration.view.conftest import COLUMNS
 from tests.support.app import ServedApp
-from tests.support.browser import AXE, Chromium, ViewPage
-
-
-def violations(view: ViewPage) -> list[Any]:
-    """Return what axe finds, with the places."""
-    view.page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = view.page.evaluate("async () => (await axe.run()).violations")
-    return [(v["id"], [node["target"] for node in v["nodes"]]) for v in found]
+from tests.support.browser import Chromium, ViewPage
 
 
 def focused(view: ViewPage) -> str:
@@ -94,17 +85,17 @@ def test_axe_finds_nothing_before_and_after_a_slide_is_open(
     chromium: Chromium, view_app: ServedApp, scheme: str
 ) -> None:
     view = chromium.open(f"{view_app.url}/view", color_scheme=scheme, reduced_motion="reduce")
-    assert violations(view) == []
+    assert view.violations() == []
     view.open_listed()
     view.embed_some()
     view.click_patch(3, 3)
     view.page.wait_for_selector("#neighbours button")
     for section in ("opening", "taking"):
         view.show(section)
-    assert violations(view) == []
+    assert view.violations() == []
     view.page.check("input[value=clusters]")
     view.page.wait_for_selector("#legend button")
-    assert violations(view) == []
+    assert view.violations() == []
     view.picture(f"{scheme}")
     view.close()
 

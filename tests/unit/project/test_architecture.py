@@ -53,8 +53,9 @@ FLOORS = {
         "stored_series": 5,
         "dicomweb": 6, "doors": 6,
         "peers": 7,
-        "service": 8,
-        "predict": 9,
+        "browse": 8,
+        "service": 9,
+        "predict": 10,
     },
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""

@@ -11,13 +11,16 @@ _HEADER = 128
 _ENTRY = struct.Struct(">4sII")
 _MOST_TAGS = 100
 _TRANSFORM = frozenset(
-    b"A2B0 A2B1 A2B2 B2A0 B2A1 B2A2 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 gamt rXYZ gXYZ bXYZ rTRC gTRC "
-    b"bTRC kTRC wtpt bkpt chad lumi".split()
+    b"A2B0 A2B1 A2B2 B2A0 B2A1 B2A2 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 rXYZ gXYZ bXYZ rTRC gTRC bTRC "
+    b"wtpt chad".split()
 )
 """What colours are computed from; all other tags are words, dates, or looked at by nobody who transforms."""
 
+_OF_GRAY = _TRANSFORM - frozenset(b"rXYZ gXYZ bXYZ rTRC gTRC bTRC".split()) | {b"kTRC"}
+
 _CLASSES = frozenset({b"scnr", b"mntr", b"prtr", b"spac"})
 _SPACES = frozenset({b"RGB ", b"GRAY", b"YCbr", b"Lab ", b"XYZ "})
+_VERSIONS = range(2, 6)
 _CONNECTIONS = frozenset({b"XYZ ", b"Lab "})
 _D50 = struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
 """The illuminant of all profiles, in fixed-point numbers of 16 bits (ICC.1:2010, 7.2.16)."""
@@ -31,7 +34,8 @@ def without_text(profile: bytes) -> bytes | None:
     tags = _tags(profile)
     if tags is None or not _is_plain(profile):
         return None
-    kept = {name: data for name, data in tags.items() if name in _TRANSFORM}
+    transform = _OF_GRAY if profile[16:20] == b"GRAY" else _TRANSFORM
+    kept = {name: data for name, data in tags.items() if name in transform}
     if any(trimmed(data) is None for data in kept.values()):
         return None
     version = profile[8]
@@ -53,7 +57,10 @@ def _tags(profile: bytes) -> dict[bytes, bytes] | None:
     if count > _MOST_TAGS or _HEADER + 4 + count * _ENTRY.size > len(profile):
         return None
     found: dict[bytes, bytes] = {}
-    for name, start, size in _ENTRY.iter_unpack(profile[_HEADER + 4 : _HEADER + 4 + count * _ENTRY.size]):
+    entries = list(_ENTRY.iter_unpack(profile[_HEADER + 4 : _HEADER + 4 + count * _ENTRY.size]))
+    if sum(size for _, size in {entry[1:] for entry in entries}) > len(profile):
+        return None  # elements are shared as a whole; overlapping ones would be many times the profile
+    for name, start, size in entries:
         if start + size > len(profile) or size < 8 or name in found:
             return None
         found[name] = profile[start : start + size]
@@ -61,8 +68,13 @@ def _tags(profile: bytes) -> dict[bytes, bytes] | None:
 
 
 def _is_plain(profile: bytes) -> bool:
-    """Return whether class and colour spaces are of those that images have."""
-    return profile[12:16] in _CLASSES and profile[16:20] in _SPACES and profile[20:24] in _CONNECTIONS
+    """Return whether version, class and colour spaces are of those that images have."""
+    return (
+        profile[8] in _VERSIONS
+        and profile[12:16] in _CLASSES
+        and profile[16:20] in _SPACES
+        and profile[20:24] in _CONNECTIONS
+    )
 
 
 def _written(profile: bytes, tags: dict[bytes, bytes]) -> bytes:

@@ -9,6 +9,8 @@ _PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 """Numbers of a parametric curve, by its function (table 65)."""
 
 _NEVER = 1 << 40
+_LARGE = 256 << 16
+"""In fixed-point numbers of 16 bits: colours, gammas and matrices are smaller, four letters larger."""
 
 
 def trimmed(data: bytes) -> bytes | None:
@@ -29,11 +31,35 @@ def trimmed(data: bytes) -> bytes | None:
         size = _table_size(data)
     elif kind in (b"mAB ", b"mBA "):
         size = _stages_size(data)
-    elif kind == b"mpet":
-        size = len(data)
-    else:
+    else:  # "mpet" as well, whose many kinds of stages nothing here knows
         return None
-    return data[:4] + bytes(4) + data[8:size] if size <= len(data) else None
+    if size > len(data) or not _are_numbers(kind, data[8:size]):
+        return None
+    return data[:4] + bytes(4) + _without_gaps(kind, data[:size])[8:]
+
+
+def _are_numbers(kind: bytes, body: bytes) -> bool:
+    """Return whether fixed-point numbers are of a size that those of colours have; letters are not."""
+    if kind == b"para":
+        body = body[4:]
+    elif kind not in (b"XYZ ", b"sf32"):
+        return True
+    return all(abs(number) < _LARGE for (number,) in struct.iter_unpack(">i", body))
+
+
+def _without_gaps(kind: bytes, data: bytes) -> bytes:
+    """Return an element with zeros wherever it is said that nothing is."""
+    clean = bytearray(data)
+    if kind == b"para":
+        clean[10:12] = bytes(2)
+    elif kind in (b"mft1", b"mft2"):
+        clean[11] = 0
+    elif kind in (b"mAB ", b"mBA "):
+        clean[10:12] = bytes(2)
+        whole, clean = clean, bytearray(len(data))
+        for start, end in [(0, 32), *_stages(data)]:
+            clean[start:end] = whole[start:end]
+    return bytes(clean)
 
 
 def _curve_size(data: bytes) -> int:
@@ -61,24 +87,35 @@ def _stages_size(data: bytes) -> int:
     """Return where the last of curves, matrix and table ends (10.10 and 10.11)."""
     if len(data) < 32:
         return _NEVER
+    return max([32, *(end for _, end in _stages(data))])
+
+
+def _stages(data: bytes) -> list[tuple[int, int]]:
+    """Return where curves, matrix and table are, as far as they are within the element."""
     inputs, outputs = data[8:10]
     b, matrix, m, table, a = struct.unpack_from(">5I", data, 12)
     inner, outer = (outputs, inputs) if data[:4] == b"mAB " else (inputs, outputs)
-    ends = [32, matrix + 48 if matrix else 0]
-    ends += [
-        _curves_end(data, start, count) for start, count in ((b, inner), (m, inner), (a, outer)) if start
-    ]
+    found = [(matrix, matrix + 48)] if matrix else []
+    for start, count in ((b, inner), (m, inner), (a, outer)):
+        if start:
+            found += _curves(data, start, count)
     if table:
         cube = math.prod(data[table : table + min(inputs, 16)]) * outputs
-        ends.append(table + 20 + cube * (data[table + 16] if table + 20 <= len(data) else _NEVER))
-    return max(ends)
+        width = data[table + 16] if table + 20 <= len(data) else _NEVER
+        found += [
+            (table, table + min(inputs, 16)),
+            (table + 16, table + 17),
+            (table + 20, table + 20 + cube * width),
+        ]
+    return found
 
 
-def _curves_end(data: bytes, start: int, count: int) -> int:
-    end = start
+def _curves(data: bytes, start: int, count: int) -> list[tuple[int, int]]:
+    found = list[tuple[int, int]]()
     for _ in range(count):
-        start = end + -end % 4
-        end = start + _curve_size(data[start : start + 12])
-        if end > len(data):
-            return _NEVER
-    return end
+        size = _curve_size(data[start : start + 12])
+        found.append((start, start + size))
+        if start + size > len(data):
+            break
+        start += size + -size % 4
+    return found

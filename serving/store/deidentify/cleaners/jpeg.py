@@ -41,12 +41,15 @@ class _Head:
         As it stays.
     size:
         Width and height of the image.
+    components:
+        Of the image.
     """
 
     source: bytes
     piece: bytes
     removed: int
     size: tuple[int, int]
+    components: int
 
 
 class JpegCleaner:
@@ -63,7 +66,7 @@ class JpegCleaner:
     def __init__(self, processes: frozenset[int], after_scan: re.Pattern[bytes]) -> None:
         self._processes = processes
         self._after_scan = after_scan
-        self._head = _Head(b"", b"", 0, (0, 0))
+        self._head = _Head(b"", b"", 0, (0, 0), 0)
 
     def __call__(self, data: bytes, shape: FrameShape) -> CleanFrame:
         """Clean a frame.
@@ -76,6 +79,7 @@ class JpegCleaner:
         if not head.source or not data.startswith(head.source):
             head = self._head = self._read_head(data)
         shape.require(*head.size)
+        shape.require_samples(head.components)
         view = memoryview(data)
         pieces, removed = list[bytes | memoryview]((head.piece,)), head.removed
         kept_from = start = at = len(head.source)
@@ -102,7 +106,7 @@ class JpegCleaner:
     def _read_head(self, data: bytes) -> _Head:
         if not data.startswith(_SOI):
             raise DamagedImage("it does not begin as a JPEG image")
-        pieces, removed, at, sizes = [_SOI], 0, 2, list[tuple[int, int]]()
+        pieces, removed, at, sizes = [_SOI], 0, 2, list[tuple[int, int, int]]()
         for _ in range(_MOST_SEGMENTS):
             start = at
             while data[at : at + 2] == b"\xff\xff":
@@ -112,11 +116,12 @@ class JpegCleaner:
             removed += instead is not None and len(instead) != at - start
             pieces.append(data[start:at] if instead is None else instead)
             if marker in self._processes:
-                sizes.append((int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")))
+                height, width, components = struct.unpack_from(">HHB", body, 1)
+                sizes.append((width, height, components))
             if marker == _SOS:
                 if len(sizes) != 1:
                     raise DamagedImage("it has no frame header, or two")
-                return _Head(data[:at], b"".join(pieces), removed, sizes[0])
+                return _Head(data[:at], b"".join(pieces), removed, sizes[0][:2], sizes[0][2])
         raise DamagedImage("it has too many segments")
 
     def _end_of_scan(self, data: bytes, at: int) -> int:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 from dicom_io.codecs.boxes import boxes
 from dicom_io.codecs.encoded_image import DamagedImage
+from serving.store.deidentify.cleaners.jpeg2000_segments import Coding
 from serving.store.deidentify.cleaners.pieces import CleanFrame, FrameShape, trailing
 
 _SOC, _EOC, _SOD = b"\xff\x4f", b"\xff\xd9", b"\xff\x93"
 _FILE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
-_SIZ, _COD, _SOT, _COM, _CRG, _TLM, _PLM, _PLT = 0x51, 0x52, 0x90, 0x64, 0x63, 0x55, 0x57, 0x58
-_GOES = frozenset({_COM, _CRG, _PLM, _PLT})
-"""Words; where components were registered and how long packets are, which decoders do not need."""
+_SIZ, _SOT, _COM, _CRG, _TLM, _PLM, _PLT, _PRF, _CPF = 0x51, 0x90, 0x64, 0x63, 0x55, 0x57, 0x58, 0x56, 0x59
+_GOES = frozenset({_COM, _CRG, _PLM, _PLT, _PRF, _CPF})
+"""Words; where components were registered, how long packets are, which profile it is: decoders need none."""
 
-_MAIN = frozenset({0x50, _SIZ, _COD, 0x53, _TLM, 0x56, 0x59, 0x5C, 0x5D, 0x5E, 0x5F, 0x60})
-_TILE_PART = frozenset({_COD, 0x53, 0x5C, 0x5D, 0x5E, 0x5F, 0x61})
+_TILE_PART = frozenset({0x52, 0x53, 0x5C, 0x5D, 0x5E, 0x5F})
+_MAIN = _TILE_PART | {0x50, _SIZ, _TLM}
 _SEGMENT = struct.Struct(">BBH")
 _START_OF_TILE_PART = struct.Struct(">HHHIBB")
 _MOST_SEGMENTS, _MOST_TILE_PARTS = 10_000, 100_000
@@ -58,15 +59,18 @@ def clean_jpeg2000(data: bytes, shape: FrameShape) -> CleanFrame:
         data, boxed = _codestream(data), 1
     if not data.startswith(_SOC):
         raise DamagedImage("it does not begin as a JPEG 2000 codestream")
-    main = _header(data, 2, _MAIN)
-    shape.require(*_size(main))
-    parts, lengths, removed, at = Pieces(), list[int](), boxed + main.removed, main.end
+    coding = Coding(*_size(data))
+    shape.require(coding.width, coding.height)
+    shape.require_samples(coding.components)
+    main = _header(data, 2, _MAIN, coding)
+    parts, lengths, removed, at = Pieces(), list[tuple[int, int]](), boxed + main.removed, main.end
     while data[at : at + 2] != _EOC:
         if len(lengths) > _MOST_TILE_PARTS:
             raise DamagedImage("it has too many tile-parts")
-        pieces, gone, at = _tile_part(data, at)
+        tile = int.from_bytes(data[at + 4 : at + 6], "big")
+        pieces, gone, at = _tile_part(data, at, coding)
         parts += pieces
-        lengths.append(sum(map(len, pieces)))
+        lengths.append((tile, sum(map(len, pieces))))
         removed += gone
     if not lengths:
         raise DamagedImage("it has no picture")
@@ -74,13 +78,12 @@ def clean_jpeg2000(data: bytes, shape: FrameShape) -> CleanFrame:
     return CleanFrame((*start, *parts, _EOC), removed + trailing(data, at + 2))
 
 
-def _size(main: _Header) -> tuple[int, int]:
-    """Return width and height of the image (T.800, A.5.1)."""
-    marker, segment = main.stays[0] if main.stays else (0, b"")
-    if marker != _SIZ or len(segment) < 40:
+def _size(data: bytes) -> tuple[int, int, int]:
+    """Return width, height and components of the image (T.800, A.5.1)."""
+    if data[2:4] != bytes([0xFF, _SIZ]) or len(data) < 42:
         raise DamagedImage("it has no image size")
-    right, bottom, left, top = struct.unpack_from(">4I", segment, 6)
-    return right - left, bottom - top
+    right, bottom, left, top = struct.unpack_from(">4I", data, 8)
+    return right - left, bottom - top, int.from_bytes(data[40:42], "big")
 
 
 def _codestream(data: bytes) -> bytes:
@@ -96,19 +99,20 @@ def _codestream(data: bytes) -> bytes:
     return found
 
 
-def _header(data: bytes, at: int, known: frozenset[int]) -> _Header:
+def _header(data: bytes, at: int, known: frozenset[int], coding: Coding) -> _Header:
     stays, removed = list[tuple[int, bytes]](), 0
     for _ in range(_MOST_SEGMENTS):
         if at + 4 > len(data):
             raise DamagedImage("it is cut off")
         escape, marker, length = _SEGMENT.unpack_from(data, at)
         if escape == 0xFF and marker in (_SOT, _SOD[1], _EOC[1]):
+            coding.end_header()
             return _Header(tuple(stays), removed, at)
         end = at + 2 + length
         if escape != 0xFF or length < 2 or end > len(data):
             raise DamagedImage("its segments are damaged or cut off")
         if marker in known:
-            _require_length(marker, data[at:end])
+            coding.require(marker, data[at + 4 : end])
             stays.append((marker, data[at:end]))
         elif marker in _GOES:
             removed += 1
@@ -118,27 +122,14 @@ def _header(data: bytes, at: int, known: frozenset[int]) -> _Header:
     raise DamagedImage("it has too many segments")
 
 
-def _require_length(marker: int, segment: bytes) -> None:
-    """Refuse a segment that is longer than what it says it holds (T.800, A.5.1 and A.6.1)."""
-    if marker == _SIZ and len(segment) >= 40:
-        fits = len(segment) == 40 + 3 * int.from_bytes(segment[38:40], "big")
-    elif marker == _COD and len(segment) >= 14:
-        levels, has_precincts = segment[9], segment[4] & 1
-        fits = len(segment) == (15 + levels if has_precincts else 14)
-    else:
-        fits = marker not in (_SIZ, _COD)
-    if not fits:
-        raise DamagedImage(f"its segment FF{marker:02X} holds more or less than it should")
-
-
-def _tile_part(data: bytes, at: int) -> tuple[Pieces, int, int]:
+def _tile_part(data: bytes, at: int, coding: Coding) -> tuple[Pieces, int, int]:
     """Return a tile-part, how much was left out of it, and where it ends (T.800, A.4.2)."""
     if at + 12 > len(data):
         raise DamagedImage("it is cut off")
     marker, length, tile, size, number, count = _START_OF_TILE_PART.unpack_from(data, at)
     if marker != 0xFF00 | _SOT or length != 10:
         raise DamagedImage("its tile-parts are damaged")
-    header = _header(data, at + 12, _TILE_PART)
+    header = _header(data, at + 12, _TILE_PART, coding)
     end = at + size if size else data.find(_EOC, header.end)  # 0: up to the end of the codestream
     if data[header.end : header.end + 2] != _SOD or not header.end + 2 <= end <= len(data) - 2:
         raise DamagedImage("a tile-part is cut off")
@@ -149,7 +140,7 @@ def _tile_part(data: bytes, at: int) -> tuple[Pieces, int, int]:
     return [start, *segments, body], header.removed, end
 
 
-def _main_header(main: _Header, lengths: list[int]) -> list[bytes]:
+def _main_header(main: _Header, lengths: list[tuple[int, int]]) -> list[bytes]:
     """Return the segments of the main header, its tables of lengths with those that tile-parts have now."""
     segments, told = list[bytes](), 0
     for marker, segment in main.stays:
@@ -161,7 +152,7 @@ def _main_header(main: _Header, lengths: list[int]) -> list[bytes]:
     return segments
 
 
-def _lengths_table(segment: bytes, lengths: list[int], told: int) -> tuple[bytes, int]:
+def _lengths_table(segment: bytes, lengths: list[tuple[int, int]], told: int) -> tuple[bytes, int]:
     """Return a table with the lengths from ``told`` on, and up to where it tells (T.800, A.7.1)."""
     if len(segment) < 6:
         raise DamagedImage("its table of tile-parts is damaged")
@@ -172,6 +163,9 @@ def _lengths_table(segment: bytes, lengths: list[int], told: int) -> tuple[bytes
         raise DamagedImage("its table of tile-parts is damaged")
     written = bytearray(segment)
     for number in range(count):
-        at = 6 + number * entry + index_bytes
-        written[at : at + length_bytes] = lengths[told + number].to_bytes(length_bytes, "big")
+        at, (tile, length) = 6 + number * entry, lengths[told + number]
+        index = tile.to_bytes(2, "big")[2 - index_bytes :]
+        if (index_bytes and tile >> 8 * index_bytes) or length >> 8 * length_bytes:
+            raise DamagedImage("its table of tile-parts is damaged")
+        written[at : at + entry] = index + length.to_bytes(length_bytes, "big")
     return bytes(written), told + count

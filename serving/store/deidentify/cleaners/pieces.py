@@ -37,6 +37,16 @@ class FrameShape:
         if (width, height) != (self.width, self.height):
             raise DamagedImage("it is of another size than rows and columns say")
 
+    def require_samples(self, samples: int) -> None:
+        """Refuse a frame with other components than samples: more of them would be stored and never shown.
+
+        Raises
+        ------
+        DamagedImage
+        """
+        if samples != self.samples:
+            raise DamagedImage("it has other components than samples per pixel")
+
 
 @dataclass(frozen=True, slots=True)
 class CleanFrame:

@@ -16,10 +16,13 @@ units may hold free text in braces."""
 
 _SHAPES = {
     "SCT": re.compile(r"[1-9][0-9]{5,17}"),
-    "SRT": re.compile(r"[A-Z][0-9]?-[0-9A-F]{4,5}"),
+    "SRT": re.compile(r"[ACDFGJLMPRT][0-9]?-[0-9A-F]{4,5}"),
     "NCIt": re.compile(r"C[0-9]{3,6}"),
 }
-"""Schemes with more codes of tissues, stains and sites than the dictionary has, and what these look like."""
+"""Schemes with more codes of tissues, stains and sites than the dictionary has, and what these look like.
+
+Of SRT the axes of bodies, substances and procedures: with other letters, as S-12345, cases are numbered.
+"""
 
 
 _UNITS = {"nm": "nanometer", "mL": "milliliter", "g": "gram", "mg": "milligram", "um2": "square micrometer"}

@@ -77,8 +77,13 @@ _RANGES = "Its part of a concatenation or series."
 _US, _UL, _SL, _FL, _FD = (vr.encode() for vr in ("US", "UL", "SL", "FL", "FD"))
 
 
-def _number(vr: bytes, why: str, low: int = 1, high: int = 1) -> Kept:
-    return Kept(vr, numbers(vr, low, high), why)
+def _number(vr: bytes, why: str, low: int = 1, high: int = 1, below: int = 10_000_000) -> Kept:
+    return Kept(vr, numbers(vr, low, high, below), why)
+
+
+def _small(vr: bytes, why: str, below: int = 10_000, count: int = 1) -> Kept:
+    """Return an attribute of numbers below any two letters."""
+    return _number(vr, why, count, count, below)
 
 
 def _decimal(why: str, low: int = 1, high: int = 1) -> Kept:
@@ -124,8 +129,8 @@ _BY_NAME: dict[str, Kept] = {
     "ContentQualification": _words("Whether it is fit for patients.", "PRODUCT", "RESEARCH", "SERVICE"),
     "SeriesNumber": Kept(b"IS", whole(99_999), _RANGES),
     "InstanceNumber": Kept(b"IS", whole(99_999), _RANGES),
-    "InConcatenationNumber": _number(_US, _RANGES),
-    "InConcatenationTotalNumber": _number(_US, _RANGES),
+    "InConcatenationNumber": _small(_US, _RANGES),
+    "InConcatenationTotalNumber": _small(_US, _RANGES),
     "ConcatenationFrameOffsetNumber": _number(_UL, _RANGES),
     "PositionReferenceIndicator": Kept(b"LO", words("SLIDE_CORNER"), _PLACE),
     "DimensionOrganizationSequence": _GROUPS,
@@ -133,17 +138,17 @@ _BY_NAME: dict[str, Kept] = {
     "DimensionIndexPointer": Kept(b"AT", tags(), _PLACE),
     "FunctionalGroupPointer": Kept(b"AT", tags(), _PLACE),
     "DimensionOrganizationType": _words(_PLACE, "TILED_FULL", "TILED_SPARSE", "3D", "3D_TEMPORAL"),
-    "SamplesPerPixel": _number(_US, _FORMAT),
+    "SamplesPerPixel": _small(_US, _FORMAT, 4),
     "PhotometricInterpretation": _words(_FORMAT, *vocabulary.PHOTOMETRIC),
-    "PlanarConfiguration": _number(_US, _FORMAT),
+    "PlanarConfiguration": _small(_US, _FORMAT, 2),
     "NumberOfFrames": Kept(b"IS", whole(4_000_000), _FORMAT),
     "Rows": _number(_US, _FORMAT),
     "Columns": _number(_US, _FORMAT),
     "PixelSpacing": _decimal(_PLACE, 2, 2),
-    "BitsAllocated": _number(_US, _FORMAT),
-    "BitsStored": _number(_US, _FORMAT),
-    "HighBit": _number(_US, _FORMAT),
-    "PixelRepresentation": _number(_US, _FORMAT),
+    "BitsAllocated": _small(_US, _FORMAT, 33),
+    "BitsStored": _small(_US, _FORMAT, 33),
+    "HighBit": _small(_US, _FORMAT, 32),
+    "PixelRepresentation": _small(_US, _FORMAT, 2),
     "BurnedInAnnotation": _words("That nothing is written in the pixels.", *_YES_NO),
     "RecognizableVisualFeatures": _words("Whether pixels show who it is.", *_YES_NO),
     "LossyImageCompression": _words("Whether pixels lost something.", "00", "01"),
@@ -177,10 +182,10 @@ _BY_NAME: dict[str, Kept] = {
     "SpecimenLabelInImage": _words("That no label is in the pixels.", *_YES_NO),
     "FocusMethod": _words(_OPTICS, "AUTO", "MANUAL"),
     "ExtendedDepthOfField": _words(_OPTICS, *_YES_NO),
-    "NumberOfFocalPlanes": _number(_US, _OPTICS),
+    "NumberOfFocalPlanes": _small(_US, _OPTICS),
     "DistanceBetweenFocalPlanes": _number(_FL, _OPTICS),
-    "TotalPixelMatrixFocalPlanes": _number(_UL, _PLACE),
-    "NumberOfOpticalPaths": _number(_UL, _OPTICS),
+    "TotalPixelMatrixFocalPlanes": _small(_UL, _PLACE),
+    "NumberOfOpticalPaths": _small(_UL, _OPTICS),
     "PixelOriginInterpretation": _words(_PLACE, "FRAME", "VOLUME"),
     "ImageOrientationSlide": _decimal(_PLACE, 6, 6),
     "OpticalPathSequence": _items(Items.DATA_SETS, _OPTICS),
@@ -194,10 +199,10 @@ _BY_NAME: dict[str, Kept] = {
     "ChannelDescriptionCodeSequence": _CODED_OPTICS,
     "LightPathFilterTypeStackCodeSequence": _CODED_OPTICS,
     "ImagePathFilterTypeStackCodeSequence": _CODED_OPTICS,
-    "LightPathFilterPassThroughWavelength": _number(_US, _OPTICS),
-    "ImagePathFilterPassThroughWavelength": _number(_US, _OPTICS),
-    "LightPathFilterPassBand": _number(_US, _OPTICS, 2, 2),
-    "ImagePathFilterPassBand": _number(_US, _OPTICS, 2, 2),
+    "LightPathFilterPassThroughWavelength": _small(_US, _OPTICS),
+    "ImagePathFilterPassThroughWavelength": _small(_US, _OPTICS),
+    "LightPathFilterPassBand": _small(_US, _OPTICS, count=2),
+    "ImagePathFilterPassBand": _small(_US, _OPTICS, count=2),
     "ObjectiveLensPower": _decimal(_OPTICS),
     "ObjectiveLensNumericalAperture": _decimal(_OPTICS),
     "CondenserLensPower": _decimal(_OPTICS),

@@ -12,25 +12,35 @@ from collections.abc import Callable
 from itertools import takewhile
 
 from pydicom._uid_dict import UID_dictionary
+from pydicom.datadict import dictionary_has_tag
 
 from serving.store.deidentify.cleaners.icc import without_text
 from serving.store.deidentify.keeping.pseudonyms import OPTICAL_PATH, Pseudonyms
 
 Rule = Callable[[bytes, Pseudonyms], bytes | None]
 
-_DECIMAL = re.compile(rb"[+-]?([0-9]{1,8}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?")
-"""Longer than DICOM allows (PS3.5, 6.2): many writers give pixel spacings with all digits of a double."""
+_DECIMAL = re.compile(rb"[+-]?([0-9]{1,5}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?")
+"""Longer than DICOM allows (PS3.5, 6.2): many writers give pixel spacings with all digits of a double. No
+number of a slide has more than five digits before its point, and those of records and dates have."""
 
 _WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
+_GROUPS = frozenset({0x0018, 0x0020, 0x0028, 0x0040, 0x0048})
 _FEW_DIGITS = re.compile(rb"[0-9]{1,2}")
-_INTEGER_BELOW = 1 << 28
-"""No integer of a slide is larger, and any four letters are."""
+_BELOW = 10_000_000
+"""No number of a slide is larger; dates, and any four letters as an integer, are."""
 
+_LETTERS = re.compile(rb"[ -~]{4}")
+
+_FLOATS = frozenset({b"FL", b"FD"})
 _CODES = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"FL": "f", b"FD": "d"}
 
 
-def numbers(vr: bytes, low: int = 1, high: int = 1) -> Rule:
-    """Keep binary numbers: between ``low`` and ``high`` of them, of a size that numbers of slides have."""
+def numbers(vr: bytes, low: int = 1, high: int = 1, below: int = _BELOW) -> Rule:
+    """Keep binary numbers: between ``low`` and ``high`` of them, of a size that numbers of slides have.
+
+    Four letters are a floating-point number of ordinary size, too: of one with four in a row all but the
+    first three bytes become zero.
+    """
     code = _CODES[vr]
     size = struct.calcsize(f"<{code}")
 
@@ -39,19 +49,30 @@ def numbers(vr: bytes, low: int = 1, high: int = 1) -> Rule:
         if rest or not low <= count <= high:
             return None
         found = struct.unpack(f"<{count}{code}", value)
-        return value if all(math.isfinite(x) and abs(x) < _INTEGER_BELOW for x in found) else None
+        if not all(math.isfinite(x) and abs(x) < below for x in found):
+            return None
+        return value if vr not in _FLOATS else b"".join(map(_unlettered, _cut(value, size)))
 
     return rule
 
 
+def _cut(value: bytes, size: int) -> list[bytes]:
+    return [value[at : at + size] for at in range(0, len(value), size)]
+
+
+def _unlettered(number: bytes) -> bytes:
+    return bytes(len(number) - 3) + number[-3:] if _LETTERS.search(number) else number
+
+
 def tags() -> Rule:
-    """Keep one pointer to an attribute, of a group that images have."""
+    """Keep one pointer to an attribute that DICOM has, of a group that images have."""
 
     def rule(value: bytes, _: Pseudonyms) -> bytes | None:
         if len(value) != 4:
             return None
-        group = int.from_bytes(value[:2], "little")
-        return value if group % 2 == 0 and group in (0x0018, 0x0020, 0x0028, 0x0040, 0x0048) else None
+        group, number = struct.unpack("<HH", value)
+        is_known = group in _GROUPS and dictionary_has_tag(group << 16 | number)
+        return value if is_known else None
 
     return rule
 

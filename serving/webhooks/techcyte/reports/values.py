@@ -6,7 +6,11 @@ import math
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+_LARGEST = 1 << 63
+"""Beyond it, whole numbers are not written as JSON, nor read everywhere."""
 
 
 class Record(BaseModel):
@@ -20,9 +24,21 @@ def _number(value: Any) -> int | float:
     plain = value.item() if isinstance(value, np.generic) else value
     if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise ValueError("Input should be a number")
-    if not math.isfinite(plain):
+    if isinstance(plain, int):
+        if not -_LARGEST <= plain < _LARGEST:
+            raise ValueError("Input should be a number of at most 64 bits")
+    elif not math.isfinite(plain):
         raise ValueError("Input should be a finite number")
     return plain
+
+
+def _writable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Refuse what is JSON to pydantic, and cannot be sent as such: half characters, endless numbers."""
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"cannot be written as JSON: {error}") from error
+    return value
 
 
 def _shown(value: Any) -> Any:
@@ -43,5 +59,5 @@ Whole = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Shown = Annotated[str, BeforeValidator(_shown)]
 Scores = dict[Name, Number]
-Free = dict[str, JsonValue]
+Free = Annotated[dict[str, JsonValue], AfterValidator(_writable)]
 """JSON of any form, with finite numbers."""

@@ -18,7 +18,7 @@ from pydicom.uid import UID, generate_uid
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
-from dicom_io.local import archive, dicom_header
+from dicom_io.local import dicom_header, zip_archive
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import NotASlide, UnreadableSlide
 from dicom_io.slides.level import Spacing
@@ -220,7 +220,7 @@ def test_zips_that_are_not_unpacked_say_why(
         texts.writestr("a.txt", "a")
     with pytest.raises(NotASlide, match=r"texts\.zip holds no DICOM images of microscopy"):
         open_slide(tmp_path / "texts.zip", context)
-    monkeypatch.setattr(archive, "MAX_FILES", 1)
+    monkeypatch.setattr(zip_archive, "MAX_FILES", 1)
     with pytest.raises(UnreadableSlide, match="more than 1 files"):
         open_slide(tmp_path / "slide.zip", context)
 

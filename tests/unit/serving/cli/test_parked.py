@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,32 @@ def test_an_id_that_means_none_or_several_does_nothing(
     assert parked(command, beginning) is ExitStatus.FAULT
     assert "is parked as" in capsys.readouterr().err
     assert len(Parked(engine.database).all()) == 2
+
+
+@pytest.mark.parametrize("command", ["show", "resend", "discard"])
+def test_an_empty_id_does_not_mean_what_is_parked_alone(
+    engine: Engine, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    park(engine, "1")
+    assert parked(command, "") is ExitStatus.FAULT
+    assert "is parked as ''" in capsys.readouterr().err
+    assert len(Parked(engine.database).all()) == 1
+
+
+def test_what_has_changed_since_it_was_looked_at_is_not_discarded(engine: Engine) -> None:
+    rows = Parked(engine.database)
+    seen = rows.get(park(engine, "1"))
+    assert seen is not None
+    assert not rows.discard(replace(seen, changed_at=seen.changed_at - 1))
+    assert len(rows.all()) == 1
+    assert rows.discard(seen)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_a_wait_that_has_no_end_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parked("resend", "1", "--wait", seconds)
+    assert "--wait" in capsys.readouterr().err
 
 
 def test_a_runner_sends_what_a_person_says_and_the_person_is_told(

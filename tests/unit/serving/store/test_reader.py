@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import struct
 from pathlib import Path
 
 import pytest
 
+from serving.store.index.frames import FrameTable, Layout
 from serving.store.index.query import Stored
 from serving.store.reader import GoneMeanwhile, StoreReader
 from tests.support.slide_store import StoreFolder
@@ -41,6 +44,22 @@ def test_what_was_deleted_meanwhile_is_said_to_be_gone(tmp_path: Path) -> None:
     with pytest.raises(GoneMeanwhile):
         reader.bulk_value(stored, 1)
     store.index.close()
+
+
+@pytest.mark.parametrize("coding", ["explicit", "fragmented"])
+def test_a_frame_of_many_megabytes_comes_in_pieces(tmp_path: Path, coding: str) -> None:
+    frame = random.Random(1).randbytes((5 << 20) + 2)
+    fragments = [frame[: 3 << 20], frame[3 << 20 : (3 << 20) + 2], frame[(3 << 20) + 2 :]]
+    if coding == "explicit":
+        data, table = frame, FrameTable(Layout.NATIVE, 1, struct.pack("<QI", 4, len(frame)))
+    else:
+        data = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<I", len(one)) + one for one in fragments)
+        table = FrameTable(Layout.FRAGMENTED, 1, struct.pack("<QI", 4, len(data)))
+    (tmp_path / "x.dcm").write_bytes(b"head" + data + b"tail")
+    stored = Stored("1", "1.1", "1.1.1", "", "", len(data) + 8, "", "x.dcm", "test", 1, 0.0)
+    bodies = [list(body) for body in StoreReader(tmp_path).frames_in_pieces(stored, table, [1, 1])]
+    assert [b"".join(body) for body in bodies] == [frame, frame]
+    assert max(len(piece) for body in bodies for piece in body) <= 1 << 20
 
 
 def test_a_file_that_has_become_shorter_is_an_error_and_never_fewer_bytes(tmp_path: Path) -> None:

@@ -59,3 +59,14 @@ def test_a_row_that_a_crash_cut_off_spoils_no_other(tmp_path: Path) -> None:
     audit.write(Event.QUERY, "c", [], Result.SUCCESS)
     assert [row["who"] for row in audit.rows()] == ["a", "b", "c"]
     assert len(json.dumps(list(audit.rows())).split("QUERY")) == 1
+
+
+def test_the_newest_rows_of_an_event_are_found_over_files_that_were_put_aside(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, max_bytes=4096)
+    for number in range(100):
+        audit.write(Event.IMPORT, f"{number}", (), Result.SUCCESS)
+        audit.write(Event.QUERY, "somebody", (), Result.SUCCESS)
+    assert len(audit.files()) > 3
+    assert [row["who"] for row in audit.newest(Event.IMPORT, 50)] == [str(n) for n in range(99, 49, -1)]
+    assert len(audit.newest(Event.IMPORT, 1000)) == 100
+    assert audit.newest(Event.EXPORT, 10) == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ import pytest
 from serving.errors import Code, ServiceError
 from serving.store.access.roles import Permission, Role, with_included
 from serving.store.access.token_file import BadTokenFile, TokenFile
-from serving.store.access.token_table import TokenTable
-from serving.store.access.tokens import PREFIX, Tokens
+from serving.store.access.token_table import TokenTable, UnusableTokens
+from serving.store.access.tokens import COMMAND, PREFIX, Tokens
 
 
 @pytest.fixture
@@ -143,8 +145,33 @@ def test_a_table_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "tokens.sqlite"
     TokenTable(path)
     os.chmod(path, 0o644)
-    with pytest.raises(PermissionError, match="chmod 600"):
+    with pytest.raises(UnusableTokens, match="chmod 600"):
         TokenTable(path)
+
+
+def test_a_table_of_a_later_release_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.sqlite"
+    TokenTable(path)
+    with closing(sqlite3.connect(path)) as later:
+        later.execute("PRAGMA user_version = 2")
+        with pytest.raises(UnusableTokens, match="version 2 of its schema"):
+            TokenTable(path)
+        assert later.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_file_that_is_no_table_of_tokens_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.sqlite"
+    path.write_bytes(b"something else " * 1000)
+    path.chmod(0o600)
+    with pytest.raises(UnusableTokens, match="NOTADB"):
+        TokenTable(path)
+
+
+@pytest.mark.parametrize("given", [COMMAND, "", "file", "unknown", "%"])
+def test_an_id_that_is_no_tokens_ends_nothing(tokens: Tokens, given: str) -> None:
+    header = bearer(tokens, Role.ADMIN)  # made by a command, as most are
+    assert not tokens.revoke(given)
+    assert tokens.authorise(header, Role.ADMIN)
 
 
 def test_a_permission_covers_no_more_than_it_has() -> None:
@@ -184,6 +211,16 @@ def test_tokens_of_a_file_open_what_it_says_and_it_is_read_again_when_it_changes
     assert tokens.authorise("Bearer third", Role.WRITE).permission == Permission()
     path.write_text("[[token")
     assert refused(tokens, "Bearer third", Role.WRITE) is Code.API_KEY_ERROR
+
+
+def test_a_file_of_tokens_that_comes_back_as_it_was_opens_what_it_did(tmp_path: Path) -> None:
+    path, aside = tmp_path / "tokens.toml", tmp_path / "aside.toml"
+    path.write_text(entry("third"))
+    tokens = Tokens(TokenTable(tmp_path / "t.sqlite"), TokenFile(path))
+    path.rename(aside)
+    assert refused(tokens, "Bearer third", Role.WRITE) is Code.API_KEY_ERROR
+    aside.rename(path)  # the same file, of the same time
+    assert tokens.authorise("Bearer third", Role.WRITE)
     path.unlink()
     assert refused(tokens, "Bearer third", Role.WRITE) is Code.API_KEY_ERROR
 

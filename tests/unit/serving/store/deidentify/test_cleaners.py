@@ -144,6 +144,51 @@ def test_words_behind_what_a_segment_of_jpeg_2000_holds_are_refused(marker: int)
         clean("JPEG 2000 lossless", planted)
 
 
+def main_segment(frame: bytes, marker: int) -> tuple[int, int]:
+    """Return where a segment of the main header begins and ends."""
+    at = frame.index(bytes([0xFF, marker]), 2, frame.index(b"\xff\x90"))
+    return at, at + 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+
+
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if "2000" in name or "HTJ2K" in name])
+def test_words_behind_the_step_sizes_of_jpeg_2000_are_refused(coding: str) -> None:
+    frame = CODINGS[coding].encode(TILE)
+    at, end = main_segment(frame, 0x5C)
+    planted = frame[:at] + segment(0x5C, frame[at + 4 : end] + WORD + b"!") + frame[end:]
+    with pytest.raises(DamagedImage):
+        clean(coding, planted)
+
+
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if "2000" in name or "HTJ2K" in name])
+@pytest.mark.parametrize(
+    "marker",
+    [0x50, 0x52, 0x53, 0x55, 0x5D, 0x5E, 0x5F, 0x60, 0x61, 0x78, 0x30],
+    ids=lambda marker: f"{marker:02X}",
+)
+def test_words_in_any_other_segment_of_jpeg_2000_are_refused(coding: str, marker: int) -> None:
+    frame = CODINGS[coding].encode(TILE)
+    at = frame.index(b"\xff\x90")
+    for word in (WORD, WORD + b"!!!", b"\0" + WORD, b"\0\0" + WORD):
+        with pytest.raises(DamagedImage):
+            clean(coding, frame[:at] + segment(marker, word) + frame[at:])
+
+
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if "2000" in name or "HTJ2K" in name])
+@pytest.mark.parametrize("marker", [0x56, 0x57, 0x58, 0x59, 0x63, 0x64], ids=lambda marker: f"{marker:02X}")
+def test_segments_of_jpeg_2000_that_no_decoder_needs_go(coding: str, marker: int) -> None:
+    frame = CODINGS[coding].encode(TILE)
+    at = frame.index(b"\xff\x90")
+    cleaned, _ = clean(coding, frame[:at] + segment(marker, WORD) + frame[at:])
+    assert cleaned == clean(coding, frame)[0]
+
+
+@pytest.mark.parametrize("coding", [name for name in COMPRESSED if name != "RLE" and "XL" not in name])
+def test_frames_of_other_components_than_samples_are_refused(coding: str) -> None:
+    made = CODINGS[coding]
+    with pytest.raises(DamagedImage, match="components"):
+        CLEANERS[made.syntax]()(made.encode(TILE), FrameShape(SIDE, SIDE, 4 - made.samples, 1))
+
+
 @pytest.mark.parametrize("marker", [0xC0, 0xC4, 0xDA, 0xDB, 0xDD])
 def test_words_behind_what_a_segment_holds_are_refused(marker: int) -> None:
     frame = CODINGS["JPEG"].encode(TILE)

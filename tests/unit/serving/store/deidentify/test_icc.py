@@ -99,6 +99,51 @@ def test_colours_of_stages_stay_bit_for_bit_and_words_behind_them_go(with_table:
     assert np.array_equal(seen(profile), seen(kept))
 
 
+def test_words_between_the_stages_of_an_element_go_and_colours_stay() -> None:
+    curve = b"para" + bytes(4) + struct.pack(">HHi", 0, 0, 120_000)
+    stages = b"mAB " + bytes(4) + bytes([3, 3]) + b"PH" + struct.pack(">5I", 48, 0, 0, 0, 0)
+    profile = profile_of({b"A2B0": stages + WORD.ljust(16, b"!") + curve * 3}, version=0x04300000)
+    kept = without_text(profile)
+    assert kept is not None
+    assert b"PH" not in kept
+    assert np.array_equal(seen(profile), seen(kept))
+
+
+def test_a_profile_with_stages_of_unknown_kinds_goes() -> None:
+    stages = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, 1) + WORD
+    assert without_text(profile_of({b"A2B0": table_of_16_bits(), b"D2B0": stages})) is None
+
+
+@pytest.mark.parametrize("name", [b"kTRC", b"lumi", b"bkpt", b"gamt"])
+def test_elements_that_no_transform_of_colours_needs_go(name: bytes) -> None:
+    curve = b"curv" + bytes(4) + struct.pack(">I", 6) + WORD + b"!"
+    kept = without_text(profile_of({b"A2B0": table_of_16_bits(), name: curve}))
+    assert kept is not None
+    assert name not in kept
+    assert WORD not in kept
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        b"XYZ " + bytes(4) + b"PHIKOWALSKI!",
+        b"sf32" + bytes(4) + (b"PHIKOWALSKI!" * 3),
+        b"para" + bytes(4) + struct.pack(">HH", 1, 0) + b"PHIKOWALSKI!",
+    ],
+    ids=["XYZ", "sf32", "para"],
+)
+def test_letters_as_fixed_point_numbers_are_damage(element: bytes) -> None:
+    assert without_text(profile_of({b"A2B0": table_of_16_bits(), b"chad": element})) is None
+
+
+def test_elements_that_overlap_are_damage() -> None:
+    profile = bytearray(profile_of({b"A2B0": table_of_16_bits(), b"A2B1": table_of_16_bits()[:-4] + b"1234"}))
+    _, start, size = struct.unpack_from(">4sII", profile, 132)
+    struct.pack_into(">4sII", profile, 144, b"A2B1", start + 4, size)
+    struct.pack_into(">I", profile, 128, 2)
+    assert without_text(bytes(profile[: start + size + 4])) is None
+
+
 def test_a_kept_profile_has_a_description_and_a_copyright_that_are_empty() -> None:
     for profile in (SRGB, ADOBE, profile_of({b"A2B0": table_of_16_bits()})):
         kept = without_text(profile)

@@ -39,6 +39,35 @@ def test_a_label_is_seen_in_the_functional_groups_too(clean: Clean) -> None:
     assert refusal(clean, file_of(data_set(elements))).cause is Cause.IDENTIFYING
 
 
+@pytest.mark.parametrize("flavour", [b"LABEL", b"overview", b"Localizer"])
+@pytest.mark.parametrize(
+    "before", [b"ORIGINAL\\PRIMARY\\VOLUME\\NONE\\", b"FOO\\", b"ORIGINAL\\PRIMARY\\VOLUME\\ODD\\", b""]
+)
+def test_a_label_is_seen_wherever_an_image_type_says_it(flavour: bytes, before: bytes, clean: Clean) -> None:
+    for changes in (
+        {"t00080008": ("CS", before + flavour), "t00080016": ("UI", MICROSCOPIC.encode())},
+        {
+            "t52009229": (
+                "SQ",
+                item(element(0x00400710, "SQ", item(element(0x00089007, "CS", before + flavour)))),
+            )
+        },
+    ):
+        assert refusal(clean, file_of(data_set(minimal(**changes)))).cause is Cause.IDENTIFYING
+
+
+def test_an_image_type_in_another_representation_is_refused(clean: Clean) -> None:
+    for vr in ("LO", "UT"):
+        hidden = item(element(0x00400710, "SQ", item(element(0x00089007, vr, b"LABEL"))))
+        refusal(clean, file_of(data_set(minimal(t52009229=("SQ", hidden)))))
+
+
+def test_an_image_that_shows_who_it_is_is_refused(clean: Clean) -> None:
+    elements = minimal(t00280302=("CS", b"YES"))
+    assert refusal(clean, file_of(data_set(elements))).cause is Cause.IDENTIFYING
+    clean(file_of(data_set(minimal(t00280302=("CS", b"NO")))))
+
+
 @pytest.mark.parametrize(
     "value", [b"", b"ORIGINAL", b"ORIGINAL\\PRIMARY", b"ORIGINAL\\PRIMARY\\label", b"VOLUME"]
 )
@@ -104,6 +133,13 @@ def test_instances_without_names_are_refused(tag: str, value: tuple[str, bytes] 
         {"t00280100": ("US", struct.pack("<H", 32))},
         {"t00280101": ("US", struct.pack("<H", 7))},
         {"t00280008": ("IS", b"0")},
+        {"t00280008": None},
+        {"t00280008": ("US", b"\1\0")},
+        {"t00280004": None},
+        {"t00280004": ("CS", b"PALETTE COLOR")},
+        {"t00280004": ("CS", b"MONOCHROME2")},
+        {"t00280006": None},
+        {"t00280006": ("US", b"\2\0")},
         {"t00280008": ("IS", b"2")},
         {"t00280011": ("US", struct.pack("<H", 9))},
         {"t7FE00010": None},

@@ -190,6 +190,65 @@ def test_a_file_that_cannot_be_read_keeps_no_other_waiting(
     assert watch.look(QUIET_S) == [Verdict.STORED]
 
 
+def test_a_file_that_cannot_be_looked_at_is_not_named_and_keeps_no_other_waiting(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "Planted^Patient", "z"):
+        (watch.folder / name).write_bytes(slide())
+    look = os.stat
+
+    def forbidden(name: Any, *others: Any, **more: Any) -> os.stat_result:
+        if name == "Planted^Patient":
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return look(name, *others, **more)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    watch.look()
+    assert watch.look(QUIET_S) == [Verdict.STORED] * 2
+    assert "Permission denied" in caplog.text
+    assert "Planted" not in caplog.text
+
+
+def test_a_file_that_cannot_be_removed_is_taken_in_once(
+    store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "share").mkdir()
+    watch = Watch(tmp_path / "share", store, removes=True)
+    (watch.folder / "Planted^Patient").write_bytes(slide())
+    unlink = os.unlink
+
+    def read_only(name: Any, *others: Any, **more: Any) -> None:
+        if name == "Planted^Patient":
+            raise OSError(errno.EROFS, "Read-only file system", name)
+        unlink(name, *others, **more)
+
+    monkeypatch.setattr(os, "unlink", read_only)
+    watch.look()
+    assert watch.look(QUIET_S) == [Verdict.STORED]
+    assert watch.look(QUIET_S) == watch.look(QUIET_S) == []
+    assert "cannot be removed" in caplog.text
+    assert "Planted" not in caplog.text
+
+
+def test_a_fault_at_one_file_keeps_no_other_waiting(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        (watch.folder / name).write_bytes(slide())
+    take = watch.watched._taker.take
+
+    def faulty(name: str, folder_fd: int) -> Any:
+        if name == "b":
+            raise ValueError("Planted")
+        return take(name, folder_fd)
+
+    monkeypatch.setattr(watch.watched._taker, "take", faulty)
+    watch.look()
+    assert watch.look(QUIET_S) == [Verdict.STORED] * 2
+    assert "cannot be taken in: ValueError" in caplog.text
+    assert "Planted" not in caplog.text
+
+
 def test_it_ends_when_told_to(watch: Watch) -> None:
     stopped = threading.Event()
     thread = threading.Thread(target=watch.watched.run, args=(stopped,))

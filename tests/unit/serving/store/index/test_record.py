@@ -42,7 +42,7 @@ def test_the_record_names_bytes_place_and_what_is_searched_by(tmp_path: Path) ->
     record = recorded(tmp_path, data)
     digest = hashlib.sha256(data).hexdigest()
     assert (record.size, record.sha256, record.origin) == (len(data), digest, "test")
-    assert record.path == f"instances/{record.study}/{record.series}/{record.sop}.{digest[:16]}.dcm"
+    assert record.path == f"instances/{record.study}/{record.series}/{record.sop}.{digest[:32]}.dcm"
     assert record.attributes["studydate"] == "20260102"
     assert record.attributes["instancenumber"] == "7"
     assert record.attributes["imagetype"] == "\\DERIVED\\PRIMARY\\VOLUME\\RESAMPLED\\"

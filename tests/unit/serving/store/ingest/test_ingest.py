@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from serving.store.ingest.arrival import DiskFull, TooLarge
 from serving.store.ingest.ingest import QUARANTINE
 from serving.store.ingest.outcome import Status, Verdict
+from tests.support import raw_dicom
 from tests.support.slides import pyramid
 from tests.support.store_ingest import OpenStore, files_in
 
@@ -35,6 +38,32 @@ def test_an_instance_is_stored_under_new_uids_which_its_sender_is_told(store: Op
     assert store.indexed() == [path]
     assert outcome.sent.sop.encode() not in (store.folder / path).read_bytes()
     assert store.arrivals() == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "value"),
+    [
+        (0x00080005, "CS", b"PHIKOWALSKI"),
+        (0x00080005, "CS", b"ISO_IR 192\\PHIKOWALSKI"),
+        (0x00080005, "LO", b"PHIKOWALSKI"),
+        (0x00080001, "UL", b"PHIKOWALSKI!"),
+        (0x00080012, "DA", b"PHIKOWALSKI"),
+        (0x0008001A, "UI", b"PHIKOWALSKI"),
+        (0x0020000B, "UI", b"PHIKOWALSKI"),
+    ],
+)
+def test_what_a_header_says_is_not_written_to_the_log(
+    tag: int, vr: str, value: bytes, store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    elements = raw_dicom.minimal() | {tag: (vr, value)}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        outcome = store.add(raw_dicom.file_of(raw_dicom.data_set(elements)))
+    assert outcome.verdict is Verdict.STORED
+    assert [str(warning.message) for warning in warned] == []
+    assert "KOWALSKI" not in caplog.text
+    assert not [path for path in store.files() if b"KOWALSKI" in (store.folder / path).read_bytes()]
 
 
 def test_the_same_instance_again_changes_nothing(store: OpenStore) -> None:

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -25,6 +26,7 @@ from serving.store.peers.sender import Verified, name_of
 from serving.store.peers.sending import Sending
 from serving.store.peers.slicebox import SliceboxSource
 from serving.store.peers.source import Remote
+from serving.store.peers.stow import StowSender
 from tests.support.loopback import Handler, Loopback
 from tests.support.slides import StoredInstance
 from tests.support.store_ingest import OpenStore
@@ -156,7 +158,7 @@ class Flaky:
         self.failures = list(failures)
         self.has: dict[str, Verified] = {}
 
-    def __enter__(self) -> Flaky:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,6 +205,55 @@ def test_a_transfer_that_broke_off_goes_on_where_it_ended(store: OpenStore, tmp_
     assert sending(second).send(instances).verified[Verified.MISSING] == 1
     assert sending(second).send(instances).sent == 1
     assert [row["outcome"] for row in audit.rows()] == ["success", "failed", "success", "failed", "success"]
+
+
+def test_an_instance_that_is_refused_keeps_none_of_the_others_back(store: OpenStore, tmp_path: Path) -> None:
+    instances, audit = stored_of(store, 3), Audit(tmp_path / "audit")
+    ledger, peer = Ledger(tmp_path / "sent.sqlite"), Flaky(PeerFailed("too odd", is_of_instance=True))
+    transfer = Sending(store.folder, peer, ledger, audit, "peer", "tests").send(instances)
+    assert (transfer.sent, transfer.is_whole, transfer.failure) == (2, False, "too odd")
+    assert (transfer.verified[Verified.SAME], transfer.verified[Verified.MISSING]) == (2, 1)
+    assert ledger.became("peer", instances[0]) is None
+    assert [row["outcome"] for row in audit.rows()] == ["failed"]
+
+
+def test_what_is_deleted_while_it_is_sent_ends_the_transfer_and_is_said(
+    store: OpenStore, tmp_path: Path
+) -> None:
+    class Reading(Flaky):
+        def send(self, stored: Stored, path: Path) -> str:
+            path.read_bytes()
+            return super().send(stored, path)
+
+    instances, audit = stored_of(store, 2), Audit(tmp_path / "audit")
+    (store.folder / instances[1].path).unlink()
+    sending = Sending(store.folder, Reading(), Ledger(tmp_path / "sent.sqlite"), audit, "peer", "tests")
+    transfer = sending.send(instances)
+    assert (transfer.sent, transfer.is_whole) == (1, False)
+    assert "deleted here" in transfer.failure
+    assert [row["outcome"] for row in audit.rows()] == ["failed"]
+
+
+@pytest.mark.parametrize(("status", "is_missing"), [(404, True), (410, True), (401, False), (403, False)])
+def test_who_may_not_look_for_what_was_sent_does_not_call_it_missing(
+    store: OpenStore, status: int, is_missing: bool
+) -> None:
+    class Silent(Handler):
+        def respond(self) -> None:
+            self.answer(status, [], b"")
+
+    (stored,) = stored_of(store, 1)
+    server = Loopback(Silent)
+    try:
+        with StowSender(WebPeer("x", "dicomweb", server.origin)) as sender:
+            if is_missing:
+                found = sender.verify(stored, store.folder / stored.path, name_of(stored))
+                assert found is Verified.MISSING
+            else:
+                with pytest.raises(PeerFailed, match=f"HTTP {status}"):
+                    sender.verify(stored, store.folder / stored.path, name_of(stored))
+    finally:
+        server.end()
 
 
 def test_an_export_is_whole_or_not_there_and_can_be_checked(store: OpenStore, tmp_path: Path) -> None:

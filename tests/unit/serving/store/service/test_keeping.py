@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from serving.config.settings import load_settings
 from serving.store.ingest.outcome import Door, Origin
 from serving.store.service.checking import Check, Fault
-from serving.store.service.parts import Parts, open_ingest, open_parts
+from serving.store.service.parts import Parts, open_ingest, open_mapping, open_parts
 from serving.store.service.retention import Retention
 from tests.support.store_service import shareable
 
@@ -99,3 +103,68 @@ def test_what_was_kept_for_long_enough_goes_and_the_trail_says_so(parts: Parts) 
     assert not [path for path in paths if (parts.folder / path).exists()]
     row = list(parts.audit.rows())[-1]
     assert (row["event"], row["who"], row["uids"]) == ("110105", "retention", [study])
+
+
+def copied(folder: Path, target: Path) -> None:
+    """Copy a store as docs/store.md has it: the index, then what is no database, then all databases."""
+    target.mkdir()
+    _back_up(folder / "index.sqlite", target)
+    ignored = shutil.ignore_patterns("*.sqlite*", "incoming")
+    shutil.copytree(folder, target, ignore=ignored, dirs_exist_ok=True)
+    for path in folder.glob("*.sqlite"):
+        if path.name != "index.sqlite":
+            _back_up(path, target)
+
+
+def _back_up(path: Path, folder: Path) -> None:
+    copy = folder / path.name
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    copy.chmod(0o600)
+
+
+def test_a_copy_that_is_made_while_slides_come_in_is_a_whole_store(tmp_path: Path) -> None:
+    settings = load_settings(
+        {"PATHSERVE_STORE_DIR": str(tmp_path / "store"), "PATHSERVE_STORE_MIN_FREE_BYTES": 0}, {}
+    )
+    parts = open_parts(settings)
+    ingest = open_ingest(parts, settings)
+    some_are_here, is_copied = threading.Event(), threading.Event()
+    came_in = 0
+
+    def take_in() -> None:
+        nonlocal came_in
+        while not is_copied.is_set() and came_in < 200:
+            for instance in shareable(sizes=((64, 48),)).instances:
+                with ingest.arrival() as arrival:
+                    arrival.write(instance.file())
+                    arrival.close()
+                    came_in += ingest.add(arrival.path, Origin(Door.ADD, "tests")).is_here
+            if came_in >= 3:
+                some_are_here.set()
+
+    taking = threading.Thread(target=take_in)
+    taking.start()
+    assert some_are_here.wait(60)
+    copied(parts.folder, tmp_path / "copy")
+    is_copied.set()
+    taking.join(60)
+    ingest.close()
+    parts.close()
+
+    restored = open_parts(load_settings({"PATHSERVE_STORE_DIR": str(tmp_path / "copy")}, {}))
+    assert all(fault is Fault.UNKNOWN for fault, _ in findings(restored, mends=True))
+    check = Check(restored, mends=False)
+    assert list(check.run()) == []
+    assert 3 <= check.whole <= came_in
+    mapping = open_mapping(restored)
+    assert all(list(mapping.reverse(study)) for study in restored.index.studies())
+    restored.close()
+
+
+def test_a_study_that_something_comes_to_while_it_is_looked_at_stays(parts: Parts) -> None:
+    (study,) = parts.index.studies()
+    newest = max(stored.added_at for stored in parts.index.instances(study))
+    moments = iter([newest + 3 * DAY_S, newest + DAY_S])  # as if it had just come, at the second look
+    assert Retention(parts, 2.0, lambda: next(moments)).look() == []
+    assert all((parts.folder / place).exists() for place in places(parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,18 @@ def test_an_answer_that_is_lost_after_the_results_were_taken_is_found_out_by_ask
     desk.server.behaviour = Behaviour(after=to_posts(lost))
     view = desk.run()
     assert (view.state, desk.counts, desk.parked) == (JobState.FINISHED, (1, 1), [])
+
+
+def test_no_connection_is_kept_that_could_be_half_dead_when_results_are_to_leave_on_it(
+    engine: Engine, techcyte: Techcyte
+) -> None:
+    techcyte.keys["key-1"] = "secret-of-key-1"
+    key = {"PATHSERVE_TECHCYTE_KEY_ID": "key-1", "PATHSERVE_TECHCYTE_KEY_SECRET": "secret-of-key-1"}
+    desk = Desk(engine, techcyte, **key)
+    techcyte.behaviour = Behaviour(before=to_posts((401, {}, b"")), after=to_posts(HANG_UP))
+    assert desk.run().state is JobState.FINISHED
+    asked = {(request.method, request.headers.get("connection")) for request in techcyte.state.requests}
+    assert asked == {("POST", "close"), ("GET", "close")}, "a token, the results, and whether they are there"
 
 
 def test_results_that_are_shown_only_later_are_asked_for_again(engine: Engine, techcyte: Techcyte) -> None:
@@ -311,6 +324,14 @@ def test_what_a_person_sends_again_is_posted_if_it_is_not_there(desk: Desk) -> N
     assert (desk.counts, desk.parked) == ((2, 1), [])
 
 
+def test_what_a_person_sends_again_is_posted_where_techcyte_cannot_be_asked(desk: Desk) -> None:
+    desk.server.behaviour = Behaviour(before=to_posts(HANG_UP))
+    desk.run()
+    desk.server.behaviour = Behaviour(before=lambda request: (403, {}, b"") if request.is_question else None)
+    assert desk.send_again().state is JobState.FINISHED
+    assert (desk.counts, desk.parked) == ((2, 1), [])
+
+
 def test_what_a_person_sends_again_is_not_posted_if_it_turns_out_to_be_there(desk: Desk) -> None:
     desk.server.behaviour = Behaviour(after=to_posts(HANG_UP), shows=False)
     desk.run()
@@ -339,6 +360,61 @@ def test_who_finds_that_something_may_have_been_sent_asks_and_does_not_send(desk
     desk.hook = die
     view = desk.run()
     assert (view.state, view.attempt, desk.counts, len(desk.parked)) == (JobState.ERROR, 2, (0, 0), 1)
+
+
+def test_a_runner_that_is_stopped_before_it_could_send_leaves_the_results_to_the_next_one(
+    engine: Engine, techcyte: Techcyte
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(60)
+        desk = Desk(engine, techcyte, PATHSERVE_TECHCYTE_URL=f"https://127.0.0.1:{mute.getsockname()[1]}")
+        with engine.runner(desk.kinds(), at_once=1, grace_s=0.0):
+            job = engine.post("techcyte.analyse")
+            connection, _ = mute.accept()  # and no word of TLS
+        connection.close()
+    desk.transport = transport_of(load_settings(techcyte.settings("a-secret-path-of-a-test"), {}))
+    with engine.runner(desk.kinds(), at_once=1):
+        assert engine.final(job, 60).state is JobState.FINISHED
+    assert (desk.counts, desk.parked) == ((1, 1), [])
+
+
+def ends_while(
+    asked: Callable[[Request], bool], desk: Desk, engine: Engine, after: Callable[[Request], Answer | None]
+) -> JobView:
+    """Do a task whose runner is stopped while a request is at the server; return how the next one ends it."""
+    arrived, go = threading.Event(), threading.Event()
+
+    def hold(request: Request) -> Answer | None:
+        if asked(request) and not arrived.is_set():
+            arrived.set()
+            assert go.wait(60)
+            return HANG_UP
+        return None
+
+    desk.server.behaviour = Behaviour(before=hold, after=after)
+    with engine.runner(desk.kinds(), at_once=1, grace_s=0.0):
+        job = engine.post("techcyte.analyse")
+        assert arrived.wait(60)
+    go.set()
+    assert desk.parked == []
+    with engine.runner(desk.kinds(), at_once=1):
+        return engine.final(job, 60)
+
+
+def test_a_runner_that_is_stopped_while_it_asks_lets_the_next_one_ask(desk: Desk, engine: Engine) -> None:
+    view = ends_while(lambda request: request.is_question, desk, engine, to_posts(HANG_UP))
+    assert (view.state, desk.counts, desk.parked) == (JobState.FINISHED, (1, 1), [])
+
+
+def test_a_runner_that_is_stopped_while_it_sets_the_triage_lets_the_next_one_set_it(
+    desk: Desk, engine: Engine
+) -> None:
+    desk.case = TRIAGE
+    assert (
+        ends_while(lambda request: request.method == "PATCH", desk, engine, to_posts()).state
+        is JobState.FINISHED
+    )
+    assert (desk.counts, desk.server.state.cases) == ((1, 1), {desk.task: [TRIAGE]})
 
 
 def test_who_finds_that_nothing_was_sent_sends(desk: Desk) -> None:

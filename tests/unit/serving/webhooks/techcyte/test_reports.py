@@ -240,6 +240,17 @@ def test_many_faults_are_all_there_and_the_text_stays_short() -> None:
             "external_url s",
         ),
         (changed(examples.annotated(), "scanResults", 0, "results", "n", to=math.nan), "finite"),
+        (changed(examples.annotated(), "scanResults", 0, "results", "n", to=[1 << 70]), "64-bit"),
+        (changed(examples.annotated(), "scanResults", 0, "results", "n", to="\ud800"), "surrogates"),
+        (
+            changed(examples.annotated(), *FEATURES, 0, "properties", "n", to={"\ud800": 1}),
+            "features[0].properties: cannot be written",
+        ),
+        (
+            changed(examples.annotated(), *FEATURES, 0, "geometry", "coordinates", 0, 1, to=[1 << 63, 0]),
+            "coordinates[0][1][0]: Input should be a number of at most 64 bits",
+        ),
+        (changed(examples.whole_slide(), *REPORT, "scores", "s", to=10**400), "64 bits"),
         (changed(examples.annotated(), "scanResults", 1, "scanId", to="T1J4hvqyD4"), "has results twice"),
         (
             changed(examples.OF_VERSION_2["triage"], "caseResults", "triage", to={"category": "a"}),

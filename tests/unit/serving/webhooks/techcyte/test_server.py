@@ -39,6 +39,9 @@ def test_without_settings_the_server_is_techcytes_own() -> None:
     "given",
     [
         {"PATHSERVE_TECHCYTE_SECRET": "short-planted"},
+        {"PATHSERVE_TECHCYTE_SECRET": "planted/with+a/slash=="},
+        {"PATHSERVE_TECHCYTE_SECRET": "planted-what-is-asked?"},
+        {"PATHSERVE_TECHCYTE_SECRET": "planted%2Fis%2Fdecoded"},
         {"PATHSERVE_TECHCYTE_KEY_ID": "key-1"},
         {"PATHSERVE_TECHCYTE_KEY_SECRET": "planted-secret-of-a-key"},
         {"PATHSERVE_TECHCYTE_API": "v1"},

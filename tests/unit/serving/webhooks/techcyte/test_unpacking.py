@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from dicom_io.local import zip_archive
 from dicom_io.waiting import Cancellation, Cancelled
-from serving.webhooks.techcyte import unpacking
 from serving.webhooks.techcyte.faults import ScanError
 from serving.webhooks.techcyte.scratch import TaskFolder
 from serving.webhooks.techcyte.unpacking import unpacked
@@ -121,9 +121,9 @@ def test_the_tasks_share_is_kept_to(task: Task) -> None:
 def test_too_many_files_or_too_long_a_list_of_them_are_refused(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "MAX_FILES", 20)
+    monkeypatch.setattr(zip_archive, "MAX_FILES", 20)
     assert "more than 20 files" in task.refusal(packed(*((str(n), b"") for n in range(21))))
-    monkeypatch.setattr(unpacking, "MAX_DIRECTORY_BYTES", 1 << 19)
+    monkeypatch.setattr(zip_archive, "MAX_DIRECTORY_BYTES", 1 << 19)
     long = packed(*((f"{n:0200d}", b"") for n in range(3000)))
     assert "too long" in Task(task.folder.folder("again")).refusal(long)
 
