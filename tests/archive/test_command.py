@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import cv2
+import faiss
 import pytest
 
-from serving.archive.index import build, indexed_slides
+from serving.archive import layout
+from serving.archive.index import ROWS, build, indexed
 from serving.archive.searching import nearest
 from serving.archive.stores.folder import FolderStore
 from tests.support.archives import rows_of, vectors_of, write_slides
@@ -95,10 +97,10 @@ def test_a_search_finds_the_patch_that_a_picture_is_of(out: Path, model: str, tm
 def test_the_rows_nearest_to_a_row_begin_with_itself(out: Path) -> None:
     store = FolderStore(str(out))
     build(store)
-    slides = indexed_slides(store)
-    import faiss
-
-    index = faiss.read_index(str(out / "index/vectors.faiss"))
+    build(store)  # in place of the one that there is, whose file is removed
+    name, slides = indexed(store)
+    assert sorted(store.names(layout.INDEX)) == sorted((name, ROWS))
+    index = faiss.read_index(str(out / name))
     rows = rows_of(out, "slide 1")
     (hit,) = nearest(store, slides, index, vectors_of(rows)[5], 1)
     assert abs(hit.distance) < 1e-5
