@@ -45,7 +45,7 @@ _MOST_SAMPLES = 1 << 20
 """1.6 GB; where there are more lists than a fortieth of this, faiss warns, and centres are less even."""
 
 _ROUNDS = 6
-"""Of learning centres, where faiss takes 10 and 25: the first ones gain most, and candidates make up for it."""
+"""Of learning centres, where faiss takes 10 and 25: the first gain most, and candidates make up for it."""
 
 _CODE_SAMPLES = 64
 """Vectors that each of a byte's 256 meanings is learnt from."""

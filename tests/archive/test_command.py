@@ -55,7 +55,7 @@ def typed(model: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_run_writes_rows_a_picture_of_its_way_and_what_failed(out: Path, model: str) -> None:
     assert len(rows_of(out, "slide 0")) == 30
     assert len(list((out / "runs").glob("*.png"))) == 1
@@ -66,7 +66,7 @@ def test_a_run_writes_rows_a_picture_of_its_way_and_what_failed(out: Path, model
     assert "No such file" in row["sentence"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_another_stride_is_refused_in_a_sentence(out: Path, model: str) -> None:
     said = typed(model, "--slides", out.parent / "slides.csv", "--out", out, "--all", "--stride", "112")
     assert said.returncode == 1
@@ -74,7 +74,7 @@ def test_another_stride_is_refused_in_a_sentence(out: Path, model: str) -> None:
     assert "Traceback" not in said.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence_through_the_engine(out: Path) -> None:
     said = typed("/nowhere", "--slides", out.parent / "slides.csv", "--out", out.parent / "other", "--all")
     assert said.returncode == 1
@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence_through_the_engine(
     assert "while running" not in said.stderr.rpartition("pathserve: ")[2]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_search_finds_the_patch_that_a_picture_is_of(out: Path, model: str, tmp_path: Path) -> None:
     said = typed(model, "index", out)
     assert "an index of 46 vectors" in said.stdout, said.stderr
