@@ -183,7 +183,8 @@ def test_slides_that_fail_here_and_there_do_not_end_the_run(
         for some in range(2):
             for n in range(1, 13):
                 where = f"{dicom.url}/studies/1.2/series/1.{n}"
-                assert [one.failed for one in pieces_of(worker, NamedSlide(where, f"lost {some} {n}"))]
+                lost = list(pieces_of(worker, NamedSlide(where, f"lost {some} {n}")))
+                assert lost == [Done(failed="HTTP_ERROR")]
             good = list(pieces_of(worker, NamedSlide(dicom.series_path(stored), f"good {some}")))
             assert [type(one) for one in good] == [Piece, Piece]
     assert len(list(failures(store))) == 24
