@@ -44,7 +44,9 @@ def do_piece(worker: Worker, piece: Piece) -> Done:
     except (Refused, SettingsError, OutputError, ServiceFault):
         raise
     except Exception as error:
+        worker.require_open()
         return _failed(worker, failure_of(slide, piece.block, error))
+    worker.require_open()
     if not worker.job.retry_failed and (passing := _that_may_pass(slide, piece.block, rows)) is not None:
         return _failed(worker, passing)
     return _written(worker, slide, piece.block, rows)

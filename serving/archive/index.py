@@ -1,7 +1,8 @@
 """An index of all vectors, by faiss: small enough to be held in memory, and asked for candidates only.
 
-Vectors are put into lists around centres (IVF), and within them are kept as 48 bytes (PQ) after a rotation
-that makes these tell more (OPQ). What is found is sorted again by the vectors in the shards: ``searching``.
+Vectors are put into lists around centres (IVF), and within them are kept as 48 bytes (PQ). They are not
+rotated before (OPQ), which takes long to learn: without it, too, the candidates have nearly all that are
+truly nearest. What is found is sorted again by the vectors in the shards: ``searching``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,21 +23,32 @@ from serving.archive import layout
 from serving.archive.job import as_json
 from serving.archive.plans import VERSION
 from serving.archive.records import WholeSlide, wholes
-from serving.archive.shards import of_length_one, total, vectors_in
+from serving.archive.shards import of_length_one, vectors_in
 from serving.archive.stores.store import OutputStore
 from serving.output.files import OutputError
 
-VECTORS, ROWS = f"{layout.INDEX}/vectors.faiss", f"{layout.INDEX}/rows.json"
+ROWS = f"{layout.INDEX}/rows.json"
+"""Says which rows an index is of, and which file it is in; written after that."""
 
 _FEW = 20_000
 """So many vectors are compared one by one in less time than it takes to explain an index."""
 
 _CODE_BYTES = 48
 _MOST_LISTS = 1 << 18
-_SAMPLES_A_LIST = 64
+_MOST_COMPARED = 1 << 13
+"""More centres than this are not compared with a vector one by one but looked up in a graph (HNSW)."""
+
+_SAMPLES_A_LIST = 40
 """Vectors that centres are learnt from; faiss asks for 39 to 256 for each."""
 
-_MOST_SAMPLES = 1 << 21
+_MOST_SAMPLES = 1 << 20
+"""1.6 GB; where there are more lists than a fortieth of this, faiss warns, and centres are less even."""
+
+_ROUNDS = 6
+"""Of learning centres, where faiss takes 10 and 25: the first gain most, and candidates make up for it."""
+
+_CODE_SAMPLES = 64
+"""Vectors that each of a byte's 256 meanings is learnt from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +74,12 @@ def build(store: OutputStore) -> Built:
         When there is no vector.
     """
     slides = list(wholes(store))
-    rows = total(slides)
-    if not rows:
+    if not slides:
         raise OutputError(f"{store.address} has no slide that is whole.")
-    index = empty_index(_samples(store, slides, rows), rows)
+    count = sum(whole.rows - whole.errors for whole in slides)
+    if not count:
+        raise OutputError(f"{store.address} has no patch with a vector.")
+    index = empty_index(_samples(store, slides, count), count)
     first = 0
     for whole in slides:
         for at, vectors in vectors_in(store, whole):
@@ -72,13 +87,18 @@ def build(store: OutputStore) -> Built:
             numbers = first + at + np.flatnonzero(there)
             index.add_with_ids(of_length_one(vectors[there]), numbers.astype(np.int64))
         first += whole.rows
+    older = list(store.names(layout.INDEX))
+    name = f"{layout.INDEX}/{uuid.uuid4().hex}.faiss"
     with store.scratch() as folder:
         path = folder / "vectors"
         faiss.write_index(index, str(path))
         size = path.stat().st_size
-        store.put_file(VECTORS, path)
-    facts = {"version": VERSION, "slides": [dataclasses.asdict(one) | {"failures": ()} for one in slides]}
-    store.put(ROWS, as_json(facts))
+        store.put_file(name, path)
+    rows_of = [dataclasses.asdict(one) | {"failures": ()} for one in slides]
+    store.put(ROWS, as_json({"version": VERSION, "vectors": name, "slides": rows_of}))
+    for one in older:
+        if one != ROWS:
+            store.remove(one)
     return Built(int(index.ntotal), size)
 
 
@@ -93,10 +113,19 @@ def empty_index(samples: Vectors, rows: int) -> Any:
     dimension = samples.shape[1]
     if rows < _FEW or dimension % _CODE_BYTES:
         return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
-    kind = f"OPQ{_CODE_BYTES},IVF{lists_for(rows)},PQ{_CODE_BYTES}"
-    index = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
+    lists = lists_for(rows)
+    # np: without the order of codes by their bits, which takes long to learn and which nothing here uses.
+    graph = "_HNSW32" if lists > _MOST_COMPARED else ""
+    index = faiss.index_factory(dimension, f"IVF{lists}{graph},PQ{_CODE_BYTES}np", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = index.pq.cp.niter = _ROUNDS
+    index.pq.cp.max_points_per_centroid = _CODE_SAMPLES
     index.train(samples)
     return index
+
+
+def samples_for(rows: int) -> int:
+    """Return how many vectors an index of so many learns from."""
+    return min(rows, _MOST_SAMPLES, lists_for(rows) * _SAMPLES_A_LIST)
 
 
 def lists_for(rows: int) -> int:
@@ -104,8 +133,8 @@ def lists_for(rows: int) -> int:
     return min(_MOST_LISTS, 1 << round(math.log2(4 * math.sqrt(rows))))
 
 
-def indexed_slides(store: OutputStore) -> list[WholeSlide]:
-    """Return the slides of the index, in the order of their rows.
+def indexed(store: OutputStore) -> tuple[str, list[WholeSlide]]:
+    """Return the name of the index, and its slides in the order of their rows.
 
     Raises
     ------
@@ -115,19 +144,17 @@ def indexed_slides(store: OutputStore) -> list[WholeSlide]:
     data = store.read(ROWS)
     if data is None:
         raise OutputError(f"{store.address} has no index: pathserve archive index {store.address} builds it.")
-    return [WholeSlide(**one) for one in json.loads(data)["slides"]]
+    facts = json.loads(data)
+    return facts["vectors"], [WholeSlide(**one) for one in facts["slides"]]
 
 
-def _samples(store: OutputStore, slides: Sequence[WholeSlide], rows: int) -> Vectors:
-    """Return vectors from all slides, evenly, the same ones every time."""
-    wanted = min(rows, _MOST_SAMPLES, lists_for(rows) * _SAMPLES_A_LIST)
+def _samples(store: OutputStore, slides: Sequence[WholeSlide], count: int) -> Vectors:
+    """Return some of so many vectors, evenly from all slides, the same ones every time."""
+    share = samples_for(count) / count
     chance = np.random.default_rng(0)
     found = []
     for whole in slides:
         for _, vectors in vectors_in(store, whole):
             some = vectors[np.isfinite(vectors).all(axis=1)]
-            found.append(some[chance.random(len(some)) <= wanted / rows])
-    samples = np.concatenate(found)
-    if not len(samples):
-        raise OutputError(f"{store.address} has no patch with a vector.")
-    return of_length_one(samples)
+            found.append(of_length_one(some[chance.random(len(some)) <= share]))
+    return np.concatenate(found)

@@ -40,6 +40,7 @@ def pieces_of(worker: Worker, named: NamedSlide) -> Iterator[Piece | Done]:
     except (Refused, SettingsError, OutputError):
         raise
     except Exception as error:
+        worker.require_open()
         failure = failure_of(named.name, None, error)
         write_failure(worker.store, failure)
         worker.outages.note(failure)
@@ -49,16 +50,16 @@ def pieces_of(worker: Worker, named: NamedSlide) -> Iterator[Piece | Done]:
 def _pieces(worker: Worker, named: NamedSlide) -> Iterator[Piece]:
     store, retrying = worker.store, worker.job.retry_failed
     failed = {layout.block_in(name) for name in store.names(layout.failures_of(named.name))}
-    if retrying != bool(failed) and (retrying or None in failed):
+    done = store.exists(layout.done_of(named.name))
+    if (retrying and not failed) or (not retrying and None in failed and not done):
         return
     head = _head(worker, named)
-    if store.exists(layout.done_of(named.name)):
+    if done:
         tidy(store, head)  # who made it whole may have been killed before it had tidied up
         return
+    # The record of the slide itself stays until it is whole: a try that is killed is found again by it.
     there = blocks_there(store, named.name)
-    for block in (failed & there) | (
-        failed & {None}
-    ):  # it has succeeded since, and its record is out of date
+    for block in failed & there:  # it has succeeded since, and its record is out of date
         store.remove(layout.failure_of(named.name, block))
     if len(there) == head.blocks:
         yield Piece(named, None)
@@ -83,6 +84,7 @@ def _head(worker: Worker, named: NamedSlide) -> Head:
     data = store.read(name)
     if data is None:
         made = _planned(worker, named)
+        worker.outages.end()
         if store.add(name, to_bytes(made)):
             return made.head
         data = store.read(name)

@@ -15,7 +15,7 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.encoded import EncodedSource
 from model.encoder import PATCH_SIDE, Vectors
-from serving.archive.index import VECTORS, indexed_slides
+from serving.archive.index import indexed
 from serving.archive.records import Refused, WholeSlide
 from serving.archive.shards import of_length_one, rows_in
 from serving.archive.stores.store import OutputStore
@@ -64,11 +64,11 @@ def search(store: OutputStore, like: str, most: int, service: str | None, settin
     Refused
         When the picture would be embedded by another model than the archive.
     """
-    slides = indexed_slides(store)
+    name, slides = indexed(store)
     vector, digest = _embedded(Path(like), service, settings)
     if others := {one.model for one in slides} - {digest}:
         raise Refused(f"{store.address} is made by the model {others.pop()}, and the picture's is {digest}.")
-    with store.open(VECTORS) as file:
+    with store.open(name) as file:
         index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _BUFFER))
     return nearest(store, slides, index, vector, most)
 
@@ -78,8 +78,8 @@ def nearest(
 ) -> list[Hit]:
     """Return the rows nearest to a vector, float32 ``[dimension]``."""
     asked = of_length_one(vector[None])
-    if hasattr(index, "nprobe") or isinstance(index, faiss.IndexPreTransform):
-        faiss.extract_index_ivf(index).nprobe = _PROBES
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe = min(_PROBES, index.nlist)
     _, found = index.search(asked, most * _CANDIDATES)
     numbers = np.sort(found[0][found[0] >= 0])
     ends = np.cumsum([one.rows for one in slides])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +59,3 @@ def of_length_one(vectors: Vectors) -> Vectors:
     """Return vectors scaled to length 1: their products are then the cosines of their angles."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
-
-
-def total(wholes: Iterable[WholeSlide]) -> int:
-    """Return the rows of slides."""
-    return sum(whole.rows for whole in wholes)

@@ -133,7 +133,7 @@ class _CommandFetch:
                 timeout=_COMMAND_DEADLINE_S,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: not text
             raise Refused(
                 f"The token command {self._command[0]} did not run: {type(error).__name__}."
             ) from error

@@ -70,6 +70,7 @@ class Worker:
         self._slides = OpenedSlides()
         self._plans: OrderedDict[str, SlidePlan] = OrderedDict()
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._closing = contextlib.ExitStack()
         self._closing.callback(self.context.decoders.close)
         self._closing.callback(self._slides.close)
@@ -86,7 +87,17 @@ class Worker:
         For who has started the engine and goes on after it. A process that the engine has started ends with
         it, and no engine says when it has done its last piece.
         """
+        self._closed.set()
         self._closing.close()
+
+    def is_closed(self) -> bool:
+        """Return whether it is being closed."""
+        return self._closed.is_set()
+
+    def require_open(self) -> None:
+        """Raise Refused once it is being closed: what fails from then on is not the fault of any block."""
+        if self.is_closed():
+            raise Refused("the run has ended; the same command goes on from here.")
 
     @contextlib.contextmanager
     def slide(self, where: str, mpp: float | None, token: BearerToken | None) -> Iterator[OpenedSlide]:

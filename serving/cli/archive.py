@@ -156,7 +156,7 @@ def _status(options: argparse.Namespace, _: Settings) -> ExitStatus:
         rows.writerow([field.name for field in dataclasses.fields(Failure)])
         whole = {one.slide: one for one in wholes(store)}
         for failure in failures(store):
-            if failure.slide not in whole:
+            if failure.slide not in whole or failure.block is None:
                 rows.writerow(dataclasses.astuple(failure))
         for one in whole.values():
             rows.writerows(dataclasses.astuple(failure) for failure in one.failures)

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import cv2
+import faiss
 import pytest
 
-from serving.archive.index import build, indexed_slides
+from serving.archive import layout
+from serving.archive.index import ROWS, build, indexed
 from serving.archive.searching import nearest
 from serving.archive.stores.folder import FolderStore
 from tests.support.archives import rows_of, vectors_of, write_slides
@@ -53,7 +55,7 @@ def typed(model: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_run_writes_rows_a_picture_of_its_way_and_what_failed(out: Path, model: str) -> None:
     assert len(rows_of(out, "slide 0")) == 30
     assert len(list((out / "runs").glob("*.png"))) == 1
@@ -64,7 +66,7 @@ def test_a_run_writes_rows_a_picture_of_its_way_and_what_failed(out: Path, model
     assert "No such file" in row["sentence"]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_another_stride_is_refused_in_a_sentence(out: Path, model: str) -> None:
     said = typed(model, "--slides", out.parent / "slides.csv", "--out", out, "--all", "--stride", "112")
     assert said.returncode == 1
@@ -72,7 +74,7 @@ def test_another_stride_is_refused_in_a_sentence(out: Path, model: str) -> None:
     assert "Traceback" not in said.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence_through_the_engine(out: Path) -> None:
     said = typed("/nowhere", "--slides", out.parent / "slides.csv", "--out", out.parent / "other", "--all")
     assert said.returncode == 1
@@ -80,7 +82,7 @@ def test_a_model_that_cannot_be_loaded_is_said_in_a_sentence_through_the_engine(
     assert "while running" not in said.stderr.rpartition("pathserve: ")[2]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_search_finds_the_patch_that_a_picture_is_of(out: Path, model: str, tmp_path: Path) -> None:
     said = typed(model, "index", out)
     assert "an index of 46 vectors" in said.stdout, said.stderr
@@ -95,10 +97,10 @@ def test_a_search_finds_the_patch_that_a_picture_is_of(out: Path, model: str, tm
 def test_the_rows_nearest_to_a_row_begin_with_itself(out: Path) -> None:
     store = FolderStore(str(out))
     build(store)
-    slides = indexed_slides(store)
-    import faiss
-
-    index = faiss.read_index(str(out / "index/vectors.faiss"))
+    build(store)  # in place of the one that there is, whose file is removed
+    name, slides = indexed(store)
+    assert sorted(store.names(layout.INDEX)) == sorted((name, ROWS))
+    index = faiss.read_index(str(out / name))
     rows = rows_of(out, "slide 1")
     (hit,) = nearest(store, slides, index, vectors_of(rows)[5], 1)
     assert abs(hit.distance) < 1e-5

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 
 from model.encoder import PATCH_SIDE, Vectors
-from serving.archive.index import empty_index, lists_for
+from serving.archive.index import empty_index, lists_for, samples_for
 from serving.archive.shards import of_length_one
 from tests.support.models import COLUMNS, ROWS
 from tests.support.tissue import tissue
@@ -55,7 +55,7 @@ def main(count: int) -> None:
     _, truth = flat.search(asked, NEAREST)
     del flat
     began = time.process_time()
-    samples = vectors[chance.random(count) <= lists_for(count) * 64 / count]
+    samples = vectors[chance.random(count) <= samples_for(count) / count]
     index = empty_index(samples, count)
     index.add_with_ids(vectors, np.arange(count))
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def main(count: int) -> None:
     print("probes  candidates  recall@10  ms of CPU a search")
     for probes in (16, 64, 256):
         for times in (1, 5, 20):
-            faiss.extract_index_ivf(index).nprobe = probes
+            index.nprobe = probes
             began = time.process_time()
             _, found = index.search(asked, NEAREST * times)
             ms = (time.process_time() - began) / QUERIES * 1000

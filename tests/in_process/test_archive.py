@@ -178,6 +178,21 @@ def test_a_slide_that_comes_back_is_done_when_failures_are_tried_again_and_other
     assert left_over(store) == []
 
 
+def test_a_second_try_that_is_killed_is_gone_on_with_by_the_same_command(
+    job: Job, store: FolderStore, small: list[NamedSlide], tmp_path: Path
+) -> None:
+    lost = NamedSlide(str(tmp_path / "lost.svs"), "lost")
+    run(job, [lost])
+    Path(lost.where).write_bytes(Path(small[0].where).read_bytes())
+    again = dataclasses.replace(job, retry_failed=True)
+    with working(again) as worker:
+        assert [type(one) for one in pieces_of(worker, lost)] == [Piece]
+    assert run(job, [lost]) == []
+    run(again, [lost])
+    assert [one.slide for one in wholes(store)] == ["lost"]
+    assert left_over(store) == []
+
+
 def test_a_change_of_the_model_is_refused(job: Job, store: FolderStore, small: list[NamedSlide]) -> None:
     run(job, small)
     name = Path(job.out) / layout.MODEL
@@ -203,7 +218,11 @@ def test_a_slide_that_has_changed_since_it_was_planned_is_not_mixed(
     run(job, [changing])
     (failure,) = failures(store)
     assert "was made for something else (bytes differ)" in failure.sentence
+    assert StatusReader(store).read().failed_slides == 1
     assert len(rows_of(store, "changing")) == 6
+    Path(changing.where).write_bytes(Path(small[0].where).read_bytes())
+    assert run(job, [changing]) == []
+    assert list(failures(store)) == []
 
 
 def test_what_is_done_stays_done_when_the_slide_is_gone(

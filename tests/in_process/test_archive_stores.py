@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -14,6 +15,7 @@ import pytest
 
 from dicom_io.web.http import HttpStore
 from serving.archive.blocks import do_piece
+from serving.archive.commit import blocks_there
 from serving.archive.job import Done, Job, Piece
 from serving.archive.planning import pieces_of
 from serving.archive.records import Refused, failures, read_whole
@@ -35,6 +37,7 @@ from tests.support.archives import (
 )
 from tests.support.models import POISON
 from tests.support.predicting import embed
+from tests.support.service import wait_until
 from tests.support.slides import CODINGS, Slide, stained
 from tests.support.store import PREFIX, Answer, Request, Store
 
@@ -167,6 +170,47 @@ def test_a_store_that_fails_slide_after_slide_ends_the_run(job: Job, store: Fold
         with pytest.raises(Refused, match="have failed in a row, the last by HTTP_ERROR"):
             do_all(worker, lost)
     assert 3 <= len(list(failures(store))) <= 20
+
+
+def test_slides_that_fail_here_and_there_do_not_end_the_run(
+    job: Job, store: FolderStore, stored: Slide
+) -> None:
+    def down(request: Request) -> Answer | None:
+        return (500, {}, b"") if "/studies/1.2/" in request.path else None
+
+    with Store(stored) as dicom, working(job) as worker:
+        dicom.behaviour.override = down
+        for some in range(2):
+            for n in range(1, 13):
+                where = f"{dicom.url}/studies/1.2/series/1.{n}"
+                lost = list(pieces_of(worker, NamedSlide(where, f"lost {some} {n}")))
+                assert lost == [Done(failed="HTTP_ERROR")]
+            good = list(pieces_of(worker, NamedSlide(dicom.series_path(stored), f"good {some}")))
+            assert [type(one) for one in good] == [Piece, Piece]
+    assert len(list(failures(store))) == 24
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_block_whose_worker_is_closed_under_it_is_not_said_to_have_failed(
+    job: Job, store: FolderStore, stored: Slide, retry: bool
+) -> None:
+    with Store(stored) as dicom, working(job) as worker:
+        piece, _ = pieces_of(worker, NamedSlide(dicom.series_path(stored), "one"))
+        assert isinstance(piece, Piece)
+        closing = threading.Thread(target=worker.close)
+
+        def close(_: Request) -> None:
+            with contextlib.suppress(RuntimeError):  # it has been started
+                closing.start()
+            wait_until(worker.is_closed, "the worker to be closed")
+
+        dicom.behaviour.override = close
+        worker.job = dataclasses.replace(job, retry_failed=retry)
+        with pytest.raises(Refused, match="the run has ended"):
+            do_piece(worker, piece)
+        closing.join(60)
+    assert list(failures(store)) == []
+    assert blocks_there(store, "one") == set()
 
 
 def test_requests_in_flight_to_a_store_are_held_to_a_number(job: Job, stored: Slide) -> None:

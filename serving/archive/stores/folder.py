@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -65,9 +66,12 @@ class FolderStore:
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of all objects below a folder."""
-        for place, _, files in os.walk(self._root / folder):
-            base = Path(place).relative_to(self._root).as_posix()
-            yield from (f"{base}/{file}" for file in files)
+        root = self._root / folder
+        with named(root):
+            for place, _, files in os.walk(root, onerror=_unless_missing):
+                base = Path(place).relative_to(self._root).as_posix()
+                # No object is hidden: NFS gives such names to what is removed while another has it open.
+                yield from (f"{base}/{file}" for file in files if not file.startswith("."))
 
     def add(self, name: str, data: bytes) -> bool:
         """Write an object unless there is one."""
@@ -114,7 +118,7 @@ class FolderStore:
     def scratch(self) -> Iterator[Path]:
         """Yield a folder in the output's own file system: links do not lead from one to another."""
         root = self._root / _SCRATCH
-        prefix = f"{socket.gethostname()}.{os.getpid()}."
+        prefix = f"{_here()}.{os.getpid()}."
         with named(root):
             folder = Path(_in_folder(root, lambda: tempfile.mkdtemp(prefix=prefix, dir=root)))
         try:
@@ -150,9 +154,24 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())  # what is linked must not be found empty after the machine has lost its power
 
 
+def _unless_missing(error: OSError) -> None:
+    if error.errno not in (
+        errno.ENOENT,
+        errno.ESTALE,
+    ):  # removed by another worker; on NFS, by another machine
+        raise error
+
+
+def _here() -> str:
+    """Return what process numbers are unique in: containers may share a host's name, and not its numbers."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    return socket.gethostname()
+
+
 def _is_abandoned(folder: Path) -> bool:
     host, _, rest = folder.name.rpartition(".")[0].rpartition(".")
-    if host == socket.gethostname() and rest.isdigit():
+    if host == _here() and rest.isdigit():
         return not Path(f"/proc/{rest}").exists()
     with contextlib.suppress(OSError):
         return time.time() - folder.stat().st_mtime > _ABANDONED_S

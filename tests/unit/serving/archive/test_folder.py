@@ -56,8 +56,11 @@ def test_unfinished_files_of_ended_processes_are_swept_and_those_of_living_ones_
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(60)
     root = tmp_path / "out/tmp"
-    dead = root / f"{socket.gethostname()}.{ended.pid}.abc"
-    alive = root / f"{socket.gethostname()}.{os.getpid()}.abc"
+    with store.scratch() as mine:
+        assert mine.name.startswith(socket.gethostname())
+        here = mine.name.removesuffix(f".{os.getpid()}.{mine.name.rpartition('.')[2]}")
+    dead = root / f"{here}.{ended.pid}.abc"
+    alive = root / f"{here}.{os.getpid()}.abc"
     elsewhere = root / "other.host.1.abc"
     for folder in (dead, alive, elsewhere):
         folder.mkdir(parents=True)
@@ -66,6 +69,21 @@ def test_unfinished_files_of_ended_processes_are_swept_and_those_of_living_ones_
     os.utime(elsewhere, (0, 0))
     store.sweep()
     assert [path.name for path in root.iterdir()] == [alive.name]
+
+
+def test_what_a_file_system_hides_in_a_folder_is_no_object(store: FolderStore, tmp_path: Path) -> None:
+    store.add("parts/a/000000.parquet", b"")
+    (tmp_path / "out/parts/a/.nfs0000000000000001").write_bytes(b"")
+    assert list(store.names("parts/a")) == ["parts/a/000000.parquet"]
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/parts").write_bytes(b"")
+    with pytest.raises(OutputError, match="Not a directory"):
+        list(store.names("parts"))
 
 
 def test_a_folder_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:

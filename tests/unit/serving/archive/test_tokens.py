@@ -54,6 +54,7 @@ def test_a_token_whose_time_is_over_is_fetched_again() -> None:
     [
         ((sys.executable, "-c", "print('sec'+'ret'); raise SystemExit(3)"), "ended with status 3"),
         ((sys.executable, "-c", ""), "ended with status 0 and no token"),
+        ((sys.executable, "-c", "import os; os.write(1, b'secret' + bytes([255]))"), "did not run: Unicode"),
         (("/no/such/command",), "did not run: FileNotFoundError"),
     ],
 )
