@@ -177,6 +177,9 @@ class DicomNode:
             return _response(self._taken(event))
 
     def _find(self, event: Event) -> Iterator[Answer]:
+        if not self._may(event, self._settings.finders):  # no context was agreed for it
+            yield int(Status.NOT_AUTHORISED), None
+            return
         with self._at_work(event):
             yield from self._finder.answers(event, self._origin(event).who)
 
