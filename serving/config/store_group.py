@@ -136,7 +136,8 @@ class IngestSettings(Group):
     dimse_port: int | None = setting(
         "PATHSERVE_STORE_DIMSE_PORT",
         None,
-        "Port of the DICOM node (C-STORE, C-ECHO), at PATHSERVE_HOST; 0 takes a free one. Unset opens none.",
+        "Port of the DICOM node (C-STORE, C-FIND, C-ECHO), at PATHSERVE_HOST; 0 takes a free one. Unset "
+        "opens none.",
         ge=0,
         le=65535,
     )
@@ -149,4 +150,10 @@ class IngestSettings(Group):
         "PATHSERVE_STORE_AE_PEERS",
         None,
         "Calling AE titles that may send, as a JSON list or separated by commas. Unset admits none.",
+    )
+    ae_finders: StringList = setting(
+        "PATHSERVE_STORE_AE_FINDERS",
+        None,
+        "Calling AE titles that may query all studies (C-FIND), as a JSON list or separated by commas. Unset "
+        "admits none.",
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from serving.store.doors.dimse_bounds import PDU_BYTES
-from tests.support.dicom_node import PEER, TITLE, NodeProcess
+from tests.support.dicom_node import PEER, TITLE, NodeProcess, dcmtk
 from tests.support.service import wait_until
 from tests.support.slides import CODINGS, Slide, StoredInstance, pyramid, stained
 from tests.support.store_ingest import OpenStore
@@ -32,15 +31,6 @@ def look(node: NodeProcess) -> OpenStore:
     store = OpenStore(node.folder)
     store.close()
     return store
-
-
-def dcmtk(
-    program: str, node: NodeProcess, *arguments: str | Path, called: str = TITLE, calling: str = PEER
-) -> str:
-    command = [program, "-v", "-aec", called, "-aet", calling, "127.0.0.1", str(node.port), *arguments]
-    return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
-    ).stdout
 
 
 def send(node: NodeProcess, path: Path, option: str = "-xy", **titles: str) -> str:

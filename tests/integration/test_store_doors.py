@@ -17,7 +17,7 @@ from tests.support.service import wait_until
 from tests.support.store_ingest import files_in
 from tests.support.store_service import STOW, StoreService, multipart, shareable
 
-TITLE, PEER = "SLIDES", "SCANNER"
+TITLE, PEER, FINDER = "SLIDES", "SCANNER", "VIEWER"
 
 
 class Started:
@@ -35,6 +35,7 @@ class Started:
             PATHSERVE_STORE_DIMSE_PORT="0",
             PATHSERVE_STORE_AE_TITLE=TITLE,
             PATHSERVE_STORE_AE_PEERS=f"{PEER},ORTHANC",
+            PATHSERVE_STORE_AE_FINDERS=FINDER,
         )
         wait_until(lambda: self.service.health() == 200, "the store", 120)
 
@@ -164,3 +165,15 @@ def test_orthanc_pushes_by_c_store_and_by_stow(store: Started, tmp_path: Path) -
         sent = requests.post(f"{orthanc.url}/servers/store/stow", json={"Resources": ids}, timeout=120)
         assert sent.status_code == 200, sent.text
     assert store.stored() == before, "the same by either way"
+
+
+@pytest.mark.skipif(shutil.which("findscu") is None, reason="dcmtk is not installed")
+@pytest.mark.parametrize(
+    ("calling", "said"),
+    [(FINDER, "Received Final Find Response (Success)"), (PEER, "No Acceptable Presentation Contexts")],
+)
+def test_who_is_named_by_the_setting_may_query(store: Started, calling: str, said: str) -> None:
+    command = ["findscu", "-S", "-v", "-aec", TITLE, "-aet", calling, "127.0.0.1"]
+    command += [str(store.service.dimse_port()), "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert said in done.stdout + done.stderr

@@ -12,11 +12,12 @@ from typing import Self
 
 import psutil
 
+from serving.store.doors.c_find import MOST_MATCHES, Finder
 from serving.store.doors.c_store import DicomNode, NodeSettings
 from serving.store.ingest.ingest import Step
 from tests.support.store_ingest import OpenStore
 
-TITLE, PEER = "SLIDES", "SCANNER"
+TITLE, PEER, FINDER = "SLIDES", "SCANNER", "VIEWER"
 
 
 class NodeProcess:
@@ -26,6 +27,8 @@ class NodeProcess:
     ----------
     slow_s:
         Each instance takes so much longer than it has to.
+    most:
+        Matches of one query.
     """
 
     def __init__(
@@ -36,11 +39,12 @@ class NodeProcess:
         min_free: int = 0,
         silence_s: float = 60.0,
         slow_s: float = 0.0,
+        most: int = MOST_MATCHES,
     ) -> None:
         self.folder = folder
         self.errors = folder.with_name(f"{folder.name}.errors")
         command = [sys.executable, "-m", "tests.support.dicom_node", str(folder)]
-        command += [str(number) for number in (max_bytes, min_free, silence_s, slow_s)]
+        command += [str(number) for number in (max_bytes, min_free, silence_s, slow_s, most)]
         self._errors = self.errors.open("wb")
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors)
         assert self._process.stdout is not None
@@ -78,7 +82,17 @@ class NodeProcess:
         return float(times.user + times.system)
 
 
-def main(folder: str, max_bytes: str, min_free: str, silence_s: str, slow_s: str) -> None:
+def dcmtk(
+    program: str, node: NodeProcess, *arguments: str | Path, called: str = TITLE, calling: str = PEER
+) -> str:
+    """Run one of dcmtk's programs with a node as its peer; return what it says."""
+    command = [program, "-v", "-aec", called, "-aet", calling, "127.0.0.1", str(node.port), *arguments]
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
+    ).stdout
+
+
+def main(folder: str, max_bytes: str, min_free: str, silence_s: str, slow_s: str, most: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
     def slowly(step: Step) -> None:
@@ -86,8 +100,9 @@ def main(folder: str, max_bytes: str, min_free: str, silence_s: str, slow_s: str
             threading.Event().wait(float(slow_s))
 
     store = OpenStore(Path(folder), max_bytes=int(max_bytes), min_free=int(min_free), after=slowly)
-    settings = NodeSettings(("127.0.0.1", 0), TITLE, (PEER,), float(silence_s))
-    node = DicomNode(settings, store.ingest, store.ingest.folder)
+    settings = NodeSettings(("127.0.0.1", 0), TITLE, (PEER,), (FINDER,), float(silence_s))
+    finder = Finder(store.index, store.audit, int(most))
+    node = DicomNode(settings, store.ingest, store.ingest.folder, finder)
     node.start()
     sys.stdout.write(f"{node.port}\n")
     sys.stdout.flush()

@@ -1,18 +1,19 @@
-"""The DICOM node: C-STORE and C-ECHO as provider (PS3.4, annexes A and B), written to disk as it comes."""
+"""The DICOM node: C-STORE, C-ECHO and C-FIND as provider (PS3.4, annexes A to C)."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import tempfile
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -20,6 +21,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from serving.store.doors import dimse_bounds
+from serving.store.doors.c_find import STUDY_ROOT, Answer, Finder
 from serving.store.ingest.arrival import DiskFull, Refusal, TooLarge
 from serving.store.ingest.ingest import Ingest
 from serving.store.ingest.outcome import Door, Origin, Outcome, Status
@@ -49,7 +51,9 @@ class NodeSettings:
     title:
         The AE title by which it must be called.
     peers:
-        Calling AE titles that may send; none admits nobody.
+        Calling AE titles that may send.
+    finders:
+        Calling AE titles that may query.
     silence_s:
         A connection on which nothing comes for so long is ended; not while the store itself is at work.
     """
@@ -57,6 +61,7 @@ class NodeSettings:
     address: tuple[str, int]
     title: str
     peers: Sequence[str]
+    finders: Sequence[str] = ()
     silence_s: float = 60.0
 
 
@@ -67,21 +72,24 @@ class DicomNode:
     ----------
     folder:
         Where instances are written while they come; becomes this process's folder of temporary files.
+    finder:
+        Answers queries.
 
     Raises
     ------
     ValueError
-        When no peer may send.
+        When no peer may send or query.
     OSError
         When it cannot listen, by ``start``.
     """
 
-    def __init__(self, settings: NodeSettings, ingest: Ingest, folder: Path) -> None:
-        if not settings.peers:  # pynetdicom takes an empty list as everybody
-            raise ValueError("a DICOM node needs at least one calling AE title that may send")
+    def __init__(self, settings: NodeSettings, ingest: Ingest, folder: Path, finder: Finder) -> None:
+        if not (settings.peers or settings.finders):  # pynetdicom takes an empty list as everybody
+            raise ValueError("a DICOM node needs at least one calling AE title that may send or query")
         self._settings = settings
         self._ingest = ingest
         self._folder = folder
+        self._finder = finder
         self._server: ThreadedAssociationServer | None = None
         self._entity = _entity(settings)
         self._pdus = weakref.WeakKeyDictionary[Association, int]()
@@ -97,6 +105,7 @@ class DicomNode:
         """Listen, and answer in threads."""
         _config.STORE_RECV_CHUNKED_DATASET = True
         _silence_libraries()
+        _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         tempfile.tempdir = str(self._folder)  # pynetdicom has no other way to be told
         self._server = self._entity.start_server(
             self._settings.address,
@@ -104,9 +113,11 @@ class DicomNode:
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, self._opened),
                 (evt.EVT_CONN_CLOSE, self._closed),
+                (evt.EVT_REQUESTED, self._requested),
                 (evt.EVT_REJECTED, self._rejected),
                 (evt.EVT_PDU_RECV, self._look),
                 (evt.EVT_C_STORE, self._store),
+                (evt.EVT_C_FIND, self._find),
                 (evt.EVT_C_ECHO, lambda _: int(Status.SUCCESS)),
             ],
         )
@@ -125,6 +136,17 @@ class DicomNode:
     def _closed(self, event: Event) -> None:
         dimse_bounds.remove_unfinished(event.assoc)
 
+    def _requested(self, event: Event) -> None:
+        """Agree with who may only send, or only query, on nothing else."""
+        may_send, may_find = self._may(event, self._settings.peers), self._may(event, self._settings.finders)
+        acceptor = event.assoc.acceptor
+        acceptor.supported_contexts = [
+            context
+            for context in acceptor.supported_contexts
+            if context.abstract_syntax == Verification
+            or (may_find if context.abstract_syntax == STUDY_ROOT else may_send)
+        ]
+
     def _rejected(self, event: Event) -> None:
         log.warning("association rejected")
         self._ingest.refused(
@@ -136,6 +158,10 @@ class DicomNode:
         """End a connection whose instance is too large, or that fills the disk."""
         if event.assoc.network_timeout != self._settings.silence_s:
             event.assoc.network_timeout = self._settings.silence_s
+        if dimse_bounds.holds_too_much(event.assoc):
+            log.warning("a connection sent more than a query has")
+            event.assoc.abort()
+            return
         seen = self._pdus[event.assoc] = self._pdus.get(event.assoc, 0) + 1
         if seen % _LOOK_EVERY:
             return
@@ -146,15 +172,29 @@ class DicomNode:
             event.assoc.abort()
 
     def _store(self, event: Event) -> Dataset:
+        with self._at_work(event):
+            return _response(self._taken(event))
+
+    def _find(self, event: Event) -> Iterator[Answer]:
+        if not self._may(event, self._settings.finders):  # no context was agreed for it
+            yield int(Status.NOT_AUTHORISED), None
+            return
+        with self._at_work(event):
+            yield from self._finder.answers(event, self._origin(event).who)
+
+    @contextlib.contextmanager
+    def _at_work(self, event: Event) -> Iterator[None]:
         started = time.monotonic()
         try:
-            return _response(self._taken(event))
+            yield
         finally:
             # pynetdicom counts this, too, as silence of the peer's, and would abort instead of answering.
             event.assoc.network_timeout = self._settings.silence_s + time.monotonic() - started
 
     def _taken(self, event: Event) -> Outcome:
         origin = self._origin(event)
+        if not self._may(event, self._settings.peers):
+            return self._ingest.refused(Refusal(Status.NOT_AUTHORISED, "This AE title may not send."), origin)
         try:
             path = event.dataset_path
             self._ingest.require_room(path.stat().st_size)
@@ -167,9 +207,17 @@ class DicomNode:
             return self._ingest.refused(failure, origin)
 
     def _origin(self, event: Event) -> Origin:
-        title = str(event.assoc.requestor.ae_title or "").strip()
         # Who is not admitted may write anything as its title, a patient's name too.
-        return Origin(Door.C_STORE, f"dimse:{title}" if title in self._settings.peers else "dimse:unknown")
+        known = self._may(event, (*self._settings.peers, *self._settings.finders))
+        return Origin(Door.C_STORE, f"dimse:{_title(event)}" if known else "dimse:unknown")
+
+    def _may(self, event: Event, titles: Sequence[str]) -> bool:
+        return _title(event) in titles
+
+
+def _title(event: Event) -> str:
+    request = event.assoc.requestor.primitive  # its own attribute has none until the negotiation is over
+    return "" if request is None else str(request.calling_ae_title or "").strip()
 
 
 def _silence_libraries() -> None:
@@ -184,10 +232,11 @@ def _entity(settings: NodeSettings) -> AE:
     entity.maximum_pdu_size = dimse_bounds.PDU_BYTES
     entity.maximum_associations = MAX_ASSOCIATIONS
     entity.require_called_aet = True
-    entity.require_calling_aet = list(settings.peers)
+    entity.require_calling_aet = sorted({*settings.peers, *settings.finders})
     entity.acse_timeout = _NEGOTIATION_S
     entity.dimse_timeout = entity.network_timeout = settings.silence_s
     entity.add_supported_context(Verification)
+    entity.add_supported_context(STUDY_ROOT, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
     for sop_class in SOP_CLASSES:
         entity.add_supported_context(sop_class, [UID(syntax) for syntax in SYNTAXES])
     return entity

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from io import BytesIO
 from pathlib import Path
 
 from pynetdicom.association import Association
@@ -21,6 +22,12 @@ PDU_BYTES = 131_072
 
 _MAX_PDU = PDU_BYTES + 1024
 """Largest PDU that is read; association requests of 128 contexts have some 30,000 bytes."""
+
+_MAX_HELD = 262_144
+"""Bytes in memory of a message that is coming in; a query with 1000 UIDs has some 65,000."""
+
+_MAX_QUEUED = 16
+"""Requests of a connection that wait; PS3.7 has one at a time where no more were agreed."""
 
 _PDU_S = 30.0
 """A PDU that has begun must be here within so many seconds."""
@@ -54,6 +61,18 @@ def _received(connection: AssociationSocket, size: int) -> bytearray:
                 break
             at += count
     return buffer[:at]
+
+
+def holds_too_much(association: Association) -> bool:
+    """Return whether a peer sends what grows in memory: a query, or requests, without end."""
+    provider = association.dimse
+    if provider.msg_queue.qsize() > _MAX_QUEUED:
+        return True
+    message = provider.message
+    if message is None:
+        return False
+    parts = (message.encoded_command_set, message.data_set)
+    return sum(part.tell() for part in parts if isinstance(part, BytesIO)) > _MAX_HELD
 
 
 def unfinished(association: Association) -> list[Path]:

@@ -7,6 +7,7 @@ import sys
 
 from serving.config.exit_status import ExitStatus
 from serving.processes.child import END, begin
+from serving.store.doors.c_find import Finder
 from serving.store.doors.c_store import DicomNode, NodeSettings
 from serving.store.service.parts import open_ingest, open_parts
 from serving.store.service.starts import StoreStart
@@ -23,7 +24,8 @@ def main() -> None:
     ingest = open_ingest(parts, settings)
     assert own.dimse_port is not None, "the launcher starts it only with a port"
     address = (settings.http.host, own.dimse_port)
-    node = DicomNode(NodeSettings(address, own.ae_title, own.ae_peers or ()), ingest, ingest.folder)
+    node_settings = NodeSettings(address, own.ae_title, own.ae_peers or (), own.ae_finders or ())
+    node = DicomNode(node_settings, ingest, ingest.folder, Finder(parts.index, parts.audit))
     try:
         node.start()
     except OSError as error:

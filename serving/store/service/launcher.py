@@ -109,9 +109,11 @@ def _of_store(settings: Settings) -> Settings:
 
 def _require_usable(settings: Settings) -> None:
     """Refuse at the start what would fail at the first request."""
-    if settings.ingest.dimse_port is not None and not settings.ingest.ae_peers:
+    own = settings.ingest
+    if own.dimse_port is not None and not (own.ae_peers or own.ae_finders):
         raise SettingsError(
-            "PATHSERVE_STORE_DIMSE_PORT needs PATHSERVE_STORE_AE_PEERS: the AE titles that may send"
+            "PATHSERVE_STORE_DIMSE_PORT needs PATHSERVE_STORE_AE_PEERS, the AE titles that may send, or "
+            "PATHSERVE_STORE_AE_FINDERS, those that may query"
         )
     Cors(settings.slide_store.cors_origins or ())
     if settings.ingest.watch is not None:
