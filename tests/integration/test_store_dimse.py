@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from serving.store.doors.dimse_bounds import PDU_BYTES
-from tests.support.dicom_node import PEER, TITLE, NodeProcess, dcmtk
+from tests.support.dicom_node import PEER, TITLE, NodeProcess, dcmtk, without_dcmtk
 from tests.support.service import wait_until
 from tests.support.slides import CODINGS, Slide, StoredInstance, pyramid, stained
 from tests.support.store_ingest import OpenStore
 
-pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk is not installed")
+pytestmark = without_dcmtk
 
 NO_WRITING = {"BurnedInAnnotation": "NO", "SpecimenLabelInImage": "NO"}
 

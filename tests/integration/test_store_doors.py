@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.support.dicom_node import without_dcmtk
 from tests.support.orthanc import Orthanc, missing
 from tests.support.planted import PlantedSlide, planted_slide
 from tests.support.service import wait_until
@@ -167,7 +168,7 @@ def test_orthanc_pushes_by_c_store_and_by_stow(store: Started, tmp_path: Path) -
     assert store.stored() == before, "the same by either way"
 
 
-@pytest.mark.skipif(shutil.which("findscu") is None, reason="dcmtk is not installed")
+@without_dcmtk
 @pytest.mark.parametrize(
     ("calling", "said"),
     [(FINDER, "Received Final Find Response (Success)"), (PEER, "No Acceptable Presentation Contexts")],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -20,13 +19,13 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from tests.integration.test_store_dimse import association_request, command_set, data_pdu, ended
-from tests.support.dicom_node import FINDER, PEER, TITLE, NodeProcess, dcmtk
+from tests.support.dicom_node import FINDER, PEER, TITLE, NodeProcess, dcmtk, without_dcmtk
 from tests.support.service import wait_until
 from tests.support.slide_store import StoreFolder
 from tests.support.slides import Slide, pyramid
 from tests.support.store_ingest import OpenStore
 
-pytestmark = pytest.mark.skipif(shutil.which("findscu") is None, reason="dcmtk is not installed")
+pytestmark = without_dcmtk
 
 MOST, IMAGES = 1500, 1600
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ import requests
 
 from serving.store.access.roles import Role
 from tests.support import orthanc
+from tests.support.dicom_node import without_dcmtk
 from tests.support.orthanc import Orthanc, free_port
 from tests.support.service import wait_until
 from tests.support.slides import Slide
 from tests.support.store_service import StoreService, shareable
 
 needs_orthanc = pytest.mark.skipif(bool(orthanc.missing()), reason=orthanc.missing())
-needs_dcmtk = pytest.mark.skipif(shutil.which("storescp") is None, reason="dcmtk is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +134,7 @@ def test_a_study_goes_to_orthanc_by_c_store(
         assert len(instances) == 2
 
 
-@needs_dcmtk
+@without_dcmtk
 def test_dcmtks_receiver_gets_what_is_stored_and_nothing_more(
     store: StoreService, peers: Path, study: str, slide: Slide, tmp_path: Path
 ) -> None:
@@ -150,7 +149,7 @@ def test_dcmtks_receiver_gets_what_is_stored_and_nothing_more(
         assert slide.study.encode() not in data
 
 
-@needs_dcmtk
+@without_dcmtk
 def test_a_node_that_refuses_is_said(store: StoreService, peers: Path, study: str, tmp_path: Path) -> None:
     with storescp(tmp_path / "refused", "--refuse") as port:
         write(peers, "dcmtk", kind="dicom", host="127.0.0.1", port=port, ae_title="DCMTK")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +13,18 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+import pytest
 
 from serving.store.doors.c_find import MOST_MATCHES, Finder
 from serving.store.doors.c_store import DicomNode, NodeSettings
 from serving.store.ingest.ingest import Step
 from tests.support.store_ingest import OpenStore
+
+without_dcmtk = pytest.mark.skipif(
+    shutil.which("storescu") is None and not os.environ.get("REQUIRE_ORTHANC"),
+    reason="dcmtk is not installed",
+)
+"""For tests whose peers are dcmtk's programs; where Orthanc must be, they must be, too."""
 
 TITLE, PEER, FINDER = "SLIDES", "SCANNER", "VIEWER"
 
