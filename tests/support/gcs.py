@@ -81,6 +81,8 @@ class GcsEmulator:
                 ]
                 # Downloads go where the object's mediaLink points: through here, too.
                 body = body.replace(emulator._direct.encode(), emulator.url.encode())
+                # The emulator writes names there as they are; Cloud Storage escapes them.
+                body = re.sub(rb'(?<="mediaLink": ")[^"?]+', lambda link: link[0].replace(b"%", b"%25"), body)
                 if emulator.harm is not None and answer.status == 200:
                     body = emulator.harm(self.path, body)
                 self.answer(answer.status, headers, body)
