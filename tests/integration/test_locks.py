@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,9 +33,12 @@ def make_environment(folder: Path, index: Path, lock: str) -> subprocess.Complet
     """Run the Makefile's own rule on a lock, with one folder of packages and no index."""
     (folder / "locks").mkdir()
     (folder / "locks/dev.lock").write_text(lock)
-    (folder / "locks/ez-wsi-6.0.lock").write_text(release(index, "client", "1"))
-    (folder / "locks/slidescore-sdk.lock").write_text(release(index, "sdk", "1"))
     shutil.copy(ROOT / "Makefile", folder)
+    rule = re.search(r"^\$\(LOCKED\): (.*)$", (folder / "Makefile").read_text(), re.MULTILINE)
+    assert rule
+    for number, name in enumerate(rule[1].split()):
+        if name.endswith(".lock") and name != "locks/dev.lock":  # of clients, each in a folder of its own
+            (folder / name).write_text(release(index, f"client{number}", "1"))
     shutil.copytree(ROOT / ".ci", folder / ".ci")
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}
     offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
