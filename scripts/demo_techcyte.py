@@ -22,6 +22,7 @@ import numpy as np
 import requests
 
 from dicom_io.geometry import UInt8Array
+from scripts.demo_webhooks import wait_until_ready
 from tests.support.certificate import self_signed
 from tests.support.service import Service
 from tests.support.techcyte import Techcyte
@@ -48,7 +49,7 @@ def main() -> int:
         tls = self_signed(folder)
         with Techcyte(tls) as server, _webhooks(server, tls[0], reference, folder) as service:
             print(f"A stand-in for Techcyte is at {server.origin}; pathserve webhooks starts …", flush=True)
-            _wait_until_ready(service)
+            wait_until_ready(service)
             for analysis in ("similar", "qc"):
                 body = _analysis(service, server, slide, analysis)
                 _print(body)
@@ -94,14 +95,6 @@ def _webhooks(server: Techcyte, certificate: Path, reference: Path, folder: Path
         },
         command=(sys.executable, "-m", "serving", "webhooks"),
     )
-
-
-def _wait_until_ready(service: Service) -> None:
-    """Wait for TensorFlow and the encoder, which take a minute on a busy machine."""
-    while service.health() != requests.codes.ok:
-        if service.process.poll() is not None:
-            sys.exit(f"The webhooks ended before they were ready:\n{service.log()}")
-        time.sleep(0.5)
 
 
 def _analysis(service: Service, server: Techcyte, slide: Path, analysis: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def main() -> int:
         print(f"A stand-in for Slide Score serves a slide of 8000x6000 pixels at {server.origin}")
         print("Starting pathserve webhooks with the built-in, untrained encoder …", flush=True)
         with _webhooks(server, Path(folder)) as service:
-            _wait_until_ready(service)
+            wait_until_ready(service)
             print(f"Ready at {service.url}; its settings are its address and a secret.\n")
             output = _analysis(service, server)
         _print_results(output)
@@ -64,7 +64,7 @@ def _webhooks(server: SlideScore, folder: Path) -> Service:
     )
 
 
-def _wait_until_ready(service: Service) -> None:
+def wait_until_ready(service: Service) -> None:
     """Wait for TensorFlow and the encoder, which take a minute on a busy machine."""
     while service.health() != requests.codes.ok:
         if service.process.poll() is not None:

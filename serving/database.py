@@ -6,8 +6,7 @@ import contextlib
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +34,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from serving.errors import Code, ServiceError
+from serving.schema import Contents, WrongSchema
 
 _READS = "pathserve_reads"
 """Marks connections whose statements stand alone, and take no lock."""
@@ -44,10 +44,6 @@ _BUSY_S = 10.0
 
 _CONNECT_S = 10
 _POSTGRES: Final = "postgresql+psycopg"
-
-
-class WrongSchema(Exception):
-    """The database holds something else than this version's tables; the text says what."""
 
 
 class BadDatabase(Exception):
@@ -70,25 +66,6 @@ class DatabaseLost(ServiceError):
             retry_after_s=5,
         )
         self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What a database holds.
-
-    Attributes
-    ----------
-    name:
-        What users call it, as the beginning of a sentence.
-    lock:
-        Number of an advisory lock of PostgreSQL that nothing else uses.
-    create_or_refuse:
-        Makes the tables where there are none, and raises ``WrongSchema`` where they are of another version.
-    """
-
-    name: str
-    lock: int
-    create_or_refuse: Callable[[Connection], None]
 
 
 class Database:

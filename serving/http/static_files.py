@@ -9,6 +9,8 @@ from pathlib import Path
 
 from flask import Response, request
 
+from serving.errors import TABLE, Code, ServiceError
+
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -51,6 +53,41 @@ def file_answer(found: StaticFile, policy: str) -> Response:
     response.set_etag(found.etag)
     response.make_conditional(request)
     return response
+
+
+class PageFiles:
+    """The views of a page and of its files.
+
+    Parameters
+    ----------
+    folder:
+        Its files.
+    page:
+        The name of the page among them.
+    policy:
+        Content-Security-Policy of each answer.
+    """
+
+    def __init__(self, folder: Path, page: str, policy: str) -> None:
+        self._files = static_files(folder)
+        self._page, self._policy = page, policy
+
+    def page(self) -> Response:
+        """Answer the page."""
+        return file_answer(self._files[self._page], self._policy)
+
+    def static(self, name: str) -> Response:
+        """Answer one of its files.
+
+        Raises
+        ------
+        ServiceError
+            NOT_FOUND_ERROR
+        """
+        found = self._files.get(name)
+        if found is None:
+            raise ServiceError(Code.NOT_FOUND_ERROR, TABLE[Code.NOT_FOUND_ERROR].meaning)
+        return file_answer(found, self._policy)
 
 
 def _read(path: Path) -> StaticFile:

@@ -28,7 +28,7 @@ from serving.heads.head import Head
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON, answer_error
 from serving.http.door import Door
-from serving.http.static_files import file_answer, static_files
+from serving.http.static_files import PageFiles
 from serving.pipeline.predictor import Predictor
 from serving.view.folder import SlideFolder
 from serving.view.guard import Guard
@@ -79,6 +79,7 @@ def view_door(
         Whose scores the page shows.
     """
     routes = Blueprint("view", __name__)
+    files = PageFiles(_STATIC, _PAGE, POLICY)
     views = _View(settings, predictor, context, folder, keys, head)
     guard = Guard(settings.view.hosts or ())
 
@@ -88,8 +89,8 @@ def view_door(
     routes.before_request(guarded)
     routes.register_error_handler(ImageError, lambda error: _failed(fault_of(error.fault)))
     routes.register_error_handler(ServiceError, _refused)
-    routes.add_url_rule("/view", "page", views.page)
-    routes.add_url_rule("/view/static/<path:name>", "static", views.static)
+    routes.add_url_rule("/view", "page", files.page)
+    routes.add_url_rule("/view/static/<path:name>", "static", files.static)
     routes.add_url_rule("/view/slides", "slides", views.slides)
     routes.add_url_rule("/view/series", "series", views.series)
     routes.add_url_rule("/view/open", "open", views.open, methods=["POST"])
@@ -121,19 +122,7 @@ class _View:
         self._opener = SlideOpener(folder)
         self._planner = Planner(context.max_image_pixels)
         self._tiles = Tiles()
-        self._files = static_files(_STATIC)
         self._table_reader = TableReader()
-
-    def page(self) -> Response:
-        """Answer the page."""
-        return file_answer(self._files[_PAGE], POLICY)
-
-    def static(self, name: str) -> Response:
-        """Answer one of the page's files."""
-        found = self._files.get(name)
-        if found is None:
-            raise ServiceError(Code.NOT_FOUND_ERROR, TABLE[Code.NOT_FOUND_ERROR].meaning)
-        return file_answer(found, POLICY)
 
     def slides(self) -> Response:
         """Answer what may be opened, the model, and where patches are sent."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import orjson
 from flask import Blueprint, Response, request
 
-from serving.errors import TABLE, Code, ServiceError
-from serving.http.static_files import file_answer, static_files
+from serving.errors import Code, ServiceError
+from serving.http.static_files import PageFiles
 from serving.store.access.audit import Audit, Event
 from serving.store.access.roles import Role
 from serving.store.access.tokens import Tokens
@@ -62,9 +62,10 @@ class Browsed:
 def browse_door(browsed: Browsed) -> StoreDoor:
     """Return the door."""
     routes = Blueprint("browse", __name__)
+    files = PageFiles(_STATIC, _PAGE, POLICY)
     views = _Views(browsed)
-    routes.add_url_rule("/store", "page", views.page)
-    routes.add_url_rule("/store/static/<path:name>", "static", views.static)
+    routes.add_url_rule("/store", "page", files.page)
+    routes.add_url_rule("/store/static/<path:name>", "static", files.static)
     routes.add_url_rule("/store/me", "me", views.me)
     routes.add_url_rule("/store/attributes/<study>/<series>/<instance>", "attributes", views.attributes)
     routes.add_url_rule("/store/usage", "usage", views.usage)
@@ -86,18 +87,6 @@ def browse_door(browsed: Browsed) -> StoreDoor:
 class _Views:
     def __init__(self, browsed: Browsed) -> None:
         self._browsed = browsed
-        self._files = static_files(_STATIC)
-
-    def page(self) -> Response:
-        """Answer the page."""
-        return file_answer(self._files[_PAGE], POLICY)
-
-    def static(self, name: str) -> Response:
-        """Answer one of its files."""
-        found = self._files.get(name)
-        if found is None:
-            raise ServiceError(Code.NOT_FOUND_ERROR, TABLE[Code.NOT_FOUND_ERROR].meaning)
-        return file_answer(found, POLICY)
 
     def me(self) -> Response:
         """Answer what the caller's token allows."""

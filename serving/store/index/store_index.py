@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, select
 
 from dicom_io.cache import SharedCache
 from serving.database import Database
 from serving.store.access.roles import EVERYTHING, Permission
-from serving.store.index.attributes import Level, attributes_of
+from serving.store.index.attributes import Level
 from serving.store.index.frames import FrameTable, Layout
 from serving.store.index.query import Page, Query, Stored, Usage
 from serving.store.index.record import InstanceRecord
+from serving.store.index.rows import add_rows, remove_rows
 from serving.store.index.search import search
 from serving.store.index.tables import INDEX, details, instances, series, studies
 
 _TABLES_KEPT_BYTES = 64 << 20
 _TABLE_LIFE_S = 3600.0
 _BUSY_S = 30.0
-_AT_ONCE = 200
 _DOCUMENTS_AT_ONCE = 25
 
 
@@ -93,7 +93,7 @@ class StoreIndex:
             if known is not None:
                 same = tuple(known) == (record.study, record.series, record.sha256)
                 return Added.SAME if same else Added.DIFFERENT
-            self._insert(connection, record)
+            add_rows(connection, record, self._database.now)
             confirm()
         return Added.NEW
 
@@ -221,52 +221,10 @@ class StoreIndex:
             gone = [_stored(row) for row in connection.execute(_STORED.where(_of(study, series, sop)))]
             if unless(gone):
                 return []
-            for start in range(0, len(gone), _AT_ONCE):
-                some = [one.sop for one in gone[start : start + _AT_ONCE]]
-                connection.execute(delete(details).where(details.c.sop.in_(some)))
-                connection.execute(delete(instances).where(instances.c.sop.in_(some)))
-            _remove_empty(connection, study)
+            remove_rows(connection, study, [one.sop for one in gone])
             for one in gone:
                 dispose(one)
         return gone
-
-    def _insert(self, connection: Connection, record: InstanceRecord) -> None:
-        values = record.attributes
-
-        def of(level: Level) -> dict[str, str]:
-            return {a.column: values[a.column] for a in attributes_of(level) if a.column in values}
-
-        study, of_series = {"study": record.study}, {"study": record.study, "series": record.series}
-        if connection.execute(select(studies.c.number).filter_by(**study)).first() is None:
-            connection.execute(studies.insert().values(study | of(Level.STUDY)))
-        if connection.execute(select(series.c.number).filter_by(**of_series)).first() is None:
-            connection.execute(series.insert().values(of_series | of(Level.SERIES)))
-        facts: dict[str, Any] = of_series | {
-            "sop": record.sop,
-            "transfer_syntax": record.transfer_syntax,
-            "size": record.size,
-            "sha256": record.sha256,
-            "path": record.path,
-            "origin": record.origin,
-            "added_at": self._database.now,
-            "frames": record.frames.count,
-        }
-        connection.execute(instances.insert().values(facts | of(Level.INSTANCE)))
-        connection.execute(
-            details.insert().values(
-                sop=record.sop,
-                layout=str(record.frames.layout),
-                frame_table=record.frames.entries,
-                metadata=record.metadata,
-            )
-        )
-
-
-def _remove_empty(connection: Connection, study: str) -> None:
-    left = select(instances.c.series).where(instances.c.study == study)
-    connection.execute(delete(series).where(series.c.study == study, series.c.series.not_in(left)))
-    if connection.execute(select(func.count()).select_from(left.limit(1).subquery())).scalar() == 0:
-        connection.execute(delete(studies).where(studies.c.study == study))
 
 
 _STORED: Select[Any] = select(

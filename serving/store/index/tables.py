@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     Double,
     Index,
     Integer,
@@ -15,15 +14,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
-    select,
 )
 
-from serving.database import Contents, WrongSchema
+from serving.schema import Contents, version_table
 from serving.store.index.attributes import Level, attributes_of
 
 VERSION = 1
-"""Counts changes of the tables below; a step from each earlier version belongs into ``_create_or_refuse``."""
+"""Counts changes of the tables below; a step from each earlier version belongs into ``INDEX``."""
 
 metadata = MetaData()
 
@@ -88,24 +85,16 @@ details = Table(
     Column("metadata", LargeBinary, nullable=False),
 )
 
-schema = Table("pathserve_store_schema", metadata, Column("version", Integer, nullable=False))
+schema = version_table("pathserve_store_schema", metadata)
 
 
-def _create_or_refuse(connection: Connection) -> None:
-    found = set(inspect(connection).get_table_names())
-    if schema.name not in found:
-        if instances.name in found:
-            raise WrongSchema(f"has a table {instances.name}, but none that says its version")
-        metadata.create_all(connection)
-        connection.execute(schema.insert().values(version=VERSION))
-        return
-    version = connection.execute(select(schema.c.version)).scalar()
-    if version != VERSION:
-        raise WrongSchema(
-            f"is an index in version {version} of the schema, and this release knows version {VERSION} only; "
-            "run the release that made it, or build the index anew from the files"
-        )
-
-
-INDEX = Contents("The index of the slide store", 0x7061_7468_7369_6478, _create_or_refuse)
+INDEX = Contents(
+    "The index of the slide store",
+    0x7061_7468_7369_6478,
+    first=instances,
+    schema=schema,
+    version=VERSION,
+    held="is an index",
+    remedy="run the release that made it, or build the index anew from the files",
+)
 """The index, as a database's contents."""

@@ -15,14 +15,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    inspect,
-    select,
 )
 
-from serving.database import Contents, WrongSchema
+from serving.schema import Contents, version_table
 
 VERSION = 2
-"""Counts changes of the tables below; a step from each earlier version belongs into ``create_or_refuse``."""
+"""Counts changes of the tables below; ``JOBS`` has a step from each earlier version."""
 
 metadata = MetaData()
 
@@ -91,34 +89,21 @@ ledger = Table(
     Index("pathserve_ledger_by_age", "keep_until"),
 )
 
-schema = Table("pathserve_schema", metadata, Column("version", Integer, nullable=False))
+schema = version_table("pathserve_schema", metadata)
 
 
-def create_or_refuse(connection: Connection) -> None:
-    """Make the tables where there are none; be sure of those that there are.
-
-    Raises
-    ------
-    WrongSchema
-    """
-    found = set(inspect(connection).get_table_names())
-    if schema.name not in found:
-        if jobs.name in found:
-            raise WrongSchema(f"has a table {jobs.name}, but none that says its version")
-        metadata.create_all(connection)
-        connection.execute(schema.insert().values(version=VERSION))
-        return
-    version = connection.execute(select(schema.c.version)).scalar()
-    if version == 1:  # before there was a ledger
-        ledger.create(connection, checkfirst=True)
-        connection.execute(schema.update().values(version=VERSION))
-        return
-    if version != VERSION:
-        raise WrongSchema(
-            f"holds jobs in version {version} of the schema, and this release knows version {VERSION} only; "
-            "name another database, or run the release that made it until its jobs have ended"
-        )
+def _add_ledger(connection: Connection) -> None:
+    ledger.create(connection, checkfirst=True)
 
 
-JOBS = Contents("The store of jobs", 0x7061_7468_6A6F_6273, create_or_refuse)
+JOBS = Contents(
+    "The store of jobs",
+    0x7061_7468_6A6F_6273,
+    first=jobs,
+    schema=schema,
+    version=VERSION,
+    held="holds jobs",
+    remedy="name another database, or run the release that made it until its jobs have ended",
+    steps={1: _add_ledger},
+)
 """The jobs, as a database's contents."""

@@ -28,7 +28,7 @@ FLOORS = {
     },
     "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
     "serving": {
-        "config": 1, "errors": 1, "heads": 1, "output": 1, "telemetry": 1,
+        "config": 1, "errors": 1, "heads": 1, "output": 1, "schema": 1, "telemetry": 1,
         "database": 2, "front": 2, "pipeline": 2,
         "api": 3,
         "client": 4, "http": 4,
@@ -60,7 +60,13 @@ FLOORS = {
 }  # fmt: skip
 """The floor of each file and folder of a room: what it imports is on a lower floor, or in itself."""
 
-DATABASES = ("serving/database.py", "serving/webhooks/jobs/", "serving/store/index/", "serving/store/access/")
+DATABASES = (
+    "serving/database.py",
+    "serving/schema.py",
+    "serving/webhooks/jobs/",
+    "serving/store/index/",
+    "serving/store/access/",
+)
 """Where libraries of databases, and of sealing what is in them, are imported."""
 
 TENSORFLOW_FILES = {"model/runtimes/import_tensorflow.py"}
