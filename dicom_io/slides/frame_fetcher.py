@@ -11,7 +11,7 @@ from functools import partial
 from dicom_io.codecs.frame_format import FrameError
 from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
-from dicom_io.slides.frame_cache import FrameCache, SharedFrame
+from dicom_io.slides.frame_cache import EncodedFrame, FrameCache, SharedFrame
 from dicom_io.slides.level import TiledLevel
 from dicom_io.slides.series import FRAME_SLACK, FRAMES_PER_GET, FrameStore
 from dicom_io.waiting import Stop
@@ -51,6 +51,7 @@ class FrameFetcher:
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
         self._arrived: set[int] = set()
+        self._came_in: set[str | None] = set()
         self._coming: deque[SharedFrame] = deque()
         self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
@@ -60,6 +61,11 @@ class FrameFetcher:
         """Bytes of frames that are held at once: decoded, and what small ones may come in before that."""
         frames = min(self._level.frames, self._most_ahead)
         return (self._form.decoded_bytes + FRAME_SLACK) * frames
+
+    @property
+    def came_in(self) -> frozenset[str | None]:
+        """Transfer syntaxes in which frames came that were waited for; ``None`` for pixels as such."""
+        return frozenset(self._came_in)
 
     @property
     def _per_get(self) -> int:
@@ -147,6 +153,8 @@ class FrameFetcher:
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
             if not isinstance(came, ImageFault):
+                # Once it has been decoded, for somebody else perhaps, only the frame itself knows.
+                self._came_in.add(came.syntax if isinstance(came, EncodedFrame) else shared.syntax)
                 return
             self._cache.forget(self._key(frame), shared)
             if frame in self._mine:

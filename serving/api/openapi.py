@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from importlib.metadata import version
 
+from serving.api import provenance_schema
 from serving.api import schema as api_schema
 from serving.api.json_schema import Schema
 from serving.config.settings import Settings
@@ -29,6 +30,7 @@ def openapi_document(settings: Settings) -> Schema:
                 "PredictRequest": api_schema.predict_request(),
                 "PredictResponse": api_schema.predict_response(),
                 "FailedRequest": api_schema.failed_request(),
+                "Provenance": provenance_schema.provenance(),
             }
         },
     }

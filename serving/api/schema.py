@@ -69,6 +69,7 @@ def _extensions() -> Schema:
                 "Whether a patch that is partly outside of the image is an error; else it is black there. "
                 "By default true."
             ),
+            "provenance": a_boolean("Whether what the vectors are made of is told. By default false."),
             "ez_wsi_state": {
                 "type": "object",
                 "description": "What ez-wsi-dicomweb already knows of the image. Other clients leave it out.",
@@ -116,8 +117,16 @@ def prediction() -> Schema:
         ["patch_coordinate", "embedding_vector"],
         "A patch and its embedding.",
     )
+    provenance: Schema = {
+        "type": "object",
+        "description": "What the vectors are made of, where extensions.provenance asks for it; its schema is "
+        "docs/provenance.schema.json, and Provenance in the components of /openapi.json.",
+    }
     result = an_object(
-        {"patch_embeddings": a_list(embedding, "In the order of patch_coordinates.")},
+        {
+            "patch_embeddings": a_list(embedding, "In the order of patch_coordinates."),
+            "provenance": provenance,
+        },
         ["patch_embeddings"],
         "The embeddings.",
     )

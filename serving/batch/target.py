@@ -120,7 +120,7 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pic
         )
     return Target(
         _frame(slide.slide, view),
-        ReadOptions(image_dimensions=view.image_dimensions),
+        ReadOptions(image_dimensions=view.image_dimensions, stored_spacing=slide.given_spacing(view.index)),
         [(patch.x, patch.y) for patch in patches],
         overview,
         tissue,

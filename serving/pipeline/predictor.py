@@ -10,7 +10,7 @@ from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderUnavailable
-from serving.errors import unavailable
+from serving.errors import Fault, unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
 from serving.pipeline.opening import shared_images
@@ -85,7 +85,10 @@ class Predictor:
         try:
             with contextlib.closing(self._encoder.open_stream(patches)) as stream:
                 waits.when_cancelled(stream.abandon)
-                session = ReadSession(self._context, waits, shared_images(items), stages.measure)
+                traced = any(not isinstance(item, Fault) and item.extras.provenance for item in items)
+                session = ReadSession(
+                    self._context, waits, shared_images(items), stages.measure, traced=traced
+                )
                 extra_frames = max(0, self._max_reads - patches)
                 outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
                 stages.add(RequestStage.QUEUE, stream.queue_s)

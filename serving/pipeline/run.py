@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from dicom_io.made_of import Reading
 from dicom_io.reading import PATCHES_AT_ONCE, PatchTask
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
@@ -31,6 +32,7 @@ from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
 from serving.pipeline.opening import Opened, OpenedImages
 from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.provenance import provenance
 from serving.pipeline.types import Item, patch_count
 from serving.pipeline.waits import Waits
 
@@ -109,6 +111,7 @@ class Run:
         self._waits = Waits(session.waits)
         self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames)
         self._held: deque[_Batch] = deque()
+        self._readings: dict[int, Reading] = {}
         patches = patch_count(items)
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
@@ -131,6 +134,7 @@ class Run:
                 if not self._held:
                     break
                 self._finish(self._held[0])
+                self._note_readings(self._held[0])
                 self._release(self._held.popleft())
             self._stream.wait(self._waits.deadline)
         finally:
@@ -225,6 +229,13 @@ class Run:
         while running:
             self._await_first(running)
 
+    def _note_readings(self, batch: _Batch) -> None:
+        """Ask images that have been read, and whose provenance is wanted, what it is."""
+        for opened in batch.images:
+            if opened.instance.extras.provenance and opened.position not in self._faults:
+                with self._faults.of([opened.position]):
+                    self._readings[opened.position] = self._waits.reading_of(opened.image)
+
     def _waited_for(self, opened: Opened, task: PatchTask) -> bool:
         if opened.position not in self._faults and not task.ready():
             with self._faults.of([opened.position]):
@@ -253,11 +264,11 @@ class Run:
         for position, item in enumerate(self._items):
             count = patch_count([item])
             fault = self._faults.get(position)
-            outcomes.append(self._outcome(first, count, missing) if fault is None else fault)
+            outcomes.append(self._outcome(position, first, count, missing) if fault is None else fault)
             first += count
         return outcomes
 
-    def _outcome(self, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
+    def _outcome(self, position: int, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
         if self._stream.failed and (
             refused := [index - first for index in self._stream.failed if first <= index < first + count]
         ):
@@ -268,4 +279,6 @@ class Run:
         if missing[first : first + count].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return Embeddings(self._stream.vectors[first : first + count])
+        reading = self._readings.get(position)
+        record = None if reading is None else provenance(reading, self._stream.facts)
+        return Embeddings(self._stream.vectors[first : first + count], provenance=record)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Sampling
+from dicom_io.made_of import Reading
 from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -28,6 +29,7 @@ from serving.webhooks.service.embedders import Embedding, LocalEmbedding
 from serving.webhooks.service.remote import BATCH, RemoteEmbedding, client_maker
 from tests.support.app import App, ServedApp
 from tests.support.models import POISON, probe
+from tests.support.readings import plain_reading
 from tests.support.tissue import UInt8Array, encode, tissue
 
 
@@ -39,6 +41,11 @@ class OwnImage(OpenedImage):
         self.memory_bytes = pixels.nbytes
         self.decodes_elsewhere = False
         self._pixels = pixels
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
+
+    def reading(self) -> Reading:
+        """Return little."""
+        return plain_reading(self.sampling)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks, the last patches first."""

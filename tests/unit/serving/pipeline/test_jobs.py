@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
+from dicom_io.made_of import Reading
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -29,6 +30,7 @@ from serving.pipeline.run import SMALL_BYTES, Run, Workshop
 from serving.pipeline.types import Instance, Item
 from serving.processes.assembly import read_context
 from tests.support.encoders import CornerEncoder
+from tests.support.readings import plain_reading
 from tests.support.service import wait_until
 
 MEMORY = 10 * SMALL_BYTES
@@ -61,12 +63,16 @@ class Picture(OpenedImage):
     origin: str | None = None
     opened: bool = False
     width = height = 1 << 20
+    sampling = Sampling(1 << 20, 1 << 20, None, 1 << 20, 1 << 20)
     shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
         self.opening()
         self.opened = True
         return self
+
+    def reading(self) -> Reading:
+        return plain_reading(self.sampling)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         for indexes in in_chunks(range(len(patches))):
