@@ -50,20 +50,17 @@ def sentence(records: Sequence[Provenance]) -> str:
 
 
 def _sentence(record: Provenance) -> str:
-    model, read = record["model"], record["read"]
-    um = read["um_per_px"]
-    if um is None:
-        size = "pixels of unknown size"
+    image, read, model, service = (record[name] for name in ("image", "read", "model", "service"))
+    level = "" if image["level"] is None else f" of level {image['level']}"
+    if (um := read["um_per_px"]) is None:
+        size = "of unknown size"
     else:
         x, y = (f"{side:.4g}" for side in um)
-        size = f"{x} µm/px" if x == y else f"{x} x {y} µm/px"
-    level = record["image"]["level"]
-    where = "" if level is None else f", level {level}"
-    untrained = ", untrained" if model["untrained"] else ""
+        size = f"of {x} µm" if x == y else f"of {x} x {y} µm"
+    resized = "" if read["resampling"] == "none" else f", resized by {read['resampling']}"
     return (
-        f"Embedded by {model['name']} ({str(model['digest'])[:19]}{untrained}; {model['runtime']}, "
-        f"{model['precision']}) at {size}{where}; pathserve {record['service']['version']}, "
-        f"{record['service']['time']}."
+        f"Pixels{level} {size}{resized}; {model['runtime']}, {model['precision']}; pathserve "
+        f"{service['version']}, {service['time']}."
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 
 import orjson
 import pybase64
@@ -35,7 +36,7 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
         "model": facts.model,
         "modelVersionId": model_version(facts),
         "modelDisplayName": display_name(facts),
-        "metadata": metadata(facts) | {"encoding": request.encoding},
+        "metadata": metadata(facts) | {"encoding": request.encoding} | _warnings(predictions.outcomes),
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -66,6 +67,16 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
         "digest": facts.digest,
         "runtime": facts.runtime,
     }
+
+
+def _warnings(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what the magnification guard says of instances with vectors; nothing where that is nothing."""
+    found = [
+        {"instance": position, "kind": "magnification", **dataclasses.asdict(outcome.magnification)}
+        for position, outcome in enumerate(outcomes)
+        if not isinstance(outcome, Fault) and outcome.magnification is not None
+    ]
+    return {"warnings": found} if found else {}
 
 
 def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:

@@ -56,12 +56,11 @@ class SendingEmbedder:
             with closing(instance.source.open(instance.options, session)) as image:
                 pixels = read_open(image, instance.patches)
                 reading = image.reading() if traced else None
+                options = ReadOptions(stored_spacing=image.sampling.spacing)
         except ImageError as error:
             return fault_of(error.fault)
         extras = Extras(provenance=traced)
-        outcomes = self._service.embed(
-            [Instance(_encoded(one), _WHOLE, ReadOptions(), extras) for one in pixels]
-        )
+        outcomes = self._service.embed([Instance(_encoded(one), _WHOLE, options, extras) for one in pixels])
         embedded = [outcome for outcome in outcomes if not isinstance(outcome, Fault)]
         if len(embedded) < len(outcomes):
             return next(outcome for outcome in outcomes if isinstance(outcome, Fault))
@@ -69,6 +68,7 @@ class SendingEmbedder:
         return Embeddings(
             np.concatenate([one.vectors for one in embedded]),
             provenance=None if reading is None else joined(reading, told),
+            magnification=next((one.magnification for one in embedded if one.magnification), None),
         )
 
 

@@ -21,7 +21,7 @@ from model.encoder import PATCH_SIDE, Vectors
 from serving.client.image import Image
 from serving.client.splitting import Limits, split
 from serving.errors import Fault
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
 from serving.provenance import Provenance, as_one, records_of
 
 MAX_REQUEST_BYTES = 8_000_000
@@ -126,8 +126,13 @@ class PathserveClient:
         """
         found: list[list[Vectors] | Fault] = [[] for _ in images]
         told: list[list[Provenance]] = [[] for _ in images]
+        warned: dict[int, MagnificationWarning] = {}
         for parts in split(images, self._limits):
-            predictions = self._post([part.instance for part in parts])["predictions"]
+            answer = self._post([part.instance for part in parts])
+            predictions = answer["predictions"]
+            for warning in answer["metadata"].get("warnings", ()):
+                if (said := _magnification(warning)) is not None:
+                    warned.setdefault(parts[warning["instance"]].image, said)
             for part, prediction in zip(parts, predictions, strict=True):
                 vectors = found[part.image]
                 if "error" in prediction:
@@ -137,8 +142,10 @@ class PathserveClient:
                     if (record := prediction["result"].get("provenance")) is not None:
                         told[part.image].append(record)
         return [
-            parts if isinstance(parts, Fault) else Embeddings(_joined(parts), provenance=as_one(records))
-            for parts, records in zip(found, told, strict=True)
+            parts
+            if isinstance(parts, Fault)
+            else Embeddings(_joined(parts), provenance=as_one(records), magnification=warned.get(number))
+            for number, (parts, records) in enumerate(zip(found, told, strict=True))
         ]
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
@@ -169,7 +176,12 @@ class PathserveClient:
                 raise ServiceFault(HTTPStatus.OK, outcome)
             whole.append(outcome)
         records = [record for one in whole for record in records_of(one.provenance)]
-        return Embeddings(_joined([one.vectors for one in whole]), provenance=as_one(records))
+        warnings = [one.magnification for one in whole if one.magnification is not None]
+        return Embeddings(
+            _joined([one.vectors for one in whole]),
+            provenance=as_one(records),
+            magnification=warnings[0] if warnings else None,
+        )
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": "base64-float32"}}).encode()
@@ -226,6 +238,15 @@ def _vectors(prediction: dict[str, Any]) -> Vectors:
 
 def _joined(parts: list[Vectors]) -> Vectors:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _magnification(warning: dict[str, Any]) -> MagnificationWarning | None:
+    if warning.get("kind") != "magnification":
+        return None
+    um = warning["um_per_px"]
+    return MagnificationWarning(
+        warning["verdict"], None if um is None else (um[0], um[1]), warning["description"]
+    )
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

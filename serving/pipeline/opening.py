@@ -17,6 +17,8 @@ from dicom_io.sources.shared_raster import RasterRegistry
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.faults import Faults, or_fault
+from serving.pipeline.magnification import MagnificationGuard
+from serving.pipeline.outcome import MagnificationWarning
 from serving.pipeline.types import Instance, Item
 from serving.pipeline.waits import Waits
 
@@ -34,12 +36,15 @@ class Opened:
         Of its instance in the request.
     first:
         Index in the request of its first patch.
+    magnification:
+        What the magnification guard says of it.
     """
 
     position: int
     first: int
     instance: Instance
     image: OpenedImage
+    magnification: MagnificationWarning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,20 @@ class OpenedImages:
         Gets the faults of those that cannot be opened, and those that items have already.
     frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges their magnification, before anything of them is fetched or decoded.
     """
 
     def __init__(
-        self, items: Sequence[Item], session: ReadSession, waits: Waits, faults: Faults, frames: int
+        self,
+        items: Sequence[Item],
+        session: ReadSession,
+        waits: Waits,
+        faults: Faults,
+        frames: int,
+        guard: MagnificationGuard,
     ) -> None:
+        self._guard = guard
         self._session = session
         self._waits = waits
         self._faults = faults
@@ -122,7 +136,7 @@ class OpenedImages:
             self._faults[opening.position] = image
         else:
             with self._faults.of([opening.position]):
-                self._head = self._counted(opening, image)
+                self._head = self._checked(opening, image)
         self._open_ahead()
 
     def _open_ahead(self) -> None:
@@ -138,14 +152,15 @@ class OpenedImages:
             return None
         return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
 
-    def _counted(self, opening: _Opening, image: OpenedImage) -> Opened:
-        if frames := image.extra_frames(len(opening.instance.patches)):
-            try:
+    def _checked(self, opening: _Opening, image: OpenedImage) -> Opened:
+        try:
+            warning = self._guard.check(image.sampling)
+            if frames := image.extra_frames(len(opening.instance.patches)):
                 self._count(frames)
-            except ServiceError:
-                image.close()
-                raise
-        return Opened(opening.position, self._firsts[opening.position], opening.instance, image)
+        except ServiceError:
+            image.close()
+            raise
+        return Opened(opening.position, self._firsts[opening.position], opening.instance, image, warning)
 
     def _count(self, frames: int) -> None:
         """Count frames of resized levels against what the request may have decoded."""

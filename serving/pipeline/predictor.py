@@ -13,6 +13,7 @@ from model.transport.stream import DeadlineExceeded, EncoderUnavailable
 from serving.errors import Fault, unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import shared_images
 from serving.pipeline.run import Run, Workshop
 from serving.pipeline.types import Item, Predictions, patch_count
@@ -35,9 +36,20 @@ class Predictor:
         Threads that decode, for all requests together; as many as there are cores.
     max_reads:
         Patches, and further frames of resized levels, that one request may read.
+    guard:
+        Judges the images' magnification; by default it is off.
     """
 
-    def __init__(self, encoder: EncoderClient, context: ReadContext, *, threads: int, max_reads: int) -> None:
+    def __init__(
+        self,
+        encoder: EncoderClient,
+        context: ReadContext,
+        *,
+        threads: int,
+        max_reads: int,
+        guard: MagnificationGuard | None = None,
+    ) -> None:
+        self._guard = guard or MagnificationGuard()
         self._encoder = encoder
         self._context = context
         self._max_reads = max_reads
@@ -90,7 +102,7 @@ class Predictor:
                     self._context, waits, shared_images(items), stages.measure, traced=traced
                 )
                 extra_frames = max(0, self._max_reads - patches)
-                outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
+                outcomes = Run(items, stream, session, self._workshop, extra_frames, self._guard).outcomes()
                 stages.add(RequestStage.QUEUE, stream.queue_s)
                 stages.add(RequestStage.ENCODE, stream.encode_s)
                 return Predictions(outcomes, stream.facts)

@@ -30,8 +30,9 @@ from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
 from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import Opened, OpenedImages
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
 from serving.pipeline.provenance import provenance
 from serving.pipeline.types import Item, patch_count
 from serving.pipeline.waits import Waits
@@ -94,6 +95,8 @@ class Run:
     ----------
     extra_frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges the images' magnification.
     """
 
     def __init__(
@@ -103,15 +106,17 @@ class Run:
         session: ReadSession,
         workshop: Workshop,
         extra_frames: int,
+        guard: MagnificationGuard,
     ) -> None:
         self._items = items
         self._stream = stream
         self._workshop = workshop
         self._faults = Faults()
         self._waits = Waits(session.waits)
-        self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames)
+        self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames, guard)
         self._held: deque[_Batch] = deque()
         self._readings: dict[int, Reading] = {}
+        self._warnings: dict[int, MagnificationWarning] = {}
         patches = patch_count(items)
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
@@ -134,7 +139,7 @@ class Run:
                 if not self._held:
                     break
                 self._finish(self._held[0])
-                self._note_readings(self._held[0])
+                self._note(self._held[0])
                 self._release(self._held.popleft())
             self._stream.wait(self._waits.deadline)
         finally:
@@ -229,9 +234,11 @@ class Run:
         while running:
             self._await_first(running)
 
-    def _note_readings(self, batch: _Batch) -> None:
-        """Ask images that have been read, and whose provenance is wanted, what it is."""
+    def _note(self, batch: _Batch) -> None:
+        """Keep what is to be said of images that have been read; ask for provenance where it is wanted."""
         for opened in batch.images:
+            if opened.magnification is not None:
+                self._warnings[opened.position] = opened.magnification
             if opened.instance.extras.provenance and opened.position not in self._faults:
                 with self._faults.of([opened.position]):
                     self._readings[opened.position] = self._waits.reading_of(opened.image)
@@ -281,4 +288,5 @@ class Run:
             return UNEXPECTED
         reading = self._readings.get(position)
         record = None if reading is None else provenance(reading, self._stream.facts)
-        return Embeddings(self._stream.vectors[first : first + count], provenance=record)
+        vectors = self._stream.vectors[first : first + count]
+        return Embeddings(vectors, provenance=record, magnification=self._warnings.get(position))

@@ -78,6 +78,8 @@ class RequestRecord:
     ----------
     codes:
         Number of instances by error code.
+    magnification:
+        Number of instances with vectors by what the magnification guard warns of.
     """
 
     request_id: str
@@ -87,6 +89,7 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+    magnification: Tally[str] = field(default_factory=Tally)
 
 
 class Telemetry:
@@ -108,6 +111,12 @@ class Telemetry:
         )
         self._instances = Counter(
             "pathserve_instances", "Instances by outcome: ok or error code.", ["code"], registry=own
+        )
+        self._magnification = Counter(
+            "pathserve_magnification_warnings",
+            "Instances with vectors that the magnification guard warns of, by verdict.",
+            ["verdict"],
+            registry=own,
         )
         self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
         self._duration = Histogram(
@@ -139,6 +148,8 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
+            for verdict, count in record.magnification.items():
+                self._magnification.labels(verdict).inc(count)
         log.info(
             "predict",
             extra={
@@ -148,6 +159,7 @@ class Telemetry:
                 "instances": record.instances,
                 "instances_failed": failed,
                 "codes": dict(record.codes),
+                **({"magnification": dict(record.magnification)} if record.magnification else {}),
                 "patches": record.patches,
                 "request_bytes": record.request_bytes,
                 "seconds": round(seconds, 4),

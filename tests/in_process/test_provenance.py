@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def store(slide: Slide) -> Iterator[Store]:
         yield store
 
 
-def asked_of(store: Store, slide: Slide, level: int = 0, **extensions: object) -> dict[str, Any]:
+def asked_of(store: Store, slide: Slide, level: int = 0, **extensions: Any) -> dict[str, Any]:
     return ask(store, slide, [slide.instances[level].uid], (0, 0), (30, 40), **extensions)
 
 
@@ -226,7 +227,10 @@ def variants(store: Store, slide: Slide) -> dict[str, tuple[dict[str, Any], set[
         *("image.sop_instance_uids", "image.width", "image.height", "image.um_per_px"),
         *("read.width", "read.height", "read.um_per_px"),
     }
-    to = "transform_imaging_to_icc_profile"
+
+    def to(target: str) -> dict[str, Any]:
+        return asked_of(store, slide, transform_imaging_to_icc_profile=target)
+
     return {
         "plain": (asked_of(store, slide), set()),
         "another level": (asked_of(store, slide, 1), level),
@@ -236,8 +240,8 @@ def variants(store: Store, slide: Slide) -> dict[str, tuple[dict[str, Any], set[
             asked_of(store, slide, image_dimensions={"width_px": 500, "height_px": 1400}),
             resized,
         ),
-        "to sRGB": (asked_of(store, slide, **{to: "SRGB"}), transformed),
-        "to ROMM RGB": (asked_of(store, slide, **{to: "ROMMRGB"}), transformed),
+        "to sRGB": (to("SRGB"), transformed),
+        "to ROMM RGB": (to("ROMMRGB"), transformed),
         "black outside": (
             asked_of(store, slide, require_patches_fully_in_source_image=False),
             {"read.outside"},
@@ -341,7 +345,7 @@ def test_another_model_is_another_record(encoder: WeightedEncoder, changed: set[
     sent = instance(encode(tissue()))
     with App(load=lambda: WeightedEncoder(0)) as one, App(load=lambda: encoder) as other:
         for app in (one, other):
-            wait_until(lambda app=app: app.encoder.facts is not None, "the encoder")
+            wait_until(partial(getattr, app.encoder, "facts"), "the encoder")
         (record, vectors), (found, others) = told(one, sent)[0], told(other, sent)[0]
 
     assert differing(record, found) == changed

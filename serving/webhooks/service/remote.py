@@ -22,6 +22,7 @@ from google.auth.transport.requests import Request
 from requests.auth import AuthBase
 
 from dicom_io.errors import ImageError
+from dicom_io.geometry import Spacing
 from dicom_io.reading import PatchTask
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
@@ -34,7 +35,7 @@ from serving.config.group import revealed
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault, fault_of, unavailable
 from serving.pipeline.opening import shared_images
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
 from serving.pipeline.provenance import joined
 from serving.pipeline.types import Instance
 from serving.provenance import Provenance, records_of
@@ -177,9 +178,13 @@ class RemoteEmbedding:
         self._metadata, self._trouble = client.metadata, None
         return answer
 
-    def send(self, pixels: npt.NDArray[np.uint8], *, traced: bool) -> Future[Embeddings]:
-        """Send pixels ``[n, 224, 224, 3]`` in another thread."""
-        extensions = {"provenance": True} if traced else {}
+    def send(
+        self, pixels: npt.NDArray[np.uint8], spacing: Spacing | None, *, traced: bool
+    ) -> Future[Embeddings]:
+        """Send pixels ``[n, 224, 224, 3]`` of a size, if that is known, in another thread."""
+        extensions: dict[str, object] = {"provenance": True} if traced else {}
+        if spacing is not None:
+            extensions["source_um_per_px"] = {"x": spacing.x, "y": spacing.y}
         return self._senders.submit(self.ask, lambda client: client.patches(pixels, **extensions))
 
 
@@ -215,6 +220,7 @@ class _JobEmbedder:
     def _by_pixels(self, instance: Instance, session: ReadSession) -> Outcome:
         found: dict[int, Vectors] = {}
         told: list[Provenance] = []
+        warnings: list[MagnificationWarning | None] = [None]
         traced, reading = instance.extras.provenance, None
         sent: deque[tuple[list[int], Future[Embeddings]]] = deque()
 
@@ -224,12 +230,13 @@ class _JobEmbedder:
                 embedded: Embeddings = self.waits.result(future)
                 found.update(zip(indexes, embedded.vectors, strict=True))
                 told.extend(records_of(embedded.provenance))
+                warnings.append(embedded.magnification)
 
         try:
             with contextlib.closing(instance.source.open(instance.options, session)) as image:
                 for indexes, pixels in _batches(image.read(instance.patches)):
                     collect(_IN_FLIGHT - 1)
-                    sent.append((indexes, self.remote.send(pixels, traced=traced)))
+                    sent.append((indexes, self.remote.send(pixels, image.sampling.spacing, traced=traced)))
                 collect(0)
                 reading = image.reading() if traced else None
         except ImageError as error:
@@ -242,6 +249,7 @@ class _JobEmbedder:
         return Embeddings(
             np.stack([found[index] for index in range(len(instance.patches))]),
             provenance=None if reading is None else joined(reading, told),
+            magnification=next(filter(None, warnings), None),
         )
 
 

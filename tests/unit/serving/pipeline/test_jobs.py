@@ -25,6 +25,7 @@ from serving.config.settings import load_settings
 from serving.errors import Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.outcome import Embeddings, Outcome
 from serving.pipeline.run import SMALL_BYTES, Run, Workshop
 from serving.pipeline.types import Instance, Item
@@ -137,7 +138,7 @@ def run(
         patches = sum(len(item.patches) for item in items if isinstance(item, Instance))
         with contextlib.closing(encoder.open_stream(patches)) as stream:
             waits.when_cancelled(stream.abandon)
-            return Run(items, stream, session, workshop, extra_frames=0).outcomes()
+            return Run(items, stream, session, workshop, 0, MagnificationGuard()).outcomes()
 
     yield run
     link = encoder._link
