@@ -29,7 +29,7 @@ def spaced(mm: float, size: tuple[int, int] = (1000, 700)) -> Slide:
     return slide
 
 
-def asked_of(store: Store, slide: Slide, **extensions: object) -> dict[str, Any]:
+def asked_of(store: Store, slide: Slide, **extensions: Any) -> dict[str, Any]:
     return ask(store, slide, [slide.instances[0].uid], (0, 0), **extensions)
 
 

@@ -1,6 +1,8 @@
-"""What images of tests say that their patches have been made of."""
+"""What images of tests say that their patches have been made of, and what to leave out to compare results."""
 
 from __future__ import annotations
+
+import re
 
 from dicom_io.geometry import Sampling
 from dicom_io.made_of import ColourReading, ImageIdentity, Reading
@@ -19,3 +21,8 @@ def plain_reading(sampling: Sampling) -> Reading:
         require_inside=True,
         decoders=(),
     )
+
+
+def timeless(value: object) -> str:
+    """Return a result as text, without the times at which its vectors were made."""
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "", repr(value))
