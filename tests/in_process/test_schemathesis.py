@@ -23,11 +23,14 @@ CHECKS = [
     response_schema_conformance,
 ]
 
+MODEL = ("", "/{name}", "/{name}:predict")
+
 
 def test_every_answer_is_as_documented(served_app: ServedApp) -> None:
     api = schemathesis.openapi.from_url(f"{served_app.url}/openapi.json")
     operations = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/metrics"}
+    of_vertex, of_kserve = {"/predict", "/health", "/metrics"}, {"/", *(f"/v1/models{x}" for x in MODEL)}
+    assert {operation.path for operation in operations} == of_vertex | of_kserve | {"/ping", "/invocations"}
     for operation in operations:
 
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
