@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 RECIPES = ("Makefile", "Dockerfile", ".ci/run")
-CLIENTS = {"ez-wsi-6.0.lock", "slidescore-sdk.lock", "wsidicom.lock"}
+CLIENTS = {"ez-wsi-6.0.lock", "serving-clients.lock", "slidescore-sdk.lock", "wsidicom.lock"}
 """What tests have as clients, in folders of their own."""
 
 LOCKS = sorted(path.name for path in (ROOT / "locks").glob("*.lock") if path.name not in CLIENTS)
