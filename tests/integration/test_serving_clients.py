@@ -96,7 +96,8 @@ def test_the_examples_are_what_the_platforms_take(
     model, config = of_aws
     examples = {"InferenceService": manifest, "CreateModel": model, "CreateEndpointConfig": config}
     predictor = {"containers": [{"label": 1}], "volumes": []}
-    planted = {"InferenceService": {"sort": 1, "spec": {"predictor": predictor}}, "CreateModel": {"Label": "x"}}
+    service = {"sort": 1, "spec": {"predictor": predictor}}
+    planted = {"InferenceService": service, "CreateModel": {"Label": "x"}}
     found = run({"examples": examples, "planted": planted}, "check")
     assert found["examples"] == {"InferenceService": [], "CreateModel": "", "CreateEndpointConfig": ""}
     unknown = ["InferenceService.sort", "InferenceService.spec.predictor.containers.label"]
