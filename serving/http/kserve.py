@@ -92,10 +92,10 @@ class _NamedModel:
         ServiceError
             NOT_FOUND_ERROR for another name.
         """
-        if name != self.name:
+        if name != (known := self.name):
             raise ServiceError(
                 Code.NOT_FOUND_ERROR,
-                f"This service has one model, {self.name}; its operator may name it by PATHSERVE_MODEL_NAME.",
+                f"This service has one model, {known}; its operator may name it by PATHSERVE_MODEL_NAME.",
             )
 
 
