@@ -139,6 +139,22 @@ def test_cluster_gives_the_same_every_time(analyses: Analyses) -> None:
     assert len(of_type(first, "polygons")) == 4
 
 
+def test_the_magnification_guard_warns_or_refuses_in_words_for_the_user(tmp_path: Path) -> None:
+    for name in ("warned", "refused"):
+        (tmp_path / name).mkdir()
+    scale: dict[str, object] = {"PATHSERVE_MAGNIFICATION_FINEST_UM": 1}
+    answers = {"ROI": ROI, "Clusters": "3"}
+    with Analyses(tmp_path / "warned", {"PATHSERVE_MAGNIFICATION_GUARD": "warn", **scale}) as analyses:
+        said = text_of(analyses.output("cluster", answers))
+    with Analyses(tmp_path / "refused", {"PATHSERVE_MAGNIFICATION_GUARD": "refuse", **scale}) as analyses:
+        refused = analyses.ended(analyses.click("cluster", answers))
+
+    assert "The image's pixels are 0.5 µm; the model is made for 1 to 2 µm a pixel." in said
+    assert refused["status"] == "error"
+    assert refused["message"].endswith("Choose another resolution for the analysis.")
+    assert "extensions" not in said + refused["message"]
+
+
 def test_classify_without_a_head_says_so_and_reads_nothing(own: Analyses) -> None:
     answer = own.ended(own.click("classify", {"ROI": ROI}))
     assert answer["status"] == "error"

@@ -23,7 +23,7 @@ from serving.config.settings import SettingsError, load_settings
 from serving.errors import Fault, ServiceError
 from serving.pipeline.in_process import InProcessEmbedder
 from serving.pipeline.outcome import Embeddings
-from serving.pipeline.types import Instance
+from serving.pipeline.types import Extras, Instance
 from serving.processes.assembly import read_context
 from serving.webhooks.service.embedders import Embedding, LocalEmbedding
 from serving.webhooks.service.remote import BATCH, RemoteEmbedding, client_maker
@@ -116,6 +116,23 @@ def test_an_image_of_a_webhooks_own_is_embedded_here_or_by_a_service(either: Emb
     np.testing.assert_allclose(found.vectors, truth(), atol=1e-5)
     assert embedder.metadata["digest"] == f"sha256:{'0' * 64}"
     either.require_ready()
+
+
+def test_what_vectors_are_made_of_is_told_of_pixels_from_here_and_of_named_ones(either: Embedding) -> None:
+    data = encode(PIXELS)
+    told = Extras(provenance=True)
+    instances = [
+        Instance(OwnSource(PIXELS), PATCHES, ReadOptions(), told),
+        Instance(EncodedSource(lambda: data), PATCHES, ReadOptions(), told),
+        Instance(OwnSource(PIXELS), PATCHES[:1], ReadOptions()),
+    ]
+    own, named, plain = either.for_job(soon()).embed(instances)
+    records = [found.provenance for found in (own, named) if isinstance(found, Embeddings)]
+
+    assert [record and record["image"]["format"] for record in records] == ["numbers", "PNG"]  # type: ignore[index]
+    assert all(record and record["model"]["name"] == "poisonable" for record in records)  # type: ignore[index]
+    assert isinstance(plain, Embeddings)
+    assert plain.provenance is None
 
 
 def test_what_a_service_can_read_is_named_to_it(either: Embedding) -> None:
