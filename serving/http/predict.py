@@ -141,7 +141,12 @@ class _Predictions:
 def _begin() -> tuple[Received, RequestRecord]:
     """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``."""
     received: Received = request.environ[RECEIVED]
-    record = RequestRecord(request_id(request.headers), received.started)
+    record = RequestRecord(
+        request_id(request.headers),
+        received.started,
+        route=str(request.url_rule),
+        traceparent=request.headers.get("traceparent", ""),
+    )
     g.record, g.request_id = record, record.request_id
     return received, record
 

@@ -1,0 +1,186 @@
+"""Spans, sent to a collector by OTLP over HTTP: the one file that knows OpenTelemetry.
+
+Requests never wait for the collector: spans go to a bounded queue, which a thread of the library empties.
+One that does not keep up, refuses or hangs costs spans. To be made after the fork: threads do not survive it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import requests
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from serving.telemetry.spans import ATTRIBUTES, Span, Value
+
+QUEUE = 2048
+"""Spans that wait for the collector; of more, the oldest are dropped. A request has at most eight."""
+
+_BATCH = 512
+_EVERY_MS = 1000
+_EXPORT_S = 5.0
+"""Longest time for a batch, all tries together."""
+
+FLUSH_S = 1.0
+"""How long the end of a process waits for the collector; gunicorn gives a worker two seconds after the grace."""
+
+_LONGEST_TEXT = 128
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Collector:
+    """Where spans are sent, and as whose.
+
+    Attributes
+    ----------
+    address:
+        Where they are posted.
+    headers:
+        Sent with them; secrets.
+    certificate:
+        PEM file of the authorities that vouch for the collector; by default those of certifi.
+    sampler, ratio:
+        One of the specification's, and the share of traces that one by ratio keeps.
+    resource:
+        What is said of the service: ``service.name`` and other attributes.
+    use_proxy:
+        Whether proxies, and authorities, of the environment count.
+    """
+
+    address: str
+    headers: Mapping[str, str]
+    certificate: Path | None
+    sampler: str
+    ratio: float
+    resource: Mapping[str, str]
+    use_proxy: bool = False
+
+
+class OtlpSpans:
+    """Sends spans to a collector, in a thread of its own.
+
+    Nothing is made global: libraries that trace by themselves, as Cloud Storage's, would tell
+    addresses of objects.
+    """
+
+    def __init__(self, collector: Collector) -> None:
+        # Their messages quote addresses and answers; what matters of them is logged below.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self._processor = BatchSpanProcessor(
+            _exporter(collector),
+            max_queue_size=QUEUE,
+            schedule_delay_millis=_EVERY_MS,
+            max_export_batch_size=_BATCH,
+        )
+        provider = TracerProvider(
+            _sampler(collector.sampler, collector.ratio),
+            _resource(collector.resource),
+            shutdown_on_exit=False,  # it would wait for half a minute
+        )
+        provider.add_span_processor(self._processor)
+        self._tracer = provider.get_tracer("pathserve", version("pathserve"))
+
+    def add(self, span: Span) -> None:
+        """Send a span and its parts, unless its caller or the sampler says no."""
+        # All at one reading of both clocks, so that parts lie where they were.
+        zero = time.time_ns() - int(time.perf_counter() * 1e9)
+        # ``tracestate`` is left out, for it may hold any text.
+        parent = TraceContextTextMapPropagator().extract({"traceparent": span.traceparent}, Context())
+        self._send(span, parent, zero)
+
+    def close(self) -> None:
+        """Send what waits, for at most FLUSH_S seconds; what comes later is dropped."""
+        flush = threading.Thread(target=self._processor.shutdown, name="spans-flush", daemon=True)
+        flush.start()
+        flush.join(FLUSH_S)
+
+    def _send(self, span: Span, parent: Context, zero: int) -> None:
+        made = self._tracer.start_span(
+            span.name,
+            parent,
+            SpanKind.SERVER if span.is_of_server else SpanKind.INTERNAL,
+            _allowed(span.attributes),
+            start_time=zero + int(span.began * 1e9),
+        )
+        if not made.is_recording():
+            return
+        inside = set_span_in_context(made, parent)
+        for part in span.parts:
+            self._send(part, inside, zero)
+        if span.failed:
+            made.set_status(StatusCode.ERROR)
+        made.end(zero + int(span.ended * 1e9))
+
+
+class _Exporter(OTLPSpanExporter):
+    """Says in the log when the collector stops to take spans, and when it does again."""
+
+    _works = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; return how that went."""
+        result = super().export(spans)
+        works = result is SpanExportResult.SUCCESS
+        if works != self._works:
+            self._works = works
+            if works:
+                log.info("the collector takes spans again")
+            else:
+                log.warning("the collector takes no spans, which are dropped until it does")
+        return result
+
+
+def _exporter(collector: Collector) -> _Exporter:
+    session = requests.Session()
+    session.trust_env = collector.use_proxy
+    return _Exporter(
+        collector.address,
+        None if collector.certificate is None else str(collector.certificate),
+        headers=dict(collector.headers),
+        timeout=_EXPORT_S,
+        compression=Compression.Gzip,
+        session=session,
+    )
+
+
+def _resource(given: Mapping[str, str]) -> Resource:
+    """Return what is said of this process; nothing is looked up about it, its command or its machine."""
+    of_process = {"service.version": version("pathserve"), "service.instance.id": str(uuid.uuid4())}
+    return Resource({**of_process, **given})
+
+
+def _sampler(name: str, ratio: float) -> Sampler:
+    roots = {"always_on": ALWAYS_ON, "always_off": ALWAYS_OFF, "traceidratio": TraceIdRatioBased(ratio)}
+    root = roots[name.removeprefix("parentbased_")]
+    return ParentBased(root) if name.startswith("parentbased_") else root
+
+
+def _allowed(attributes: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: _short(value) for name, value in attributes.items() if name in ATTRIBUTES}
+
+
+def _short(value: Value) -> Value:
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else value
