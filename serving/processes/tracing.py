@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from serving.config.settings import Settings, SettingsError
@@ -57,3 +59,21 @@ def spans_to_send(settings: Settings, service: str) -> OtlpSpans | None:
             use_proxy=settings.stores.use_proxy,
         )
     )
+
+
+@contextlib.contextmanager
+def spans_sent(settings: Settings, service: str) -> Iterator[OtlpSpans | None]:
+    """Give what ``spans_to_send`` does, and send at the end what waits.
+
+    Raises
+    ------
+    SettingsError
+        As ``require_traces``.
+    """
+    require_traces(settings)
+    spans = spans_to_send(settings, service)
+    try:
+        yield spans
+    finally:
+        if spans is not None:
+            spans.close()

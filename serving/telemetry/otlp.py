@@ -43,7 +43,7 @@ _EXPORT_S = 5.0
 """Longest time for a batch, all tries together."""
 
 FLUSH_S = 1.0
-"""How long the end of a process waits for the collector; gunicorn gives a worker two seconds after the grace."""
+"""How long the end of a process waits for the collector; a worker has two seconds after the grace."""
 
 _LONGEST_TEXT = 128
 
