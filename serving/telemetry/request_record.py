@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import Collector
 from werkzeug.datastructures import Headers
 
 from dicom_io.reading import ReadStage
@@ -181,13 +182,22 @@ class Telemetry:
             },
         )
 
-    def exposition(self) -> bytes:
-        """Return the metrics of all processes in Prometheus' text format."""
+    def exposition(self, *looked_up: Collector) -> bytes:
+        """Return the metrics of all processes in Prometheus' text format.
+
+        Parameters
+        ----------
+        looked_up:
+            Collectors of what no process counts; must not raise.
+        """
         registry = self._registry
         if self._folder:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry, path=str(self._folder))
-        return generate_latest(registry)
+        own = CollectorRegistry()
+        for collector in looked_up:
+            own.register(collector)
+        return generate_latest(registry) + generate_latest(own)
 
 
 def request_span(record: RequestRecord, status: int, code: str, ended: float) -> Span:

@@ -63,7 +63,7 @@ def test_a_collector_that_hangs_holds_up_neither_answers_nor_the_drain(model_fol
 
 def test_webhooks_send_a_span_of_each_request_and_of_each_job(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    with Collector() as collector, WebhookService(database, **settings(collector)) as group:
+    with Collector() as collector, WebhookService(database, key=True, **settings(collector)) as group:
         group.wait_healthy()
         job = group.post({}, secret="planted")
         assert group.final(job)["state"] == "finished"
