@@ -100,8 +100,9 @@ class OtlpSpans:
     def __init__(self, collector: Collector) -> None:
         # Their messages quote addresses and answers; what matters of them is logged below.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self._exporter = _exporter(collector)
         self._processor = BatchSpanProcessor(
-            _exporter(collector),
+            self._exporter,
             max_queue_size=QUEUE,
             schedule_delay_millis=_EVERY_MS,
             max_export_batch_size=_BATCH,
@@ -131,6 +132,7 @@ class OtlpSpans:
         flush = threading.Thread(target=self._processor.shutdown, name="spans-flush", daemon=True)
         flush.start()
         flush.join(FLUSH_S)
+        self._exporter.give_up()
 
     def _send(self, span: Span, trace: int, parent: SpanContext | None, zero: int) -> None:
         # Made as it is exported: a tracer, which is for spans that are yet to end, takes three times as long.
@@ -157,12 +159,18 @@ class _Exporter(OTLPSpanExporter):
     """Says in the log when the collector stops to take spans, and when it does again."""
 
     _works = True
+    _was_given_up = False
+
+    def give_up(self) -> None:
+        """Try no more, and say nothing of what becomes of the last batch."""
+        self._was_given_up = True
+        self.shutdown()  # type: ignore[no-untyped-call]
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch; return how that went."""
         result = super().export(spans)
         works = result is SpanExportResult.SUCCESS
-        if works != self._works:
+        if works != self._works and not self._was_given_up:
             self._works = works
             if works:
                 log.info("the collector takes spans again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,11 @@ Attribute = str | int | float | list[str]
 class Collector:
     """Takes spans; use it as a context manager.
 
+    Parameters
+    ----------
+    tls:
+        A certificate and its key; without them it speaks plain HTTP.
+
     Attributes
     ----------
     status:
@@ -32,7 +38,7 @@ class Collector:
         Of each post, inflated.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
         self.status = 200
         self.open = threading.Event()
         self.open.set()
@@ -54,7 +60,7 @@ class Collector:
                     collector._accepted.append(data)
                 self.answer(collector.status, (), b"")
 
-        self._server = Loopback(Receiver)
+        self._server = Loopback(Receiver, tls)
         self.url = self._server.origin
 
     def __enter__(self) -> Self:
