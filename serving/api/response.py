@@ -1,16 +1,18 @@
-"""The only place where vectors become bytes."""
+"""The only place, beside ``table``, where vectors become bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 
 import orjson
 import pybase64
 
 from dicom_io.geometry import Patch
-from model.encoder import EncoderFacts
-from serving.api.request import Encoding, PredictRequest
-from serving.errors import Fault
+from model.encoder import EncoderFacts, Vectors
+from serving.api.encodings import LARGEST_FLOAT16, Encoding, beyond, coded
+from serving.api.request import PredictRequest
+from serving.errors import Code, Fault
 from serving.pipeline.types import Instance, Outcome, Predictions
 
 
@@ -18,7 +20,7 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     """Return the JSON of a predict answer.
 
     Numbers of a vector are written with the fewest digits that give the same float32 again; or the vector
-    as base64 of little-endian float32, where the request asks for that.
+    as base64 of what the request's encoding makes of it, with its scale where there is one.
 
     Parameters
     ----------
@@ -27,21 +29,33 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     deployed_model_id:
         As Vertex AI knows it.
     """
-    facts = predictions.facts
     answer = {
         "predictions": list(_predictions(request, predictions.outcomes)),
-        "deployedModelId": deployed_model_id,
-        "model": facts.model,
-        "modelVersionId": model_version(facts),
-        "modelDisplayName": display_name(facts),
-        "metadata": metadata(facts) | {"encoding": request.encoding},
+        **named(predictions.facts, deployed_model_id),
+        "metadata": metadata(predictions.facts) | {"encoding": request.encoding},
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def holdable(predictions: Predictions, encoding: Encoding) -> Predictions:
+    """Return predictions of which an encoding can hold all; an instance of which it cannot has a fault."""
+    outcomes = [_holdable(outcome, encoding) for outcome in predictions.outcomes]
+    return replace(predictions, outcomes=outcomes)
 
 
 def error_body(fault: Fault) -> bytes:
     """Return the JSON of an answer that fails the whole request."""
     return orjson.dumps({"error": fault.as_json()})
+
+
+def named(facts: EncoderFacts, deployed_model_id: str) -> dict[str, str]:
+    """Return the names of the model that answered."""
+    return {
+        "deployedModelId": deployed_model_id,
+        "model": facts.model,
+        "modelVersionId": model_version(facts),
+        "modelDisplayName": display_name(facts),
+    }
 
 
 def display_name(facts: EncoderFacts) -> str:
@@ -72,17 +86,38 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
         if isinstance(outcome, Fault):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
-            vectors: Iterable[object] = outcome
-            if request.encoding is Encoding.BASE64_FLOAT32:
-                vectors = (pybase64.b64encode_as_string(row) for row in outcome.astype("<f4", order="C"))
+            written = _written(outcome, request.encoding)
             yield {
                 "result": {
                     "patch_embeddings": [
-                        {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
-                        for patch, vector in zip(item.patches, vectors, strict=True)
+                        {"patch_coordinate": _coordinate(patch), **vector}
+                        for patch, vector in zip(item.patches, written, strict=True)
                     ]
                 }
             }
+
+
+def _written(vectors: Vectors, encoding: Encoding) -> Iterator[dict[str, object]]:
+    written = coded(vectors, encoding)
+    if encoding is Encoding.JSON:
+        yield from ({"embedding_vector": row} for row in written.numbers)
+        return
+    texts = (pybase64.b64encode_as_string(row) for row in written.numbers)
+    if written.scales is None:
+        yield from ({"embedding_vector": text} for text in texts)
+    else:
+        for text, scale in zip(texts, written.scales, strict=True):
+            yield {"embedding_vector": text, "embedding_scale": scale}
+
+
+def _holdable(outcome: Outcome, encoding: Encoding) -> Outcome:
+    if isinstance(outcome, Fault) or (number := beyond(outcome, encoding)) is None:
+        return outcome
+    return Fault(
+        Code.INVALID_REQUEST_FIELD_ERROR,
+        f"A vector has the number {number:g}, and {encoding} ends at {LARGEST_FLOAT16:g}. Set "
+        f"parameters.encoding to {Encoding.BASE64_FLOAT32} or {Encoding.BASE64_INT8}.",
+    )
 
 
 def _coordinate(patch: Patch) -> dict[str, int]:

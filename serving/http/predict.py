@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import orjson
 from flask import Blueprint, Response, g, request
 
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
+from serving.api.encodings import Encoding
 from serving.api.request import PredictRequest, parse_request
-from serving.api.response import model_version, prediction_body
+from serving.api.response import holdable, model_version, prediction_body
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
+from serving.api.table import MEDIA_TYPE as TABLE
+from serving.api.table import prediction_table
 from serving.config.settings import Settings
 from serving.errors import Fault
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
+from serving.http.compression import Accepted, Kind, accepted, compress
 from serving.http.door import Door
 from serving.http.http_body import unwrapped, wrap
 from serving.pipeline.predictor import Predictor
+from serving.pipeline.types import Predictions
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
@@ -65,6 +72,7 @@ class _Predictions:
     ) -> None:
         self._kinds = kinds
         self._limits = settings.requests
+        self._compress_answers = settings.http.compress_answers
         self._deployed_model_id = settings.http.deployed_model_id
         self._predictor = predictor
         self._telemetry = telemetry
@@ -73,17 +81,17 @@ class _Predictions:
     def predict(self, **_: str) -> Response:
         """Answer a prediction."""
         received, record = _begin()
+        wanted = self._wanted(received)
         asked = self._parse(_body(received, record), record)
-        return self._answer(asked, received, record)
+        return self._answer(asked, wanted, received, record)
 
     def raw_predict(self, **_: str) -> Response:
         """Answer a prediction that Google's REST transport may have wrapped in an HttpBody."""
         received, record = _begin()
-        asked, wrapped = self._parse_wrapped(_body(received, record), record)
-        response = self._answer(asked, received, record)
-        if wrapped and _asks_for_json():
-            response.set_data(wrap(response.get_data()))
-        return response
+        wanted = self._wanted(received)
+        asked, is_wrapped = self._parse_wrapped(_body(received, record), record)
+        wanted = replace(wanted, is_wrapped=is_wrapped and _asks_for_json())
+        return self._answer(asked, wanted, received, record)
 
     def endpoint(self, project: str, location: str, endpoint: str) -> Response:
         """Describe the endpoint as Vertex AI does."""
@@ -115,18 +123,45 @@ class _Predictions:
         inner = unwrapped(body)
         return self._parse(body if inner is None else inner, record), inner is not None
 
-    def _answer(self, asked: PredictRequest, received: Received, record: RequestRecord) -> Response:
+    def _wanted(self, received: Received) -> _Wanted:
+        """Return how the client wants its answer.
+
+        Raises
+        ------
+        ServiceError
+            NOT_ACCEPTABLE_ERROR
+        """
+        whose = self._compress_answers
+        offers = whose == "all" or (whose == "remote" and not received.is_local)
+        form = request.accept_mimetypes.best_match([JSON, TABLE])  # who names neither gets JSON, as ever
+        return _Wanted(form == TABLE, accepted(request.accept_encodings, offers=offers))
+
+    def _answer(
+        self, asked: PredictRequest, wanted: _Wanted, received: Received, record: RequestRecord
+    ) -> Response:
         deadline = received.arrived + self._limits.timeout_s
         waits = Cancellation(deadline)
         with received.hang_up.during(waits.cancel):
             predictions = self._predictor.predict(asked.items, waits, record.stages)
+        predictions = holdable(predictions, asked.encoding)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
-            answer = prediction_body(asked, predictions, self._deployed_model_id)
-        response = Response(answer, content_type=JSON)
+            response = self._written(asked, predictions, wanted)
         response.headers.extend(self._vertex_headers(predictions.facts))
+        return response
+
+    def _written(self, asked: PredictRequest, predictions: Predictions, wanted: _Wanted) -> Response:
+        write, kind = (prediction_table, TABLE) if wanted.is_table else (prediction_body, JSON)
+        answer = write(asked, predictions, self._deployed_model_id)
+        if wanted.is_wrapped:
+            answer, kind = wrap(answer, kind), JSON
+        response = Response(answer, content_type=kind)
+        response.vary.update(("Accept", "Accept-Encoding"))
+        coding = wanted.codings.of(wanted.made_of(asked.encoding), len(answer))
+        if coding is not None:
+            compress(response, coding)
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
@@ -136,6 +171,33 @@ class _Predictions:
             "X-Vertex-AI-Model": facts.model,
             "X-Vertex-AI-Model-Version-Id": model_version(facts),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How a client wants its answer.
+
+    Attributes
+    ----------
+    is_table:
+        As an Arrow IPC stream; else as JSON.
+    codings:
+        The content codings that it accepts.
+    is_wrapped:
+        In an HttpBody.
+    """
+
+    is_table: bool
+    codings: Accepted
+    is_wrapped: bool = False
+
+    def made_of(self, encoding: Encoding) -> Kind:
+        """Return what the answer is made of."""
+        if self.is_wrapped:
+            return Kind.BASE64
+        if self.is_table:
+            return Kind.BINARY
+        return Kind.NUMBERS if encoding is Encoding.JSON else Kind.BASE64
 
 
 def _begin() -> tuple[Received, RequestRecord]:
