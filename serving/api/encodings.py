@@ -57,17 +57,15 @@ class Coded:
     scales: npt.NDArray[np.float32] | None = None
 
 
-def beyond(vectors: Vectors, encoding: Encoding) -> float | None:
-    """Return a finite number that an encoding cannot hold, if there is one.
+def beyond(vectors: Vectors, encoding: Encoding) -> list[int]:
+    """Return the rows of vectors with finite numbers that an encoding cannot hold.
 
-    Rounded to float16 it would become infinite.
+    Rounded to float16 they would become infinite.
     """
-    if encoding is Encoding.BASE64_FLOAT16 and vectors.size:
-        finite = np.where(np.isfinite(vectors), vectors, 0)
-        largest = float(finite.flat[np.abs(finite).argmax()])
-        if abs(largest) > LARGEST_FLOAT16:
-            return largest
-    return None
+    if encoding is not Encoding.BASE64_FLOAT16:
+        return []
+    too_large = (np.abs(vectors) > LARGEST_FLOAT16) & np.isfinite(vectors)
+    return [int(row) for row in too_large.any(axis=1).nonzero()[0]]
 
 
 def coded(vectors: Vectors, encoding: Encoding) -> Coded:

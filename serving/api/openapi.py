@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from serving.api import schema as api_schema
 from serving.api.json_schema import Schema
-from serving.api.table import MEDIA_TYPE as TABLE
+from serving.api.table import MEDIA_TYPE as ARROW
 from serving.config.settings import Settings
 from serving.errors import TABLE
 
@@ -78,7 +78,8 @@ def _predictions() -> Schema:
     """Return the answer, which Accept chooses the form of."""
     answer = _answer("A prediction for each instance.", "PredictResponse")
     table = {"type": "string", "format": "binary", "description": "An Arrow IPC stream; see docs/api.md."}
-    return {**answer, "content": {**answer["content"], TABLE: {"schema": table}}}
+    answer["content"][ARROW] = {"schema": table}
+    return answer
 
 
 _OTHER_ROUTES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)

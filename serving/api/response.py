@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+import numpy as np
 import orjson
 import pybase64
 
@@ -13,7 +14,8 @@ from model.encoder import EncoderFacts, Vectors
 from serving.api.encodings import LARGEST_FLOAT16, Encoding, beyond, coded
 from serving.api.request import PredictRequest
 from serving.errors import Code, Fault
-from serving.pipeline.types import Instance, Outcome, Predictions
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import Instance, Item, Predictions
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -37,9 +39,10 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def holdable(predictions: Predictions, encoding: Encoding) -> Predictions:
-    """Return predictions of which an encoding can hold all; an instance of which it cannot has a fault."""
-    outcomes = [_holdable(outcome, encoding) for outcome in predictions.outcomes]
+def holdable(request: PredictRequest, predictions: Predictions) -> Predictions:
+    """Return predictions of which the request's encoding can hold all; what it cannot hold has a fault."""
+    pairs = zip(request.items, predictions.outcomes, strict=True)
+    outcomes = [_holdable(item, outcome, request.encoding) for item, outcome in pairs]
     return replace(predictions, outcomes=outcomes)
 
 
@@ -86,7 +89,7 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
         if isinstance(outcome, Fault):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
-            written = _written(outcome, request.encoding)
+            written = _written(outcome.vectors, request.encoding)
             yield {
                 "result": {
                     "patch_embeddings": [
@@ -97,7 +100,7 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             }
 
 
-def _written(vectors: Vectors, encoding: Encoding) -> Iterator[dict[str, object]]:
+def _written(vectors: Vectors, encoding: Encoding) -> Iterator[Mapping[str, object]]:
     written = coded(vectors, encoding)
     if encoding is Encoding.JSON:
         yield from ({"embedding_vector": row} for row in written.numbers)
@@ -110,14 +113,22 @@ def _written(vectors: Vectors, encoding: Encoding) -> Iterator[dict[str, object]
             yield {"embedding_vector": text, "embedding_scale": scale}
 
 
-def _holdable(outcome: Outcome, encoding: Encoding) -> Outcome:
-    if isinstance(outcome, Fault) or (number := beyond(outcome, encoding)) is None:
+def _holdable(item: Item, outcome: Outcome, encoding: Encoding) -> Outcome:
+    if isinstance(outcome, Fault) or isinstance(item, Fault):
         return outcome
-    return Fault(
+    rows = beyond(outcome.vectors, encoding)
+    if not rows:
+        return outcome
+    fault = Fault(
         Code.INVALID_REQUEST_FIELD_ERROR,
-        f"A vector has the number {number:g}, and {encoding} ends at {LARGEST_FLOAT16:g}. Set "
-        f"parameters.encoding to {Encoding.BASE64_FLOAT32} or {Encoding.BASE64_INT8}.",
+        f"A vector has a number beyond {LARGEST_FLOAT16:g}, where {encoding} ends. Set parameters.encoding "
+        f"to {Encoding.BASE64_FLOAT32} or {Encoding.BASE64_INT8}.",
     )
+    if not item.extras.per_patch_errors:
+        return fault
+    vectors = outcome.vectors.copy()
+    vectors[rows] = np.nan
+    return replace(outcome, vectors=vectors, faults={**outcome.faults, **dict.fromkeys(rows, fault)})
 
 
 def _coordinate(patch: Patch) -> dict[str, int]:

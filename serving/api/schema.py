@@ -118,8 +118,7 @@ def prediction() -> Schema:
             "embedding_vector": vector,
             "embedding_scale": {
                 "type": "number",
-                "description": "What the numbers of base64-int8 are multiplied by; with other encodings there "
-                "is none.",
+                "description": "What the numbers of base64-int8 are multiplied by; others have none.",
             },
         },
         ["patch_coordinate", "embedding_vector"],

@@ -72,8 +72,9 @@ def _rows(request: PredictRequest, predictions: Predictions) -> Iterator[_Row]:
         if isinstance(outcome, Fault):
             yield _Row(number, fault=outcome)
         elif isinstance(item, Instance):
-            for patch, (at, vector) in enumerate(zip(item.patches, outcome, strict=True)):
-                yield _Row(number, patch, at, vector)
+            for patch, (at, vector) in enumerate(zip(item.patches, outcome.vectors, strict=True)):
+                fault = outcome.faults.get(patch)
+                yield _Row(number, patch, at, vector if fault is None else None, fault)
 
 
 def _whole_numbers(name: str, values: list[int | None], kind: str) -> Column:

@@ -86,7 +86,7 @@ def accepted(header: Accept, *, offers: bool) -> Accepted:
     """
     best = max(Coding, key=header.quality)  # of two that are liked alike, the first
     liking, plain = header.quality(best), header.quality(_IDENTITY)
-    is_required = _IDENTITY in header and plain == 0
+    is_required = plain == 0 and header.find(_IDENTITY) >= 0  # named, or by a wildcard
     names_plain = any(name.lower() == _IDENTITY for name, _ in header)
     if liking > 0 and (is_required or (offers and not (names_plain and plain > liking))):
         return Accepted(best, is_required)

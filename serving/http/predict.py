@@ -14,7 +14,7 @@ from serving.api.request import PredictRequest, parse_request
 from serving.api.response import holdable, model_version, prediction_body
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
-from serving.api.table import MEDIA_TYPE as TABLE
+from serving.api.table import MEDIA_TYPE as ARROW
 from serving.api.table import prediction_table
 from serving.config.settings import Settings
 from serving.errors import Fault
@@ -129,12 +129,13 @@ class _Predictions:
         Raises
         ------
         ServiceError
-            NOT_ACCEPTABLE_ERROR
+            NOT_ACCEPTABLE_ERROR, or why the request is to be refused anyway.
         """
+        received.require_wanted()
         whose = self._compress_answers
         offers = whose == "all" or (whose == "remote" and not received.is_local)
-        form = request.accept_mimetypes.best_match([JSON, TABLE])  # who names neither gets JSON, as ever
-        return _Wanted(form == TABLE, accepted(request.accept_encodings, offers=offers))
+        form = request.accept_mimetypes.best_match([JSON, ARROW])  # who names neither gets JSON, as ever
+        return _Wanted(form == ARROW, accepted(request.accept_encodings, offers=offers))
 
     def _answer(
         self, asked: PredictRequest, wanted: _Wanted, received: Received, record: RequestRecord
@@ -143,17 +144,17 @@ class _Predictions:
         waits = Cancellation(deadline)
         with received.hang_up.during(waits.cancel):
             predictions = self._predictor.predict(asked.items, waits, record.stages)
-        predictions = holdable(predictions, asked.encoding)
+        predictions = holdable(asked, predictions)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
-        record.patches = sum(len(o) for o in predictions.outcomes if not isinstance(o, Fault))
+        record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
             response = self._written(asked, predictions, wanted)
         response.headers.extend(self._vertex_headers(predictions.facts))
         return response
 
     def _written(self, asked: PredictRequest, predictions: Predictions, wanted: _Wanted) -> Response:
-        write, kind = (prediction_table, TABLE) if wanted.is_table else (prediction_body, JSON)
+        write, kind = (prediction_table, ARROW) if wanted.is_table else (prediction_body, JSON)
         answer = write(asked, predictions, self._deployed_model_id)
         if wanted.is_wrapped:
             answer, kind = wrap(answer, kind), JSON

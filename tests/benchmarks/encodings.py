@@ -11,6 +11,7 @@ import gzip
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import imagecodecs
 import numpy as np
@@ -27,6 +28,7 @@ from serving.api.request import PredictRequest
 from serving.api.response import prediction_body
 from serving.api.table import prediction_table
 from serving.http.compression import Coding, compress
+from serving.pipeline.outcome import Embeddings
 from serving.pipeline.types import Instance, Predictions
 from tests.support.slides import stained
 from tests.support.tissue import UInt8Array, tissue
@@ -79,7 +81,7 @@ def errors(vectors: Mapping[str, Vectors]) -> Iterator[str]:
 
 def cosine_error(exact: Vectors, found: Vectors) -> npt.NDArray[np.float64]:
     """Return 1 - cosine of each pair of rows, float64 ``[n]``."""
-    return 1 - np.einsum("ij,ij->i", _unit(exact), _unit(found))
+    return np.asarray(1 - (_unit(exact) * _unit(found)).sum(axis=1))
 
 
 def error_bound(exact: Vectors, encoding: Encoding) -> npt.NDArray[np.float64]:
@@ -110,7 +112,7 @@ def neighbours(vectors: Vectors) -> npt.NDArray[np.intp]:
 def overlap(before: npt.NDArray[np.intp], after: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """Return the share of each row's neighbours that it still has."""
     both = (len(np.intersect1d(a, b)) for a, b in zip(before, after, strict=True))
-    return np.fromiter(both, np.float64, len(before)) / before.shape[1]
+    return np.asarray(np.fromiter(both, np.float64, len(before)) / before.shape[1])
 
 
 def sizes(vectors: Vectors, facts: EncoderFacts) -> Iterator[str]:
@@ -133,7 +135,7 @@ def _answer(
 ) -> bytes:
     patches = tuple(Patch(224 * (i % 200), 224 * (i // 200), 224, 224) for i in range(ANSWER))
     request = PredictRequest((Instance(EncodedSource(bytes), patches, ReadOptions()),), encoding)
-    return write(request, Predictions([vectors[-ANSWER:]], facts), "local")
+    return write(request, Predictions([Embeddings(vectors[-ANSWER:])], facts), "local")
 
 
 def _line(name: str, body: bytes) -> str:
@@ -141,7 +143,7 @@ def _line(name: str, body: bytes) -> str:
     for coding, unfold in ((Coding.GZIP, gzip.decompress), (Coding.ZSTD, imagecodecs.zstd_decode)):
         packed = _compressed(body, coding)
         assert unfold(packed) == body
-        there, back = _cpu_s(lambda c=coding: _compressed(body, c)), _cpu_s(lambda u=unfold, p=packed: u(p))
+        there, back = _cpu_s(partial(_compressed, body, coding)), _cpu_s(partial(unfold, packed))
         saved = len(body) - len(packed)
         cells += [
             f"{len(packed) / len(body):.0%}",
