@@ -65,7 +65,7 @@ def beyond(vectors: Vectors, encoding: Encoding) -> list[int]:
     if encoding is not Encoding.BASE64_FLOAT16:
         return []
     too_large = (np.abs(vectors) > LARGEST_FLOAT16) & np.isfinite(vectors)
-    return [int(row) for row in too_large.any(axis=1).nonzero()[0]]
+    return [int(row) for row in np.flatnonzero(too_large.any(axis=1))]
 
 
 def coded(vectors: Vectors, encoding: Encoding) -> Coded:

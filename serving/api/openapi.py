@@ -76,10 +76,11 @@ def _predict() -> Schema:
 
 def _predictions() -> Schema:
     """Return the answer, which Accept chooses the form of."""
-    answer = _answer("A prediction for each instance.", "PredictResponse")
     table = {"type": "string", "format": "binary", "description": "An Arrow IPC stream; see docs/api.md."}
-    answer["content"][ARROW] = {"schema": table}
-    return answer
+    return {
+        "description": "A prediction for each instance.",
+        "content": {_JSON: {"schema": _reference("PredictResponse")}, ARROW: {"schema": table}},
+    }
 
 
 _OTHER_ROUTES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
