@@ -30,6 +30,7 @@ from serving.api.table import prediction_table
 from serving.http.compression import Coding, compress
 from serving.pipeline.outcome import Embeddings
 from serving.pipeline.types import Instance, Predictions
+from tests.support.encodings import cosine_error, error_bound, unit
 from tests.support.slides import stained
 from tests.support.tissue import UInt8Array, tissue
 
@@ -79,31 +80,12 @@ def errors(vectors: Mapping[str, Vectors]) -> Iterator[str]:
             )
 
 
-def cosine_error(exact: Vectors, found: Vectors) -> npt.NDArray[np.float64]:
-    """Return 1 - cosine of each pair of rows, float64 ``[n]``."""
-    return np.asarray(1 - (_unit(exact) * _unit(found)).sum(axis=1))
-
-
-def error_bound(exact: Vectors, encoding: Encoding) -> npt.NDArray[np.float64]:
-    """Return what the cosine error of each vector cannot exceed, float64 ``[n]``.
-
-    A vector that is off by at most r times its length is turned by at most the angle whose sine is r.
-    """
-    rows = exact.astype(np.float64)
-    length, width = np.linalg.norm(rows, axis=1), rows.shape[1]
-    if encoding is Encoding.BASE64_INT8:  # each number is off by half a step at most, the largest not at all
-        off = np.sqrt(width - 1) * np.abs(rows).max(axis=1) / (2 * 127)
-    else:  # half a unit in the last of 11 bits; below 2**-14, of a fixed point
-        off = length * 2.0**-11 + np.sqrt(width) * 2.0**-25
-    return np.asarray(1 - np.sqrt(1 - np.minimum(off / length, 1) ** 2))
-
-
 def neighbours(vectors: Vectors) -> npt.NDArray[np.intp]:
     """Return the nearest others of each vector by cosine, ``[n, NEIGHBOURS]``."""
-    unit = _unit(vectors)
+    rows = unit(vectors)
     nearest = []
-    for start in range(0, len(unit), 500):
-        alike = unit[start : start + 500] @ unit.T
+    for start in range(0, len(rows), 500):
+        alike = rows[start : start + 500] @ rows.T
         alike[np.arange(len(alike)), start + np.arange(len(alike))] = -2
         nearest.append(np.argpartition(-alike, NEIGHBOURS, axis=1)[:, :NEIGHBOURS])
     return np.concatenate(nearest)
@@ -166,11 +148,6 @@ def _cpu_s(work: Callable[[], object]) -> float:
         work()
         least = min(least, time.process_time() - began)
     return least
-
-
-def _unit(vectors: Vectors) -> npt.NDArray[np.float64]:
-    rows = vectors.astype(np.float64)
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 if __name__ == "__main__":
