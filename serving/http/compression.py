@@ -41,7 +41,7 @@ class Kind(StrEnum):
 PAYS: Mapping[Kind, frozenset[Coding]] = {
     Kind.NUMBERS: frozenset(Coding),
     Kind.BASE64: frozenset(Coding),
-    Kind.BINARY: frozenset(),
+    Kind.BINARY: frozenset({Coding.ZSTD}),
 }
 """By which codings an answer is there sooner over a line of 100 Mbit/s, the time of both ends' processors
 included (``python -m tests.benchmarks.encodings``)."""

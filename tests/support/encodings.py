@@ -32,5 +32,5 @@ def error_bound(exact: Vectors, encoding: Encoding) -> Float64Array:
     if encoding is Encoding.BASE64_INT8:  # a number is off by half a step at most, the largest not at all
         off = np.sqrt(width - 1) * np.abs(rows).max(axis=1) / (2 * 127)
     else:  # half a unit in the last of 11 bits; below 2**-14, in the last of a fixed point
-        off = length * 2.0**-11 + np.sqrt(width) * 2.0**-25
+        off = np.hypot(length * 2.0**-11, np.sqrt(width) * 2.0**-25)
     return np.asarray(1 - np.sqrt(1 - np.minimum(off / length, 1) ** 2))

@@ -48,7 +48,8 @@ def test_a_client_gets_what_it_likes_best(header: str, expected: Coding | None) 
 def test_what_is_small_or_hardly_shrinks_stays_as_it_is() -> None:
     assert coding("gzip", size=SMALLEST) is Coding.GZIP
     assert coding("gzip", size=SMALLEST - 1) is None
-    assert coding("gzip, zstd", Kind.BINARY) is None
+    assert coding("gzip", Kind.BINARY) is None
+    assert coding("gzip, zstd", Kind.BINARY) is Coding.ZSTD
 
 
 @pytest.mark.parametrize("header", ["gzip, identity;q=0", "gzip, *;q=0", "*;q=0, gzip;q=0.1"])
