@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import orjson
 from flask import Blueprint, Response, g, request
 
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
-from serving.api.encodings import Encoding
 from serving.api.request import PredictRequest, parse_request
-from serving.api.response import holdable, model_version, prediction_body
+from serving.api.response import holdable, model_version
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
-from serving.api.table import MEDIA_TYPE as ARROW
-from serving.api.table import prediction_table
 from serving.config.settings import Settings
 from serving.errors import Fault
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
-from serving.http.compression import Accepted, Kind, accepted, compress
 from serving.http.door import Door
-from serving.http.http_body import unwrapped, wrap
+from serving.http.form import Form, formed, wanted_form
+from serving.http.http_body import unwrapped
 from serving.pipeline.predictor import Predictor
-from serving.pipeline.types import Predictions
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
 VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>"
@@ -47,7 +43,7 @@ def predict_door(
         The kinds of sources that instances may name.
     """
     routes = Blueprint("predict", __name__)
-    views = _Predictions(settings, predictor, telemetry, keys, kinds)
+    views = Predictions(settings, predictor, telemetry, keys, kinds)
     routes.add_url_rule(settings.http.predict_route, "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
@@ -56,7 +52,7 @@ def predict_door(
     return Door(routes, frozenset({"predict", "raw_predict"}))
 
 
-class _Predictions:
+class Predictions:
     """Views: the thread that calls one works on a request from its parsing to its answer.
 
     The front has admitted the request, has all of its body, and has given it its turn.
@@ -72,26 +68,28 @@ class _Predictions:
     ) -> None:
         self._kinds = kinds
         self._limits = settings.requests
-        self._compress_answers = settings.http.compress_answers
-        self._deployed_model_id = settings.http.deployed_model_id
+        self._http = settings.http
         self._predictor = predictor
         self._telemetry = telemetry
         self._keys = keys
 
     def predict(self, **_: str) -> Response:
         """Answer a prediction."""
-        received, record = _begin()
-        wanted = self._wanted(received)
+        return self.answer(*begin())
+
+    def answer(self, received: Received, record: RequestRecord) -> Response:
+        """Answer a prediction that has begun."""
+        form = self._form(received)
         asked = self._parse(_body(received, record), record)
-        return self._answer(asked, wanted, received, record)
+        return self._answer(asked, form, received, record)
 
     def raw_predict(self, **_: str) -> Response:
         """Answer a prediction that Google's REST transport may have wrapped in an HttpBody."""
-        received, record = _begin()
-        wanted = self._wanted(received)
+        received, record = begin()
+        form = self._form(received)
         asked, is_wrapped = self._parse_wrapped(_body(received, record), record)
-        wanted = replace(wanted, is_wrapped=is_wrapped and _asks_for_json())
-        return self._answer(asked, wanted, received, record)
+        form = replace(form, is_wrapped=is_wrapped and _asks_for_json())
+        return self._answer(asked, form, received, record)
 
     def endpoint(self, project: str, location: str, endpoint: str) -> Response:
         """Describe the endpoint as Vertex AI does."""
@@ -99,7 +97,7 @@ class _Predictions:
         body = {
             "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
             "displayName": "pathserve",
-            "deployedModels": [{"id": self._deployed_model_id}],
+            "deployedModels": [{"id": self._http.deployed_model_id}],
         }
         return Response(orjson.dumps(body), content_type=JSON)
 
@@ -123,22 +121,13 @@ class _Predictions:
         inner = unwrapped(body)
         return self._parse(body if inner is None else inner, record), inner is not None
 
-    def _wanted(self, received: Received) -> _Wanted:
-        """Return how the client wants its answer.
-
-        Raises
-        ------
-        ServiceError
-            NOT_ACCEPTABLE_ERROR, or why the request is to be refused anyway.
-        """
+    def _form(self, received: Received) -> Form:
+        """Return how the client wants its answer, before any work is done for it."""
         received.require_wanted()
-        whose = self._compress_answers
-        offers = whose == "all" or (whose == "remote" and not received.is_local)
-        form = request.accept_mimetypes.best_match([JSON, ARROW])  # who names neither gets JSON, as ever
-        return _Wanted(form == ARROW, accepted(request.accept_encodings, offers=offers))
+        return wanted_form(request, self._http, is_local=received.is_local)
 
     def _answer(
-        self, asked: PredictRequest, wanted: _Wanted, received: Received, record: RequestRecord
+        self, asked: PredictRequest, form: Form, received: Received, record: RequestRecord
     ) -> Response:
         deadline = received.arrived + self._limits.timeout_s
         waits = Cancellation(deadline)
@@ -149,62 +138,29 @@ class _Predictions:
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
-            response = self._written(asked, predictions, wanted)
+            response = formed(asked, predictions, form, self._http.deployed_model_id)
         response.headers.extend(self._vertex_headers(predictions.facts))
-        return response
-
-    def _written(self, asked: PredictRequest, predictions: Predictions, wanted: _Wanted) -> Response:
-        write, kind = (prediction_table, ARROW) if wanted.is_table else (prediction_body, JSON)
-        answer = write(asked, predictions, self._deployed_model_id)
-        if wanted.is_wrapped:
-            answer, kind = wrap(answer, kind), JSON
-        response = Response(answer, content_type=kind)
-        response.vary.update(("Accept", "Accept-Encoding"))
-        coding = wanted.codings.of(wanted.made_of(asked.encoding), len(answer))
-        if coding is not None:
-            compress(response, coding)
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return the headers that Vertex AI adds to rawPredict's answers; its client library reads them."""
         return {
-            "X-Vertex-AI-Deployed-Model-Id": self._deployed_model_id,
+            "X-Vertex-AI-Deployed-Model-Id": self._http.deployed_model_id,
             "X-Vertex-AI-Model": facts.model,
             "X-Vertex-AI-Model-Version-Id": model_version(facts),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """How a client wants its answer.
+def begin(id_header: str = "X-Request-Id") -> tuple[Received, RequestRecord]:
+    """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``.
 
-    Attributes
+    Parameters
     ----------
-    is_table:
-        As an Arrow IPC stream; else as JSON.
-    codings:
-        The content codings that it accepts.
-    is_wrapped:
-        In an HttpBody.
+    id_header:
+        The header by which its caller may name the request.
     """
-
-    is_table: bool
-    codings: Accepted
-    is_wrapped: bool = False
-
-    def made_of(self, encoding: Encoding) -> Kind:
-        """Return what the answer is made of."""
-        if self.is_wrapped:
-            return Kind.BASE64
-        if self.is_table:
-            return Kind.BINARY
-        return Kind.NUMBERS if encoding is Encoding.JSON else Kind.BASE64
-
-
-def _begin() -> tuple[Received, RequestRecord]:
-    """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``."""
     received: Received = request.environ[RECEIVED]
-    record = RequestRecord(request_id(request.headers), received.started)
+    record = RequestRecord(request_id(request.headers, id_header), received.started)
     g.record, g.request_id = record, record.request_id
     return received, record
 
