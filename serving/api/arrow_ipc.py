@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from nanoarrow.c_array import CArray
     from nanoarrow.schema import Schema
 
-MEDIA_TYPE = "application/vnd.apache.arrow.stream"
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
