@@ -54,7 +54,8 @@ def main() -> None:
     }
     print(f"{len(embedded)} vectors of {embedded.shape[1]} numbers; {encoder.facts.runtime}\n")
     print(*errors(vectors), sep="\n", end="\n\n")
-    print(*sizes(embedded, encoder.facts), sep="\n")
+    for name, some in vectors.items():
+        print(name, *sizes(some, encoder.facts), "", sep="\n")
 
 
 def windows(image: UInt8Array, step: int) -> Iterator[UInt8Array]:
