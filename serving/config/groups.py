@@ -85,6 +85,12 @@ class HttpSettings(Group):
         "Bearer keys of the service itself, as a JSON list or separated by commas; predictions "
         "and metrics then require one of them. Unset lets everyone in.",
     )
+    compress_answers: Literal["remote", "all", "none"] = setting(
+        "PATHSERVE_COMPRESS_ANSWERS",
+        "remote",
+        "Whose answers are compressed, where they accept that and it pays: of clients on other machines "
+        "(`remote`), of `all`, as behind a proxy on this one, or of `none`.",
+    )
     tls_certificate: FilePath | None = setting(
         "PATHSERVE_TLS_CERTIFICATE",
         None,
