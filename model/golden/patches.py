@@ -54,7 +54,7 @@ def _tissue(random: np.random.RandomState, *, nuclei: int, stain: tuple[float, f
         along = (x - centre_x) * np.cos(angle) + (y - centre_y) * np.sin(angle)
         across = (y - centre_y) * np.cos(angle) - (x - centre_x) * np.sin(angle)
         distance = (along / long) ** 2 + (across / (long * share)) ** 2
-        inside = 1 / (1 + np.exp(8 * (distance - 1)))
+        inside = 1 / (1 + np.exp(np.minimum(8 * (distance - 1), 50)))
         nuclear = np.maximum(nuclear, inside * (0.9 + 0.25 * chromatin))
     gap = 1 / (1 + np.exp(3 * (_smoothed(random, 25, 25) - 1.2)))  # 0 where there is no tissue
     density = np.multiply.outer(nuclear * gap, _HAEMATOXYLIN) + np.multiply.outer(other * gap, stain)

@@ -88,6 +88,28 @@ def test_a_device_that_breaks_turns_health_503_and_gives_no_more_vectors_until_i
         assert lines[0]["cosine"] < 0.99999999
 
 
+def test_commands_that_embed_by_themselves_say_so_too_and_write_nothing(
+    models: Models, tmp_path: Path
+) -> None:
+    folder = models[0]
+    picture = tmp_path / "tissue.png"
+    picture.write_bytes(encode(tissue(448, 448), "png"))
+    dead = folder.parent / DEAD
+    dead.touch()
+    try:
+        status, output = pathserve("check", PATHSERVE_MODEL=str(folder))
+        assert status == 1
+        assert "pathserve: 8 of 8 golden patches are not reproduced; furthest off is " in output
+        out = tmp_path / "vectors.parquet"
+        embed = ("embed", str(picture), "--level", "0", "--all", "--out", str(out))
+        status, output = pathserve(*embed, PATHSERVE_MODEL=str(folder))
+        assert status == 78
+        assert "pathserve: the model gives wrong vectors: 8 of 8 golden patches are not" in output
+        assert not out.exists()
+    finally:
+        dead.unlink()
+
+
 def test_a_runtime_that_answers_differently_never_gets_ready_and_says_by_how_much(
     models: Models, tmp_path: Path
 ) -> None:

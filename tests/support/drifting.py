@@ -52,10 +52,10 @@ def install() -> None:
     """Replace the loader of models, in the encoder process."""
     if "serving.processes.encoder" not in sys.orig_argv:
         return
-    from serving.pipeline import encoder_loading
+    from model.runtimes import load
 
-    load = encoder_loading.load_found
-    encoder_loading.load_found = lambda *given: Swapped(load(*given))
+    load_found = load.load_found
+    load.load_found = lambda *given: Swapped(load_found(*given))
 
 
 def _main(folder: str, *seeds: str) -> None:
