@@ -14,6 +14,7 @@ import pytest
 
 from tests.integration.test_lifecycle import start_and_fail
 from tests.support.drifting import DEAD, build_drifting, environment
+from tests.support.gcs import BUCKET, GcsEmulator
 from tests.support.service import Service, wait_until
 from tests.support.tissue import encode, instance, tissue
 
@@ -142,6 +143,23 @@ def test_other_weights_under_a_golden_file_stop_the_start(models: Models, tmp_pa
     status, output = pathserve("check", PATHSERVE_MODEL=str(first), PATHSERVE_GOLDEN_DIGEST=digest)
     assert status == 0, output
     assert "8 golden patches are reproduced; furthest off is " in output
+
+
+def test_a_golden_file_comes_with_its_weights_from_cloud_storage(models: Models, tmp_path: Path) -> None:
+    folder, _, digest = models
+    with GcsEmulator() as gcs:
+        for path in folder.rglob("*"):
+            if path.is_file() and path.stat().st_size:
+                gcs.put(f"models/1/{path.relative_to(folder).as_posix()}", path.read_bytes())
+        status, output = pathserve(
+            "check",
+            PATHSERVE_MODEL=f"gs://{BUCKET}/models/1",
+            PATHSERVE_CACHE_DIR=str(tmp_path),
+            STORAGE_EMULATOR_HOST=gcs.url,
+        )
+    assert status == 0, output
+    assert f"  digest    {digest}" in output
+    assert "8 golden patches are reproduced" in output
 
 
 def test_a_golden_file_is_not_overwritten_and_one_that_was_changed_is_refused(
