@@ -186,7 +186,7 @@ def _patches(file: _File) -> PixelBatch:
 def _vectors(file: _File) -> Vectors:
     data = [base64.b64decode(patch.vector, validate=True) for patch in file.patches]
     if len({len(vector) for vector in data}) > 1 or not data[0] or len(data[0]) % 4:
-        raise ValueError("its vectors differ in length, or are not of whole numbers")
+        raise ValueError("its vectors differ in length, or are not of float32")
     vectors = np.stack([np.frombuffer(vector, "<f4") for vector in data]).astype(np.float32)
     if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
         raise ValueError("a vector is not finite, or is zero")

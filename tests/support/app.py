@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote_to_bytes

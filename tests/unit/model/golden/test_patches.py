@@ -17,14 +17,27 @@ NAMES, PATCHES = golden_patches()
 WEIGHTS = seeded_weights().by_name
 
 Change = Callable[[np.ndarray], np.ndarray]
-"""Of one patch, uint8 ``[224, 224, 3]``."""
+"""From pixels or numbers to wrong ones of the same shape."""
 
 
-def first_layers(scaled: np.ndarray) -> np.ndarray:
-    """Return what two layers of the built-in encoder make of patches, averaged over halves."""
+def in_bfloat16(values: np.ndarray) -> np.ndarray:
+    """Round float32 to the 8 bits of bfloat16's significand."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def first_layers(scaled: np.ndarray, of: Change = lambda values: values) -> np.ndarray:
+    """Return what two layers of the built-in encoder make of patches, averaged over halves.
+
+    Parameters
+    ----------
+    of:
+        What becomes of everything that is multiplied.
+    """
     tokens = scaled.reshape(len(scaled), 14, PATCH, 14, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
-    hidden = tokens.reshape(len(scaled), 196, -1) @ WEIGHTS["embed/kernel"].reshape(-1, WIDTH)
-    hidden = np.tanh(hidden + WEIGHTS["tokens/position"][0, 1:]) @ WEIGHTS["block0/mlp1/kernel"]
+    hidden = of(tokens.reshape(len(scaled), 196, -1)) @ of(WEIGHTS["embed/kernel"].reshape(-1, WIDTH))
+    hidden = np.tanh(hidden + WEIGHTS["tokens/position"][0, 1:])
+    hidden = of(hidden) @ of(WEIGHTS["block0/mlp1/kernel"])
     assert hidden.shape[-1] == MLP
     halves = np.tanh(hidden).reshape(len(scaled), 2, 98, MLP).mean(axis=2)
     return np.asarray(halves.reshape(len(scaled), -1), np.float32)
@@ -40,7 +53,7 @@ def test_there_are_eight_that_are_made_the_same_each_time_and_none_is_smooth() -
     assert PATCHES.dtype == np.uint8
     assert len(set(NAMES)) == 8
     levels = PATCHES[NAMES.index("levels")]
-    assert len(np.unique(levels[..., 2])) == 256
+    assert [len(np.unique(levels[..., colour])) for colour in range(3)] == [256] * 3
 
 
 def test_none_is_the_same_when_it_is_turned_or_mirrored_or_two_colours_are_swapped() -> None:
@@ -84,3 +97,9 @@ def test_wrong_pixels_are_seen_even_by_the_widest_tolerance_for_float32(what: st
 def test_a_wrong_scale_is_seen(what: str, change: Change) -> None:
     found = compared(NAMES, EXPECTED, first_layers(change(PATCHES)), BETWEEN_CPUS)
     assert found.missed == 8, what
+
+
+def test_a_lower_precision_that_is_called_float32_is_seen() -> None:
+    lower = first_layers(PATCHES / np.float32(255), in_bfloat16)
+    assert not compared(NAMES, EXPECTED, lower, BETWEEN_CPUS).reproduced
+    assert compared(NAMES, EXPECTED, lower, TOLERANCES["bfloat16"]).reproduced
