@@ -122,9 +122,9 @@ class Engine:
         if finding.reproduced:
             log.info("golden patches are reproduced", extra=finding.figures())
             return
+        self._exchange.condemn(str(finding))  # first of all: no more vectors
         missed = {"patches": finding.missed, "reason": str(finding)}
         log.critical("golden patches are not reproduced", extra=finding.figures() | missed)
-        self._exchange.condemn(str(finding))
         if not self._exchange.wait_closed(guard.last_words_s):
             raise EncoderBroken(str(finding))
 

