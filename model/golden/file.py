@@ -29,6 +29,9 @@ FORMAT, VERSION = "pathserve-golden", 1
 
 MAX_BYTES = 32_000_000
 MAX_PATCHES = 64
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+"""What a patch may be called: it stands in logs and answers."""
+
 _MAX_DIMENSION = 16_384
 
 _Text = Annotated[str, Field(min_length=1, max_length=200)]
@@ -40,7 +43,7 @@ class _Record(BaseModel):
 
 
 class _Patch(_Record):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     pixels: Annotated[str, Field(max_length=2 * PATCH_BYTES)]
     vector: Annotated[str, Field(max_length=6 * _MAX_DIMENSION)]
 

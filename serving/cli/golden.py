@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from dicom_io.codecs.raster import RasterFile
 from dicom_io.errors import ImageError
 from model.batching import EncoderBroken
 from model.encoder import PATCH_SHAPE, PATCH_SIDE, Encoder, ModelError
-from model.golden.file import FILE_NAME, MAX_PATCHES, write_golden
+from model.golden.file import FILE_NAME, MAX_PATCHES, NAME, write_golden
 from model.golden.golden import Golden, GoldenError
 from model.golden.guard import GoldenGuard, embedded_alone
 from model.golden.patches import Pixels, golden_patches
@@ -91,6 +92,10 @@ def _picture(path: Path) -> Pixels:
     ------
     GoldenError
     """
+    if not re.match(NAME, path.stem):
+        raise GoldenError(
+            f"{path} cannot be the name of a patch; call it by letters, digits, '.', '_' and '-', 64 at most."
+        )
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_PICTURE_BYTES)
