@@ -150,7 +150,12 @@ def begin(id_header: str = "X-Request-Id") -> tuple[Received, RequestRecord]:
         The header by which its caller may name the request.
     """
     received: Received = request.environ[RECEIVED]
-    record = RequestRecord(request_id(request.headers, id_header), received.started)
+    record = RequestRecord(
+        request_id(request.headers, id_header),
+        received.started,
+        route=str(request.url_rule),
+        traceparent=request.headers.get("traceparent", ""),
+    )
     g.record, g.request_id = record, record.request_id
     return received, record
 

@@ -95,8 +95,8 @@ class Predictor:
                 session = ReadSession(self._context, waits, shared_images(items), stages.measure)
                 extra_frames = max(0, self._max_reads - patches)
                 outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
-                stages.add(RequestStage.QUEUE, stream.queue_s)
-                stages.add(RequestStage.ENCODE, stream.encode_s)
+                stages.add(RequestStage.QUEUE, stream.queue_s, stream.queued)
+                stages.add(RequestStage.ENCODE, stream.encode_s, stream.encoded)
                 return Predictions(outcomes, stream.facts)
         except EncoderDrifted as error:
             raise _drifted(str(error)) from error
