@@ -8,6 +8,7 @@ from importlib.metadata import version
 from serving.api import provenance_schema
 from serving.api import schema as api_schema
 from serving.api.json_schema import Schema
+from serving.api.table import MEDIA_TYPE as ARROW
 from serving.config.settings import Settings
 from serving.errors import TABLE
 
@@ -88,9 +89,18 @@ def _predict(operation: str, summary: str) -> Schema:
         "description": "Faults of single instances are in their predictions and harm no other instance.",
         "requestBody": {"required": True, "content": {_JSON: {"schema": _reference("PredictRequest")}}},
         "responses": {
-            "200": _answer("A prediction for each instance.", "PredictResponse"),
+            "200": _predictions(),
             **_failures(*(row.status for row in TABLE.values() if row.status not in (None, *_OTHER_ROUTES))),
         },
+    }
+
+
+def _predictions() -> Schema:
+    """Return the answer, which Accept chooses the form of."""
+    table = {"type": "string", "format": "binary", "description": "An Arrow IPC stream; see docs/api.md."}
+    return {
+        "description": "A prediction for each instance.",
+        "content": {_JSON: {"schema": _reference("PredictResponse")}, ARROW: {"schema": table}},
     }
 
 
