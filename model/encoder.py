@@ -34,6 +34,9 @@ class Mend(Enum):
     CACHE_FOLDER = auto()
     """Which folder keeps downloads and what is made of models."""
 
+    REPRODUCIBLE = auto()
+    """Whether vectors must be the same to the last bit."""
+
 
 class ModelError(Exception):
     """The model cannot be loaded.
@@ -90,6 +93,8 @@ class EncoderFacts:
         TensorFlow or OpenVINO, and its version.
     max_batch:
         Largest batch in patches.
+    reproducible:
+        Whether a patch's vector is the same to the last bit whatever else is embedded with it.
     """
 
     model: str
@@ -101,6 +106,7 @@ class EncoderFacts:
     digest: str
     runtime: str
     max_batch: int
+    reproducible: bool = False
 
 
 class Encoder(Protocol):

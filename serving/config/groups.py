@@ -151,6 +151,12 @@ class EncoderSettings(Group):
     max_wait_ms: float = setting(
         "PATHSERVE_MAX_WAIT_MS", 0.0, "How long an idle encoder waits for a batch to fill.", ge=0, le=1000
     )
+    reproducible: bool = setting(
+        "PATHSERVE_REPRODUCIBLE",
+        False,
+        "Whether a patch's vector is the same to the last bit whatever else is embedded with it, on one "
+        "machine with one runtime; each patch is then embedded alone.",
+    )
 
     @property
     def spec(self) -> str:

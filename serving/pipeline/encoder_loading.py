@@ -13,7 +13,11 @@ from serving.config.groups import EncoderSettings
 if TYPE_CHECKING:
     from google.cloud import storage
 
-_MENDING = {Mend.MODEL: ("model", "storage_uri"), Mend.CACHE_FOLDER: ("cache_dir",)}
+_MENDING = {
+    Mend.MODEL: ("model", "storage_uri"),
+    Mend.CACHE_FOLDER: ("cache_dir",),
+    Mend.REPRODUCIBLE: ("reproducible",),
+}
 """The encoder's settings with which a person mends what is wrong with a model."""
 
 
@@ -34,6 +38,7 @@ def load_configured_encoder(settings: EncoderSettings) -> Encoder:
             settings.cache_dir,
             settings.runtime,
             connect=_service_storage,
+            reproducible=settings.reproducible,
         )
     except ModelError as error:
         raise ModelError(_with_variables(error)) from error

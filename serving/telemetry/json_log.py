@@ -18,7 +18,7 @@ FIELDS = frozenset(
         "http_status",
         "instances", "instances_failed", "job", "jobs", "kind",
         "method", "model", "outcome", "parity", "patches", "pid",
-        "port", "precision", "reason",
+        "port", "precision", "reason", "reproducible",
         "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms", "state",
         "untrained", "workers",
     }
