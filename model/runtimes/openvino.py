@@ -5,8 +5,11 @@ OpenVINO reads the SavedModel itself. Whatever it runs must first agree with Ten
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import openvino.preprocess
 
 from model.batching import bucket_sizes
 from model.encoder import PATCH_SHAPE, EncoderFacts, Mend, ModelError, PixelBatch, Vectors, reason_of
-from model.runtimes.alone import EachAlone, Embed, cores, require_same_again
+from model.runtimes.alone import Embed, cores, require_same_again
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
 from model.runtimes.reference import Reference
 from model.runtimes.warming import warm
@@ -137,7 +140,7 @@ class OpenVinoEncoder:
                 "reproducible; TensorFlow's may be.",
                 Mend.REPRODUCIBLE,
             )
-        return EachAlone([_by(compiled.create_infer_request()) for _ in range(streams)])
+        return _each_alone([compiled.create_infer_request() for _ in range(streams)])
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once and cached."""
@@ -151,6 +154,37 @@ class OpenVinoEncoder:
 def _by(request: ov.InferRequest) -> Embed:
     # Shared, the pixels are not copied into OpenVINO's memory; nobody writes to them before this returns.
     return lambda patches: np.array(request.infer({0: patches}, share_inputs=True)[0], np.float32)
+
+
+def _each_alone(requests: Sequence[ov.InferRequest]) -> Embed:
+    """Return a function that embeds a batch patch by patch, as many at once as there are requests.
+
+    All from one thread: where two threads are the first to call OpenVINO's bindings, each may wait for the
+    other for good.
+    """
+
+    def embed(patches: PixelBatch) -> Vectors:
+        running: deque[ov.InferRequest] = deque()
+        vectors = []
+        try:
+            for row in range(len(patches)):
+                if len(running) == len(requests):
+                    vectors.append(_vector(running.popleft()))
+                request = requests[row % len(requests)]
+                request.start_async({0: patches[row : row + 1]}, share_inputs=True)
+                running.append(request)
+            return np.concatenate([*vectors, *map(_vector, running)])
+        finally:
+            for request in running:  # behind one that fails: they read what the caller writes to next
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
+
+    return embed
+
+
+def _vector(request: ov.InferRequest) -> Vectors:
+    request.wait()
+    return np.array(request.get_output_tensor(0).data, np.float32)
 
 
 def _read(core: ov.Core, folder: Path) -> ov.Model:

@@ -21,7 +21,7 @@ from model.batching import embed_isolating
 from model.encoder import Encoder, PixelBatch, Vectors
 from tests.support.models import POISON
 
-SIZES = (1, 1, 2, 2, 3, 4, 5, 7, 8, 16)
+SIZES = (1, 1, 1, 2, 2, 3, 4, 5, 8)
 """Batch sizes to draw from, in patches."""
 
 _POISONED = 0.1
@@ -79,7 +79,7 @@ def mix(
         As for the command.
     """
     command = [sys.executable, "-m", "tests.support.mixtures", spec, str(mixtures), *arguments]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | (environment or {})
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     return Found(**json.loads(run.stdout.splitlines()[-1]))
@@ -147,7 +147,7 @@ def main() -> None:
         reproducible=not options.plain,
     )
     found = _mix(encoder, options.mixtures, options.sizes, options.poisoned)
-    print(json.dumps({name: getattr(found, name) for name in Found.__slots__}))
+    sys.stdout.write(json.dumps({name: getattr(found, name) for name in Found.__slots__}))
 
 
 if __name__ == "__main__":

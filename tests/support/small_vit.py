@@ -1,4 +1,4 @@
-"""The built-in encoder's architecture with a block, larger tokens and less width: a hundredth of the work.
+"""The built-in encoder's architecture with a block, larger tokens and less width: a two-hundredth of the work.
 
 As a SavedModel that fails where a patch is poison (``tests.support.models``), built in a process of its own.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.models import POISON
 
-SIZE = {"PATCH": 32, "WIDTH": 192, "BLOCKS": 1, "HEADS": 3, "MLP": 768, "TOKENS": (224 // 32) ** 2}
+SIZE = {"PATCH": 32, "WIDTH": 96, "BLOCKS": 1, "HEADS": 3, "MLP": 384, "TOKENS": (224 // 32) ** 2}
 DIMENSION = SIZE["WIDTH"]
 
 

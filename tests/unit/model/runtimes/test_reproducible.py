@@ -25,7 +25,7 @@ THREADS = [
         {"TF_NUM_INTRAOP_THREADS": "3", "TF_NUM_INTEROP_THREADS": "5", "OMP_NUM_THREADS": "3"},
     ),
 ]
-"""Arguments and environments under which vectors must be the same: as many threads as cores, one, and many."""
+"""Arguments and environments under which vectors must be the same: threads as there are cores, one, many."""
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def small_vit(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build_small_vit(tmp_path_factory.mktemp("models") / "small_vit"))
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
 def test_three_thousand_mixtures_never_change_a_bit(small_vit: str, tmp_path: Path, runtime: str) -> None:
     if runtime == "openvino":
@@ -42,12 +43,13 @@ def test_three_thousand_mixtures_never_change_a_bit(small_vit: str, tmp_path: Pa
         where = ["--runtime", runtime, "--cache", str(tmp_path)]
         found = mix(small_vit, 1000, *where, *arguments, environment=environment)
         assert found.reproducible
-        assert found.vectors > 4000
+        assert found.vectors > 3000
         assert (found.other, found.misjudged) == (0, 0), found
         digests.add(found.digest)
     assert len(digests) == 1, "the number of threads shows"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
 def test_dozens_of_mixtures_of_the_builtin_encoder_never_change_a_bit(tmp_path: Path, runtime: str) -> None:
     if runtime == "openvino":
