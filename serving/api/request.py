@@ -24,7 +24,7 @@ from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kin
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import FIELDS, KINDS, kind_of
 from serving.errors import Code, Fault, ServiceError, fault_of
-from serving.pipeline.types import Instance, Item, patch_count
+from serving.pipeline.types import EXTRAS, NO_EXTRAS, Extras, Instance, Item, patch_count
 
 MAX_CONTAINERS = 500_000
 """Objects and lists in a request: a hundred for each of 4,000 patches, and more."""
@@ -171,7 +171,8 @@ def _parse_instance(value: object, kinds: tuple[SourceKind, ...]) -> Instance:
     if not is_object(extensions):
         raise bad(f"extensions must be a JSON object, not {kind(extensions)}.")
     patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
-    return Instance(source.parse(value, patches, state), patches, _parse_options(extensions))
+    parsed = source.parse(value, patches, state)
+    return Instance(parsed, patches, _parse_options(extensions), _parse_extras(extensions))
 
 
 def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
@@ -226,6 +227,15 @@ def _parse_options(extensions: JsonObject) -> ReadOptions:
             default=True,
         ),
     )
+
+
+def _parse_extras(extensions: JsonObject) -> Extras:
+    wanted = {
+        name: boolean(extensions[name], f"extensions.{name}", default=False)
+        for name in EXTRAS
+        if name in extensions
+    }
+    return Extras(**wanted) if wanted else NO_EXTRAS
 
 
 def _parse_dimensions(value: object) -> tuple[int, int] | None:

@@ -11,7 +11,8 @@ from dicom_io.geometry import Patch
 from model.encoder import EncoderFacts
 from serving.api.request import Encoding, PredictRequest
 from serving.errors import Fault
-from serving.pipeline.types import Instance, Outcome, Predictions
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import Instance, Predictions
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -73,9 +74,10 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
         if isinstance(outcome, Fault):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
-            vectors: Iterable[object] = outcome
+            found = outcome.vectors
+            vectors: Iterable[object] = found
             if request.encoding is Encoding.BASE64_FLOAT32:
-                vectors = (pybase64.b64encode_as_string(row) for row in outcome.astype("<f4", order="C"))
+                vectors = (pybase64.b64encode_as_string(row) for row in found.astype("<f4", order="C"))
             yield {
                 "result": {
                     "patch_embeddings": [

@@ -112,6 +112,6 @@ def _embedded(path: Path, service: str | None, settings: Settings) -> tuple[Vect
             (found,) = embedder.embed([Instance(EncodedSource(lambda: data), whole, ReadOptions())])
             if isinstance(found, Fault):
                 raise OutputError(f"{path}: {found.code}: {found.description}")
-            return found[0], model_of(embedder).digest
+            return found.vectors[0], model_of(embedder).digest
     finally:
         context.decoders.close()

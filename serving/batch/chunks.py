@@ -87,7 +87,7 @@ class ChunkEmbedder:
         if not isinstance(found, Fault):
             with self._lock:
                 self._failed_in_a_row = 0
-            yield from ((vector, None) for vector in found)
+            yield from ((vector, None) for vector in found.vectors)
         elif found.code not in _OF_ONE_PATCH:
             raise Stopped(found)
         elif len(origins) > 1:

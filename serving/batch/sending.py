@@ -19,7 +19,8 @@ from dicom_io.waiting import Cancellation
 from model.encoder import PATCH_SIDE
 from serving.errors import Fault, fault_of
 from serving.pipeline.embedder import Embedder
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.types import Instance
 
 _WHOLE = (Patch(0, 0, PATCH_SIDE, PATCH_SIDE),)
 
@@ -51,10 +52,10 @@ class SendingEmbedder:
         except ImageError as error:
             return fault_of(error.fault)
         outcomes = self._service.embed([Instance(_encoded(one), _WHOLE, ReadOptions()) for one in pixels])
-        vectors = [outcome for outcome in outcomes if not isinstance(outcome, Fault)]
+        vectors = [outcome.vectors for outcome in outcomes if not isinstance(outcome, Fault)]
         if len(vectors) < len(outcomes):
             return next(outcome for outcome in outcomes if isinstance(outcome, Fault))
-        return np.concatenate(vectors)
+        return Embeddings(np.concatenate(vectors))
 
 
 def _encoded(pixels: UInt8Array) -> Source:

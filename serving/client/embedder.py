@@ -8,7 +8,8 @@ from dicom_io.reading import ReadOptions
 from serving.api.sources.registry import write_source
 from serving.client.http_client import PathserveClient
 from serving.client.image import Image
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import EXTRAS, Extras, Instance
 
 
 class ServiceEmbedder:
@@ -30,16 +31,17 @@ class ServiceEmbedder:
 
     def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
         """Embed the patches of instances."""
-        return self._client.embed([_image(instance) for instance in instances])
+        return self._client.outcomes([_image(instance) for instance in instances])
 
 
 def _image(instance: Instance) -> Image:
     origins = [(patch.x, patch.y) for patch in instance.patches]
-    return Image(write_source(instance.source), origins, _extensions(instance.options))
+    return Image(write_source(instance.source), origins, _extensions(instance.options, instance.extras))
 
 
-def _extensions(options: ReadOptions) -> Mapping[str, object]:
+def _extensions(options: ReadOptions, extras: Extras) -> Mapping[str, object]:
     extensions: dict[str, object] = {
+        **{name: True for name in EXTRAS if getattr(extras, name)},
         "transform_imaging_to_icc_profile": str(options.icc_target),
         "require_patches_fully_in_source_image": options.require_inside,
     }

@@ -21,6 +21,7 @@ from model.encoder import PATCH_SIDE, Vectors
 from serving.client.image import Image
 from serving.client.splitting import Limits, split
 from serving.errors import Fault
+from serving.pipeline.outcome import Embeddings, Outcome
 
 MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
@@ -107,6 +108,21 @@ class PathserveClient:
         ServiceFault
             When a request fails whole, or the service stays unavailable.
         """
+        outcomes = self.outcomes(images)
+        return [outcome if isinstance(outcome, Fault) else outcome.vectors for outcome in outcomes]
+
+    def outcomes(self, images: Sequence[Image]) -> list[Outcome]:
+        """Embed the patches of images; see ``embed``.
+
+        Returns
+        -------
+        For each image its vectors and what its extensions ask for besides, or its fault.
+
+        Raises
+        ------
+        ServiceFault
+            When a request fails whole, or the service stays unavailable.
+        """
         found: list[list[Vectors] | Fault] = [[] for _ in images]
         for parts in split(images, self._limits):
             predictions = self._post([part.instance for part in parts])["predictions"]
@@ -116,7 +132,7 @@ class PathserveClient:
                     found[part.image] = Fault(prediction["error"]["code"], prediction["error"]["description"])
                 elif isinstance(vectors, list):
                     vectors.append(_vectors(prediction))
-        return [parts if isinstance(parts, Fault) else _joined(parts) for parts in found]
+        return [parts if isinstance(parts, Fault) else Embeddings(_joined(parts)) for parts in found]
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
         """Embed pixels.

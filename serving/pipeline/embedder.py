@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import Instance
 
 
 class Embedder(Protocol):
@@ -25,6 +26,6 @@ class Embedder(Protocol):
 
         Returns
         -------
-        For each instance float32 ``[patches, dimension]`` in the order of its patches, or its fault.
+        One outcome for each instance, in their order.
         """
         ...

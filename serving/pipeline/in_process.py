@@ -13,8 +13,9 @@ from model.transport.client import EncoderClient
 from model.transport.local import encoder_in_process
 from serving.config.settings import Settings, SettingsError
 from serving.pipeline.encoder_loading import load_configured_encoder
+from serving.pipeline.outcome import Outcome
 from serving.pipeline.predictor import Predictor
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.types import Instance
 from serving.telemetry.request_record import StageTimes
 
 _LINK_DEADLINE_S = 30.0

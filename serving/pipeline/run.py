@@ -30,7 +30,8 @@ from serving.pipeline.executors import InlineExecutor, WatchedThreads
 from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
 from serving.pipeline.opening import Opened, OpenedImages
-from serving.pipeline.types import Item, Outcome, patch_count
+from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.types import Item, patch_count
 from serving.pipeline.waits import Waits
 
 SMALL_BYTES = 8_000_000
@@ -267,4 +268,4 @@ class Run:
         if missing[first : first + count].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return self._stream.vectors[first : first + count]
+        return Embeddings(self._stream.vectors[first : first + count])

@@ -53,6 +53,6 @@ def embed_in_chunks(
         (outcome,) = embedder.embed([instance(slice(start, end))])
         if isinstance(outcome, Fault):
             raise NotEmbedded(outcome.description)
-        found.append(outcome)
+        found.append(outcome.vectors)
         done(end, count)
     return np.concatenate(found)

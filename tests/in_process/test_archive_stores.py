@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dicom_io.once import Once
 from dicom_io.web.http import HttpStore
 from serving.archive.blocks import do_piece
 from serving.archive.commit import blocks_there
@@ -198,10 +198,10 @@ def test_a_block_whose_worker_is_closed_under_it_is_not_said_to_have_failed(
         piece, _ = pieces_of(worker, NamedSlide(dicom.series_path(stored), "one"))
         assert isinstance(piece, Piece)
         closing = threading.Thread(target=worker.close)
+        begun = Once(closing.start)
 
         def close(_: Request) -> None:
-            with contextlib.suppress(RuntimeError):  # it has been started
-                closing.start()
+            begun.get()  # requests come several at a time
             wait_until(worker.is_closed, "the worker to be closed")
 
         dicom.behaviour.override = close

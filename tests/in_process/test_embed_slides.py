@@ -19,8 +19,9 @@ import tifffile
 from model.transport.client import EncoderClient
 from serving.config.settings import Settings
 from serving.pipeline.embedder import Embedder
+from serving.pipeline.outcome import Outcome
 from serving.pipeline.predictor import Predictor
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.types import Instance
 from tests.support.app import ServedApp
 from tests.support.asking import cut
 from tests.support.commands import EmbedCommand, probe_in_process

@@ -17,7 +17,8 @@ from dicom_io.sources.session import Source
 from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.waiting import Cancellation
 from dicom_io.web.series_path import parse_series_path
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.types import Instance
 from serving.telemetry.request_record import StageTimes
 from tests.support.app import App
 from tests.support.local_slides import as_jpeg, pyramid_of, write_dicom, write_svs
@@ -47,9 +48,9 @@ def both(
 
 def assert_equal(found: tuple[Outcome, Outcome]) -> None:
     local, remote = found
-    assert isinstance(local, np.ndarray), local
-    assert isinstance(remote, np.ndarray), remote
-    assert np.array_equal(local, remote)
+    assert isinstance(local, Embeddings), local
+    assert isinstance(remote, Embeddings), remote
+    assert np.array_equal(local.vectors, remote.vectors)
 
 
 @pytest.mark.parametrize("name", CODINGS)
@@ -76,8 +77,9 @@ def test_a_concatenation_at_another_scale_in_another_colour_space_is_equal_too(
     found = both(probe_app, tmp_path / "slide", slide, 0, patches, options)
     assert_equal(found)
     plain, _ = both(probe_app, tmp_path / "slide", slide, 0, patches, ReadOptions(view.image_dimensions))
-    assert isinstance(plain, np.ndarray)
-    assert not np.array_equal(np.asarray(found[0]), plain)
+    assert isinstance(found[0], Embeddings)
+    assert isinstance(plain, Embeddings)
+    assert not np.array_equal(found[0].vectors, plain.vectors)
 
 
 def test_patches_that_leave_a_local_slide_are_black_there_or_an_error(probe_app: App, tmp_path: Path) -> None:
@@ -89,9 +91,9 @@ def test_patches_that_leave_a_local_slide_are_black_there_or_an_error(probe_app:
         found = embed(probe_app, local.source(0), [edge], ReadOptions(require_inside=False))
         inside = embed(probe_app, local.source(0), [Patch(376, 276, 224, 224)])
     assert getattr(refused, "code", None) == "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR"
-    assert isinstance(found, np.ndarray)
-    assert isinstance(inside, np.ndarray)
-    assert found.mean() < inside.mean() / 2
+    assert isinstance(found, Embeddings)
+    assert isinstance(inside, Embeddings)
+    assert found.vectors.mean() < inside.vectors.mean() / 2
 
 
 def test_the_pixels_of_an_svs_are_those_of_its_tiles(probe_app: App, tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_the_pixels_of_an_svs_are_those_of_its_tiles(probe_app: App, tmp_path: P
     path = write_svs(tmp_path / "slide.svs", [pixels])
     with open_slide(path, probe_app.context) as local:
         found = embed(probe_app, local.source(0), PATCHES)
-    assert isinstance(found, np.ndarray)
+    assert isinstance(found, Embeddings)
     truth = as_jpeg(pixels)
     expected = probe(np.stack([truth[p.y : p.bottom, p.x : p.right] for p in PATCHES]))
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(found.vectors, expected, atol=TOLERANCE)

@@ -21,6 +21,7 @@ from serving.client import PathserveClient
 from serving.config.settings import SettingsError, load_settings
 from serving.errors import Fault, ServiceError
 from serving.pipeline.in_process import InProcessEmbedder
+from serving.pipeline.outcome import Embeddings
 from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 from serving.webhooks.service.embedders import Embedding, LocalEmbedding
@@ -104,8 +105,8 @@ def test_an_image_of_a_webhooks_own_is_embedded_here_or_by_a_service(either: Emb
     assert len(PATCHES) > 2 * BATCH
     embedder = either.for_job(soon())
     (found,) = embedder.embed([Instance(OwnSource(PIXELS), PATCHES, ReadOptions())])
-    assert isinstance(found, np.ndarray)
-    np.testing.assert_allclose(found, truth(), atol=1e-5)
+    assert isinstance(found, Embeddings)
+    np.testing.assert_allclose(found.vectors, truth(), atol=1e-5)
     assert embedder.metadata["digest"] == f"sha256:{'0' * 64}"
     either.require_ready()
 
@@ -113,8 +114,8 @@ def test_an_image_of_a_webhooks_own_is_embedded_here_or_by_a_service(either: Emb
 def test_what_a_service_can_read_is_named_to_it(either: Embedding) -> None:
     data = encode(PIXELS)
     (found,) = either.for_job(soon()).embed([Instance(EncodedSource(lambda: data), PATCHES, ReadOptions())])
-    assert isinstance(found, np.ndarray)
-    np.testing.assert_allclose(found, truth(), atol=1e-5)
+    assert isinstance(found, Embeddings)
+    np.testing.assert_allclose(found.vectors, truth(), atol=1e-5)
 
 
 def test_an_image_that_cannot_be_read_is_a_fault_and_leaves_its_neighbours_alone(either: Embedding) -> None:
@@ -122,10 +123,10 @@ def test_an_image_that_cannot_be_read_is_a_fault_and_leaves_its_neighbours_alone
         Instance(OwnSource(None), PATCHES[:1], ReadOptions()),
         Instance(OwnSource(PIXELS), PATCHES[:1], ReadOptions()),
     ]
-    fault, vectors = either.for_job(soon()).embed(instances)
+    fault, found = either.for_job(soon()).embed(instances)
     assert isinstance(fault, Fault)
     assert (fault.code, fault.description) == ("HTTP_ERROR", "The tile server is away.")
-    assert isinstance(vectors, np.ndarray)
+    assert isinstance(found, Embeddings)
 
 
 def test_a_patch_that_the_model_refuses_is_a_fault(either: Embedding) -> None:

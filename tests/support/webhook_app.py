@@ -25,8 +25,9 @@ from serving.http.access import ApiKeys
 from serving.http.answers import refusal
 from serving.http.app import create_app
 from serving.http.gate import Gate
+from serving.pipeline.outcome import Outcome
 from serving.pipeline.predictor import Predictor
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import StageTimes

@@ -13,7 +13,8 @@ from dicom_io.waiting import Cancellation
 from serving.config.settings import Settings
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import InProcessEmbedder, embedder_in_process
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import Instance
 from serving.processes.assembly import predictor
 from serving.webhooks.service.remote import RemoteEmbedding, client_maker
 

@@ -34,7 +34,8 @@ from serving.config.group import revealed
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault, fault_of, unavailable
 from serving.pipeline.opening import shared_images
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.types import Instance
 from serving.telemetry.request_record import StageTimes
 
 BATCH = 64
@@ -228,7 +229,7 @@ class _JobEmbedder:
         finally:
             for _, future in sent:
                 future.cancel()
-        return np.stack([found[index] for index in range(len(instance.patches))])
+        return Embeddings(np.stack([found[index] for index in range(len(instance.patches))]))
 
 
 def _batches(tasks: Iterator[PatchTask]) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:

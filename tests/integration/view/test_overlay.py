@@ -38,11 +38,16 @@ viewport.zoomTo(viewport.imageToViewportZoom(given.zoom), null, true);
 const { width, height } = viewport.getBounds(true);
 const place = (corner, size) => (corner ? Math.max(1 - size / 2, 0.5) : Math.min(size / 2, 0.5));
 viewport.panTo(new OpenSeadragon.Point(place(given.x, width), place(given.y, height)), true);
-pane.viewer.forceRedraw();
 const item = pane.viewer.world.getItemAt(0);
-while (!item.getFullyLoaded()) await new Promise((resolve) => setTimeout(resolve, 20));
-await new Promise(requestAnimationFrame);
-await new Promise(requestAnimationFrame);
+// Whether all is loaded is said of the view before until this one has been drawn; and what has come meanwhile
+// is seen once it has been drawn, too.
+const drawn = async () => {
+  pane.viewer.forceRedraw();
+  await new Promise((resolve) => pane.viewer.addOnceHandler("update-viewport", resolve));
+};
+do await drawn();
+while (!item.getFullyLoaded());
+await drawn();
 pane.draw();
 const { side } = pane.slide.grid;
 const drawer = pane.viewer.drawer.canvas;

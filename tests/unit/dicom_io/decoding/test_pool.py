@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import struct
@@ -21,6 +20,7 @@ from dicom_io.codecs.raster import RasterFile
 from dicom_io.decoding.pool import DecodePool
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import UInt8Array
+from tests.support.decoders import helpers
 from tests.support.tissue import tissue
 
 J2K, RLE, NATIVE = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1"
@@ -49,13 +49,8 @@ def of_others() -> None:
     _OF_OTHERS.update(helpers())
 
 
-def helpers() -> list[psutil.Process]:
-    found = []
-    for child in set(psutil.Process().children()) - _OF_OTHERS:
-        with contextlib.suppress(psutil.NoSuchProcess):  # one of another test may end meanwhile
-            if "dicom_io.decoding.child" in child.cmdline():
-                found.append(child)
-    return found
+def own_helpers() -> list[psutil.Process]:
+    return [helper for helper in helpers() if helper not in _OF_OTHERS]
 
 
 def test_a_frame_and_an_image_come_back_as_they_are(pool: DecodePool) -> None:
@@ -66,13 +61,13 @@ def test_a_frame_and_an_image_come_back_as_they_are(pool: DecodePool) -> None:
     raster = pool.image(file, large, 700 * 700)
     np.testing.assert_array_equal(raster.pixels, truth)
     assert raster.icc_profile is None
-    assert len(helpers()) == 1
+    assert len(own_helpers()) == 1
 
 
 def test_what_is_safe_to_decode_here_starts_no_helper(pool: DecodePool) -> None:
     pixels = pool.frame(bytes(range(48)), NATIVE, FrameFormat(4, 4, 3, "RGB", 0))
     np.testing.assert_array_equal(pixels.ravel(), np.arange(48))
-    assert helpers() == []
+    assert own_helpers() == []
 
 
 def test_a_fault_keeps_its_code_and_sentence(pool: DecodePool) -> None:
@@ -93,21 +88,21 @@ def _ordered(made: tuple[bytes, FrameFormat, UInt8Array]) -> tuple[bytes, str, F
 def test_a_helper_that_was_killed_is_replaced_and_the_frame_is_decoded(pool: DecodePool) -> None:
     data, form, pixels = frame()
     pool.frame(data, J2K, form)
-    (helper,) = helpers()
+    (helper,) = own_helpers()
     helper.send_signal(signal.SIGKILL)
     np.testing.assert_array_equal(pool.frame(data, J2K, form), pixels)
-    assert helpers()[0].pid != helper.pid
+    assert own_helpers()[0].pid != helper.pid
     assert pool.healthy
 
 
 def test_signals_meant_for_the_whole_service_leave_a_helper_to_its_work(pool: DecodePool) -> None:
     data, form, pixels = frame()
     pool.frame(data, J2K, form)
-    (helper,) = helpers()
+    (helper,) = own_helpers()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         helper.send_signal(number)
     np.testing.assert_array_equal(pool.frame(data, J2K, form), pixels)
-    assert helpers()[0].pid == helper.pid
+    assert own_helpers()[0].pid == helper.pid
 
 
 # A stand-in for decoders with faults: found first on the path of the helper, it does as the bytes say.
@@ -197,7 +192,7 @@ def test_large_images_leave_a_helper_to_others(faulty: DecodePool, monkeypatch: 
     pool.close()  # what it ends is not tried again
     for thread in threads:
         thread.join(30)
-    assert helpers() == []
+    assert own_helpers() == []
 
 
 def test_a_helper_that_was_starting_while_the_pool_closed_is_ended(
@@ -218,7 +213,7 @@ def test_a_helper_that_was_starting_while_the_pool_closed_is_ended(
         go_on.write_text("")
         with pytest.raises(ImageError, match="No decoder"):
             decoding.result(30)
-    assert helpers() == []
+    assert own_helpers() == []
 
 
 def test_a_helper_that_is_killed_as_it_starts_is_started_once_more(
@@ -262,7 +257,7 @@ def test_a_helper_knows_no_keys_and_ends_with_its_worker(
     monkeypatch.setenv("PATHSERVE_API_KEYS", "secret-of-the-service")
     data, form, _ = frame()
     pool.frame(data, J2K, form)
-    (helper,) = helpers()
+    (helper,) = own_helpers()
     assert "PATHSERVE_API_KEYS" not in helper.environ()
     pool.close()
     assert helper.wait(10) is not None or not helper.is_running()

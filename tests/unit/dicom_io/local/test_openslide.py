@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import openslide
-import psutil
 import pytest
 import tifffile
 from pydicom.uid import ExplicitVRLittleEndian
@@ -31,6 +30,7 @@ from dicom_io.slides.level import Spacing
 from dicom_io.slides.slide import NoResolution
 from dicom_io.slides.tissue import overview_of
 from dicom_io.sources.session import ReadContext
+from tests.support.decoders import helpers
 from tests.support.local_slides import as_jpeg, jpeg, pyramid_of, tiles_of, write_svs, write_tiles
 from tests.support.slides import stained
 from tests.support.tissue import UInt8Array
@@ -321,7 +321,8 @@ def test_a_file_that_is_lost_while_it_is_read_is_no_fault_of_the_image(
 def test_a_helper_that_dies_does_not_end_the_slide(tmp_path: Path, context: ReadContext, read: Read) -> None:
     pixels = stained(600, 500)
     with open_slide(write_tiff(tmp_path / "slide.tif", pixels), context) as local:
-        for helper in psutil.Process().children():
+        assert helpers()
+        for helper in helpers():
             helper.kill()
             helper.wait(10)
         (found,) = read(local.source(0), [Patch(100, 100, 224, 224)])

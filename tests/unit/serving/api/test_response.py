@@ -15,6 +15,7 @@ from model.encoder import EncoderFacts
 from serving.api.request import Encoding, PredictRequest
 from serving.api.response import error_body, prediction_body
 from serving.errors import Code, Fault
+from serving.pipeline.outcome import Embeddings
 from serving.pipeline.types import Instance, Predictions
 from tests.support.encoders import facts
 
@@ -25,7 +26,7 @@ PATCHES = (Patch(0, 0, 224, 224), Patch(-5, 9, 224, 224))
 
 def answer(encoding: Encoding, encoder: EncoderFacts | None = None) -> dict[str, Any]:
     items = (FAULT, Instance(EncodedSource(bytes), PATCHES, ReadOptions()))
-    predictions = Predictions([FAULT, VECTORS], encoder or facts())
+    predictions = Predictions([FAULT, Embeddings(VECTORS)], encoder or facts())
     request = PredictRequest(items, encoding)
     found: dict[str, Any] = json.loads(prediction_body(request, predictions, "seven"))
     return found

@@ -24,8 +24,9 @@ from serving.config.settings import load_settings
 from serving.errors import Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.outcome import Embeddings, Outcome
 from serving.pipeline.run import SMALL_BYTES, Run, Workshop
-from serving.pipeline.types import Instance, Item, Outcome
+from serving.pipeline.types import Instance, Item
 from serving.processes.assembly import read_context
 from tests.support.encoders import CornerEncoder
 from tests.support.service import wait_until
@@ -147,8 +148,8 @@ def instances(pictures: Sequence[Picture], patches: int = 1) -> list[Instance]:
 
 
 def numbers(outcome: Outcome) -> list[int]:
-    assert isinstance(outcome, np.ndarray), outcome
-    return [int(vector[0]) for vector in outcome]
+    assert isinstance(outcome, Embeddings), outcome
+    return [int(vector[0]) for vector in outcome.vectors]
 
 
 def all_memory_is_free(workshop: Workshop) -> bool:

@@ -8,7 +8,6 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pytest
 
 from dicom_io.geometry import Patch
@@ -22,8 +21,9 @@ from model.transport.local import encoder_in_process
 from model.transport.stream import Abandoned
 from serving.config.settings import load_settings
 from serving.errors import Fault
+from serving.pipeline.outcome import Embeddings, Outcome
 from serving.pipeline.predictor import Predictor
-from serving.pipeline.types import Instance, Outcome
+from serving.pipeline.types import Instance
 from serving.processes.assembly import read_context
 from serving.telemetry.request_record import StageTimes
 from tests.support.encoders import CornerEncoder
@@ -123,7 +123,7 @@ def test_a_failed_instance_of_20_megabytes_holds_nothing_while_its_request_goes_
         tracemalloc.stop()
         gc.enable()
     assert all(isinstance(outcome, Fault) for outcome in outcomes[:count])
-    assert all(isinstance(outcome, np.ndarray) for outcome in outcomes[count:])
+    assert all(isinstance(outcome, Embeddings) for outcome in outcomes[count:])
     assert held[0] - before < count * 1_000_000 + 5_000_000, "the images that are open are the rest"
 
 
@@ -134,7 +134,7 @@ def test_patches_that_are_not_of_the_models_size_fail_alone_and_keep_no_slot(pre
         refused, good = predict(predictor, [wrong, instance(source)], Cancellation(time.monotonic() + 30))
         assert isinstance(refused, Fault)
         assert refused.code == "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR"
-        assert isinstance(good, np.ndarray)
+        assert isinstance(good, Embeddings)
 
 
 def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_slow(
@@ -164,4 +164,4 @@ def test_a_request_whose_client_hangs_up_lets_go_of_its_turn_while_a_store_is_sl
     (outcome,) = predict(
         predictor, [instance(EncodedSource(lambda: png))], Cancellation(time.monotonic() + 30)
     )
-    assert isinstance(outcome, np.ndarray)
+    assert isinstance(outcome, Embeddings)
