@@ -1,4 +1,4 @@
-"""The built-in encoder's architecture with a block, larger tokens and less width: a two-hundredth of the work.
+"""The built-in encoder's architecture with one block, larger tokens and less width: a fraction of the work.
 
 As a SavedModel that fails where a patch is poison (``tests.support.models``), built in a process of its own.
 """
