@@ -76,7 +76,7 @@ def model_version(facts: EncoderFacts) -> str:
 
 def metadata(facts: EncoderFacts) -> dict[str, object]:
     """Return the facts about the encoder that clients see."""
-    return {
+    always = {
         "untrained": facts.untrained,
         "dimension": facts.dimension,
         "device": facts.device,
@@ -85,6 +85,7 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
         "digest": facts.digest,
         "runtime": facts.runtime,
     }
+    return always | {"reproducible": True} if facts.reproducible else always
 
 
 def warnings_of(outcomes: Sequence[Outcome]) -> dict[str, object]:

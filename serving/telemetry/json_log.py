@@ -19,7 +19,7 @@ FIELDS = frozenset(
         "http_status",
         "instances", "instances_failed", "job", "jobs", "kind",
         "magnification", "method", "model", "outcome", "parity", "patch", "patches", "pid",
-        "port", "precision", "reason",
+        "port", "precision", "reason", "reproducible",
         "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms", "state",
         "untrained", "workers",
     }
