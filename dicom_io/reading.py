@@ -87,6 +87,9 @@ class PatchTask:
     into:
         Does as ``pixels``, but writes them where they are wanted, a contiguous uint8 ``[height, width, 3]``
         for each; ``None`` where nothing is saved by it.
+    split:
+        Returns tasks of one patch each, in the order of ``indexes``, that are used in place of this one: what
+        one of them raises concerns its patch alone. ``None`` where patches fail with their whole image.
     """
 
     indexes: Sequence[int]
@@ -94,6 +97,7 @@ class PatchTask:
     wait: Callable[[], None] = _nothing_to_wait_for
     ready: Callable[[], bool] = lambda: True
     into: Callable[[Sequence[UInt8Array]], None] | None = None
+    split: Callable[[], Sequence[PatchTask]] | None = None
 
     def write(self, places: Sequence[UInt8Array]) -> None:
         """Write the pixels of each patch to its place, a contiguous uint8 ``[height, width, 3]``.

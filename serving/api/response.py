@@ -77,14 +77,13 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             vectors: Iterable[object] = found
             if request.encoding is Encoding.BASE64_FLOAT32:
                 vectors = (pybase64.b64encode_as_string(row) for row in found.astype("<f4", order="C"))
-            yield {
-                "result": {
-                    "patch_embeddings": [
-                        {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
-                        for patch, vector in zip(item.patches, vectors, strict=True)
-                    ]
-                }
-            }
+            rows: list[dict[str, object]] = [
+                {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
+                for patch, vector in zip(item.patches, vectors, strict=True)
+            ]
+            for index, fault in outcome.faults.items():
+                rows[index] = {"patch_coordinate": rows[index]["patch_coordinate"], "error": fault.as_json()}
+            yield {"result": {"patch_embeddings": rows}}
 
 
 def _coordinate(patch: Patch) -> dict[str, int]:

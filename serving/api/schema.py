@@ -69,6 +69,11 @@ def _extensions() -> Schema:
                 "Whether a patch that is partly outside of the image is an error; else it is black there. "
                 "By default true."
             ),
+            "per_patch_errors": a_boolean(
+                "Whether a patch that cannot be read, is not of the model's size or lies outside of the "
+                "image has an error of its own in place of a vector; else it is its instance's. By default "
+                "false."
+            ),
             "ez_wsi_state": {
                 "type": "object",
                 "description": "What ez-wsi-dicomweb already knows of the image. Other clients leave it out.",
@@ -112,9 +117,10 @@ def prediction() -> Schema:
         "description": "The patch's embedding, by parameters.encoding.",
     }
     embedding = an_object(
-        {"patch_coordinate": patch_coordinate(), "embedding_vector": vector},
-        ["patch_coordinate", "embedding_vector"],
-        "A patch and its embedding.",
+        {"patch_coordinate": patch_coordinate(), "embedding_vector": vector, "error": error()},
+        ["patch_coordinate"],
+        "A patch and its embedding; or its error, where extensions.per_patch_errors allows it one.",
+        oneOf=[{"required": ["embedding_vector"]}, {"required": ["error"]}],
     )
     result = an_object(
         {"patch_embeddings": a_list(embedding, "In the order of patch_coordinates.")},

@@ -116,23 +116,24 @@ class PathserveClient:
 
         Returns
         -------
-        For each image its vectors and what its extensions ask for besides, or its fault.
+        For each image its vectors and what its extensions ask for besides, or its fault. With the extension
+        ``per_patch_errors`` a patch may have a fault of its own, and NaN for a vector.
 
         Raises
         ------
         ServiceFault
             When a request fails whole, or the service stays unavailable.
         """
-        found: list[list[Vectors] | Fault] = [[] for _ in images]
+        found: list[list[Embeddings] | Fault] = [[] for _ in images]
         for parts in split(images, self._limits):
             predictions = self._post([part.instance for part in parts])["predictions"]
             for part, prediction in zip(parts, predictions, strict=True):
-                vectors = found[part.image]
+                some = found[part.image]
                 if "error" in prediction:
-                    found[part.image] = Fault(prediction["error"]["code"], prediction["error"]["description"])
-                elif isinstance(vectors, list):
-                    vectors.append(_vectors(prediction))
-        return [parts if isinstance(parts, Fault) else Embeddings(_joined(parts)) for parts in found]
+                    found[part.image] = _fault_in(prediction)
+                elif isinstance(some, list):
+                    some.append(_embeddings(prediction, int(self.metadata.get("dimension", 0))))
+        return [parts if isinstance(parts, Fault) else _joined(parts) for parts in found]
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
         """Embed pixels.
@@ -155,7 +156,7 @@ class PathserveClient:
         for vectors in found:
             if isinstance(vectors, Fault):
                 raise ServiceFault(HTTPStatus.OK, vectors)
-        return _joined([vectors for vectors in found if not isinstance(vectors, Fault)])
+        return np.concatenate([vectors for vectors in found if not isinstance(vectors, Fault)])
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": "base64-float32"}}).encode()
@@ -205,13 +206,34 @@ def _png(patch: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _vectors(prediction: dict[str, Any]) -> Vectors:
-    texts = [e["embedding_vector"] for e in prediction["result"]["patch_embeddings"]]
-    return np.stack([np.frombuffer(base64.b64decode(text), "<f4") for text in texts]).astype(np.float32)
+def _fault_in(answer: dict[str, Any]) -> Fault:
+    return Fault(answer["error"]["code"], answer["error"]["description"])
 
 
-def _joined(parts: list[Vectors]) -> Vectors:
-    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+def _embeddings(prediction: dict[str, Any], dimension: int) -> Embeddings:
+    """Return what a prediction says of its patches; vectors of ``dimension`` NaN where there is none."""
+    rows = prediction["result"]["patch_embeddings"]
+    faults = {index: _fault_in(row) for index, row in enumerate(rows) if "error" in row}
+    vectors = {
+        index: np.frombuffer(base64.b64decode(row["embedding_vector"]), "<f4")
+        for index, row in enumerate(rows)
+        if index not in faults
+    }
+    dimension = next((len(vector) for vector in vectors.values()), dimension)
+    missing = np.full(dimension, np.nan, np.float32)
+    whole = np.stack([vectors.get(index, missing) for index in range(len(rows))]).astype(np.float32)
+    return Embeddings(whole, faults)
+
+
+def _joined(parts: list[Embeddings]) -> Embeddings:
+    if not parts:
+        return Embeddings(np.empty((0, 0), np.float32))
+    faults: dict[int, Fault] = {}
+    first = 0
+    for part in parts:
+        faults |= {first + index: fault for index, fault in part.faults.items()}
+        first += len(part.vectors)
+    return Embeddings(np.concatenate([part.vectors for part in parts]), faults)
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

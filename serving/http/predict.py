@@ -122,7 +122,9 @@ class _Predictions:
             predictions = self._predictor.predict(asked.items, waits, record.stages)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
-        record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
+        embedded = [o for o in predictions.outcomes if not isinstance(o, Fault)]
+        record.patch_codes.update(str(fault.code) for o in embedded for fault in o.faults.values())
+        record.patches = sum(len(o.vectors) - len(o.faults) for o in embedded)
         with record.stages.measure(RequestStage.SERIALISE):
             answer = prediction_body(asked, predictions, self._deployed_model_id)
         response = Response(answer, content_type=JSON)

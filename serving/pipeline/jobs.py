@@ -14,9 +14,29 @@ from serving.errors import Fault
 from serving.pipeline.faults import or_fault
 from serving.pipeline.opening import Opened
 
-Part = tuple[Opened, PatchTask]
-Found = list[tuple[int, Fault]]
-"""Positions of instances, and what was found wrong with them."""
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A task of an image.
+
+    Attributes
+    ----------
+    alone:
+        Whether what is wrong with it is wrong with its one patch alone, not with the whole image.
+    """
+
+    opened: Opened
+    task: PatchTask
+    alone: bool = False
+
+    @property
+    def indexes(self) -> list[int]:
+        """Of its patches, in the request."""
+        return [self.opened.indexes[index] for index in self.task.indexes]
+
+
+Found = list[tuple[Part, Fault]]
+"""What was found wrong, and with what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +49,17 @@ class Job:
 
 def turns_of(reading: Sequence[tuple[Opened, Iterator[PatchTask]]]) -> Iterator[Sequence[Part]]:
     """Yield tasks that share a job: first the first ones of all images, then the others one by one."""
-    yield [(opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1)]
+    first = ((opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1))
+    yield [part for opened, task in first for part in _parts(opened, task)]
     for opened, tasks in reading:
-        yield from ([(opened, task)] for task in tasks)
+        yield from (_parts(opened, task) for task in tasks)
+
+
+def _parts(opened: Opened, task: PatchTask) -> list[Part]:
+    """Return a task, or tasks of a patch each where one may fail without the others."""
+    if opened.instance.extras.per_patch_errors and task.split is not None:
+        return [Part(opened, one, alone=True) for one in task.split()]
+    return [Part(opened, task)]
 
 
 def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -> Found:
@@ -45,13 +73,13 @@ def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -
     ready: dict[int, int] = {}
     left = iter(slots)
     try:
-        for opened, task in parts:
-            own = list(itertools.islice(left, len(task.indexes)))
-            fault = or_fault(partial(task.write, [stream.pixels(slot) for slot in own]))
+        for part in parts:
+            own = list(itertools.islice(left, len(part.task.indexes)))
+            fault = or_fault(partial(part.task.write, [stream.pixels(slot) for slot in own]))
             if fault is None:
-                ready.update(zip(own, (opened.first + index for index in task.indexes), strict=True))
+                ready.update(zip(own, part.indexes, strict=True))
             else:
-                found.append((opened.position, fault))
+                found.append((part, fault))
     except BaseException:
         stream.release(slots)
         raise

@@ -78,6 +78,8 @@ class RequestRecord:
     ----------
     codes:
         Number of instances by error code.
+    patch_codes:
+        Number of patches that failed in instances that did not, by error code.
     """
 
     request_id: str
@@ -87,6 +89,7 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+    patch_codes: Tally[str] = field(default_factory=Tally)
 
 
 class Telemetry:
@@ -110,6 +113,9 @@ class Telemetry:
             "pathserve_instances", "Instances by outcome: ok or error code.", ["code"], registry=own
         )
         self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
+        self._failed_patches = Counter(
+            "pathserve_patch_errors", "Patches with an error of their own, by code.", ["code"], registry=own
+        )
         self._duration = Histogram(
             "pathserve_request_seconds", "Time from the first byte of a request to its answer.",
             buckets=_SECONDS, registry=own,
@@ -139,6 +145,8 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
+            for name, count in record.patch_codes.items():
+                self._failed_patches.labels(name).inc(count)
         log.info(
             "predict",
             extra={
@@ -148,6 +156,7 @@ class Telemetry:
                 "instances": record.instances,
                 "instances_failed": failed,
                 "codes": dict(record.codes),
+                "patch_codes": dict(record.patch_codes),
                 "patches": record.patches,
                 "request_bytes": record.request_bytes,
                 "seconds": round(seconds, 4),
