@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import orjson
 import pybase64
 
 from dicom_io.geometry import Patch
+from dicom_io.quality.measures import Measure
 from model.encoder import EncoderFacts
 from serving.api.request import Encoding, PredictRequest
 from serving.errors import Fault
 from serving.pipeline.outcome import Outcome
 from serving.pipeline.types import Instance, Predictions
+
+_MEASURES = [one.value for one in Measure]
+
+_DIGITS = 4
+"""Behind the point, of a patch's quality: a patch has about 800 cells."""
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -83,7 +90,17 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             ]
             for index, fault in outcome.faults.items():
                 rows[index] = {"patch_coordinate": rows[index]["patch_coordinate"], "error": fault.as_json()}
+            if outcome.quality is not None:
+                for row, measures in zip(rows, outcome.quality.tolist(), strict=True):
+                    row.update(_quality(measures))
             yield {"result": {"patch_embeddings": rows}}
+
+
+def _quality(measures: list[float]) -> dict[str, object]:
+    if math.isnan(measures[0]):
+        return {}  # of a patch that could not be read
+    rounded = (round(value, _DIGITS) for value in measures)
+    return {"quality": dict(zip(_MEASURES, rounded, strict=True))}
 
 
 def _coordinate(patch: Patch) -> dict[str, int]:

@@ -7,6 +7,7 @@ OpenAPI 3.0.2 schema object in YAML); ``make schemata`` writes them and a test h
 from __future__ import annotations
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.quality.measures import MEANINGS, Measure
 from model.encoder import PATCH_SIDE
 from serving.api.json_schema import Schema, a_boolean, a_list, a_string, an_integer, an_object
 from serving.api.request import Encoding
@@ -69,6 +70,9 @@ def _extensions() -> Schema:
                 "Whether a patch that is partly outside of the image is an error; else it is black there. "
                 "By default true."
             ),
+            "patch_quality": a_boolean(
+                "Whether each patch's pixels are measured: `quality` beside its vector. By default false."
+            ),
             "per_patch_errors": a_boolean(
                 "Whether a patch that cannot be read, is not of the model's size or lies outside of the "
                 "image has an error of its own in place of a vector; else it is its instance's. By default "
@@ -117,7 +121,12 @@ def prediction() -> Schema:
         "description": "The patch's embedding, by parameters.encoding.",
     }
     embedding = an_object(
-        {"patch_coordinate": patch_coordinate(), "embedding_vector": vector, "error": error()},
+        {
+            "patch_coordinate": patch_coordinate(),
+            "embedding_vector": vector,
+            "error": error(),
+            "quality": _quality(),
+        },
         ["patch_coordinate"],
         "A patch and its embedding; or its error, where extensions.per_patch_errors allows it one.",
         oneOf=[{"required": ["embedding_vector"]}, {"required": ["error"]}],
@@ -133,6 +142,16 @@ def prediction() -> Schema:
         "The embeddings of one instance, or the one error that it met.",
         title="PathservePrediction",
         oneOf=[{"required": ["result"]}, {"required": ["error"]}],
+    )
+
+
+def _quality() -> Schema:
+    measures: dict[str, Schema] = {
+        str(one): {"type": "number", "description": MEANINGS[one], "minimum": 0, "maximum": 1}
+        for one in Measure
+    }
+    return an_object(
+        measures, [*measures], "What the patch's pixels are like, where extensions.patch_quality asks for it."
     )
 
 

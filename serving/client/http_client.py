@@ -16,6 +16,7 @@ import requests
 from PIL import Image as PillowImage
 from requests.auth import AuthBase
 
+from dicom_io.quality.measures import Measure
 from dicom_io.web.sessions import plain_session
 from model.encoder import PATCH_SIDE, Vectors
 from serving.client.image import Image
@@ -222,7 +223,9 @@ def _embeddings(prediction: dict[str, Any], dimension: int) -> Embeddings:
     dimension = next((len(vector) for vector in vectors.values()), dimension)
     missing = np.full(dimension, np.nan, np.float32)
     whole = np.stack([vectors.get(index, missing) for index in range(len(rows))]).astype(np.float32)
-    return Embeddings(whole, faults)
+    quality = [[row.get("quality", {}).get(one, np.nan) for one in Measure] for row in rows]
+    measured = any("quality" in row for row in rows)
+    return Embeddings(whole, faults, np.array(quality, np.float32) if measured else None)
 
 
 def _joined(parts: list[Embeddings]) -> Embeddings:
@@ -233,7 +236,16 @@ def _joined(parts: list[Embeddings]) -> Embeddings:
     for part in parts:
         faults |= {first + index: fault for index, fault in part.faults.items()}
         first += len(part.vectors)
-    return Embeddings(np.concatenate([part.vectors for part in parts]), faults)
+    return Embeddings(np.concatenate([part.vectors for part in parts]), faults, _joined_quality(parts))
+
+
+def _joined_quality(parts: list[Embeddings]) -> npt.NDArray[np.float32] | None:
+    """Return the quality of all patches; ``None`` where none has been measured."""
+    if all(part.quality is None for part in parts):
+        return None
+    missing = [np.full((len(part.vectors), len(Measure)), np.nan, np.float32) for part in parts]
+    found = [part.quality for part in parts]
+    return np.concatenate([one if got is None else got for got, one in zip(found, missing, strict=True)])
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.quality.patch import measure
 from dicom_io.reading import PatchTask
 from model.transport.stream import Stream
 from serving.errors import Fault
@@ -62,8 +66,19 @@ def _parts(opened: Opened, task: PatchTask) -> list[Part]:
     return [Part(opened, task)]
 
 
-def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -> Found:
+Quality = npt.NDArray[np.float32]
+"""float32 ``[patches, measures]`` of a request, NaN where none has been measured; each job writes its own."""
+
+
+def read_to_slots(
+    parts: Sequence[Part], slots: Sequence[int], stream: Stream, quality: Quality | None = None
+) -> Found:
     """Read tasks into slots, in a pool, and hand those over; the fault of one leaves the others alone.
+
+    Parameters
+    ----------
+    quality:
+        Where to write the quality of patches for which it is wanted; ``None`` where it is for none.
 
     Raises
     ------
@@ -80,6 +95,11 @@ def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -
                 ready.update(zip(own, part.indexes, strict=True))
             else:
                 found.append((part, fault))
+        if quality is not None:
+            wanted = {
+                index for part in parts if part.opened.instance.extras.patch_quality for index in part.indexes
+            }
+            _measure(stream, {slot: index for slot, index in ready.items() if index in wanted}, quality)
     except BaseException:
         stream.release(slots)
         raise
@@ -87,6 +107,11 @@ def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -
         stream.release([slot for slot in slots if slot not in ready])
     stream.submit(ready)
     return found
+
+
+def _measure(stream: Stream, slots: Mapping[int, int], quality: Quality) -> None:
+    """Measure pixels where they are: once they have been handed over, the slot is the next patch's."""
+    quality[[*slots.values()]] = measure([stream.pixels(slot) for slot in slots])
 
 
 def when_done(futures: Sequence[Future[Found]], function: Callable[[], None]) -> None:

@@ -23,7 +23,8 @@ class Embeddings:
     faults:
         Of patches, by their index; only where ``Extras.per_patch_errors`` allows them.
     quality:
-        float32 ``[patches, measures]``, where ``Extras.patch_quality`` asks for it.
+        float32 ``[patches, measures]`` in the order of ``Measure``, NaN for a patch that could not be read;
+        where ``Extras.patch_quality`` asks for it.
     provenance:
         What the vectors are made of, as JSON, where ``Extras.provenance`` asks for it.
     """

@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from dicom_io.quality.measures import Measure
 from dicom_io.reading import PATCHES_AT_ONCE
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
@@ -112,6 +113,8 @@ class Run:
         )
         self._held: deque[_Batch] = deque()
         patches = patch_count(items)
+        measured = any(isinstance(item, Instance) and item.extras.patch_quality for item in items)
+        self._quality = np.full((patches, len(Measure)), np.nan, np.float32) if measured else None
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
         alone = len(items) == 1 and patches <= ALONE
@@ -233,9 +236,8 @@ class Run:
         if position in self._faults:
             return False
         faults, at = (self._patch_faults, part.indexes[0]) if part.alone else (self._faults, position)
-        if not part.task.ready():
-            with faults.of([at]):
-                self._waits.until_ready(part.task)
+        with faults.of([at]):
+            self._waits.until_ready(part.task)
         return at not in faults
 
     def _submit(self, parts: Sequence[Part]) -> Job:
@@ -243,7 +245,7 @@ class Run:
         slots = self._stream.acquire(sum(len(part.task.indexes) for part in parts), self._waits.deadline)
         elsewhere = any(part.opened.image.decodes_elsewhere for part in parts)
         pool = self._workshop.waiting if elsewhere else self._computing
-        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream))
+        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream, self._quality))
 
     def _await_first(self, running: deque[Job]) -> None:
         found = self._waits.result(running[0].found)
@@ -263,36 +265,35 @@ class Run:
         for position, item in enumerate(self._items):
             count = patch_count([item])
             rows = range(first, first + count)
-            if position in self._faults:
-                outcomes.append(self._faults[position])
-            elif isinstance(item, Instance) and item.extras.per_patch_errors:
-                outcomes.append(self._outcome_of_each(rows, missing))
-            else:
-                outcomes.append(self._outcome(rows, missing))
+            fault = item if isinstance(item, Fault) else self._faults.get(position)
+            outcomes.append(fault or self._outcome(item, rows, missing))
             first += count
         return outcomes
 
-    def _outcome(self, rows: range, missing: npt.NDArray[np.bool_]) -> Outcome:
-        if refused := [index for index in self._stream.failed if index in rows]:
+    def _outcome(self, item: Item, rows: range, missing: npt.NDArray[np.bool_]) -> Outcome:
+        assert isinstance(item, Instance)  # a fault is its own outcome
+        found, faults = slice(rows.start, rows.stop), dict[int, Fault]()
+        if item.extras.per_patch_errors:
+            faults = self._faults_of_patches(rows, missing)
+        elif refused := [index for index in self._stream.failed if index in rows]:
             return _refused(min(refused) - rows.start)
-        if missing[rows.start : rows.stop].any():
+        elif missing[found].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return Embeddings(self._stream.vectors[rows.start : rows.stop])
+        quality = self._quality[found] if self._quality is not None and item.extras.patch_quality else None
+        return Embeddings(self._stream.vectors[found], faults, quality)
 
-    def _outcome_of_each(self, rows: range, missing: npt.NDArray[np.bool_]) -> Outcome:
-        """Return the outcome of an instance whose patches may have faults of their own."""
+    def _faults_of_patches(self, rows: range, missing: npt.NDArray[np.bool_]) -> dict[int, Fault]:
         faults: dict[int, Fault] = {}
         for index in np.flatnonzero(missing[rows.start : rows.stop]).tolist():
-            row = rows.start + index
-            if row in self._patch_faults:
+            if (row := rows.start + index) in self._patch_faults:
                 faults[index] = self._patch_faults[row]
             elif row in self._stream.failed:
                 faults[index] = _refused(index)
             else:
                 log.error("a patch was not embedded")
                 faults[index] = UNEXPECTED
-        return Embeddings(self._stream.vectors[rows.start : rows.stop], faults)
+        return faults
 
 
 def _refused(index: int) -> Fault:

@@ -35,8 +35,9 @@ class Waits:
 
     def until_ready(self, task: PatchTask) -> None:
         """Wait until a task can be run; see ``PatchTask.wait``."""
-        with _ending_the_request():
-            task.wait()
+        if not task.ready():
+            with _ending_the_request():
+                task.wait()
 
 
 @contextlib.contextmanager

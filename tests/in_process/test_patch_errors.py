@@ -19,7 +19,7 @@ from tests.support.slides import CODINGS, Slide, pyramid, stained
 from tests.support.store import Answer, Behaviour, Request, Store
 from tests.support.tissue import UInt8Array, encode, instance, tissue
 
-EACH: dict[str, object] = {"per_patch_errors": True}
+EACH: dict[str, Any] = {"per_patch_errors": True}
 OUTSIDE, SIZE = "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR", "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR"
 GRID = [(x, y) for y in range(0, 673, 112) for x in range(0, 877, 112)]
 
