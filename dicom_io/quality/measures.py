@@ -30,3 +30,6 @@ MEANINGS = {
     Measure.WHITE: "Share of the patch that is white.",
 }
 """What each says, in a sentence."""
+
+LESS_IS_BETTER = frozenset({Measure.BLUR, Measure.PEN, Measure.BLACK, Measure.WHITE})
+"""Of the others, more is."""

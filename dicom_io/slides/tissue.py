@@ -31,7 +31,7 @@ differ: a lightness of 196 is a dim slide's glass and another's tissue."""
 MOST_SATURATED_GLASS, DARKEST_GLASS = 50, 150
 """Beyond these the lightest pixels are tissue, too: a picture that tissue fills."""
 
-USUAL_GLASS = (8.0, 230.0)
+USUAL_GLASS = (8, 230)
 """Saturation and lightness of glass where there is none to be seen."""
 
 

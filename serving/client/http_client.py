@@ -22,7 +22,7 @@ from model.encoder import PATCH_SIDE, Vectors
 from serving.client.image import Image
 from serving.client.splitting import Limits, split
 from serving.errors import Fault
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, Outcome, joined
 
 MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
@@ -134,7 +134,7 @@ class PathserveClient:
                     found[part.image] = _fault_in(prediction)
                 elif isinstance(some, list):
                     some.append(_embeddings(prediction, int(self.metadata.get("dimension", 0))))
-        return [parts if isinstance(parts, Fault) else _joined(parts) for parts in found]
+        return [parts if isinstance(parts, Fault) else joined(parts) for parts in found]
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
         """Embed pixels.
@@ -226,26 +226,6 @@ def _embeddings(prediction: dict[str, Any], dimension: int) -> Embeddings:
     quality = [[row.get("quality", {}).get(one, np.nan) for one in Measure] for row in rows]
     measured = any("quality" in row for row in rows)
     return Embeddings(whole, faults, np.array(quality, np.float32) if measured else None)
-
-
-def _joined(parts: list[Embeddings]) -> Embeddings:
-    if not parts:
-        return Embeddings(np.empty((0, 0), np.float32))
-    faults: dict[int, Fault] = {}
-    first = 0
-    for part in parts:
-        faults |= {first + index: fault for index, fault in part.faults.items()}
-        first += len(part.vectors)
-    return Embeddings(np.concatenate([part.vectors for part in parts]), faults, _joined_quality(parts))
-
-
-def _joined_quality(parts: list[Embeddings]) -> npt.NDArray[np.float32] | None:
-    """Return the quality of all patches; ``None`` where none has been measured."""
-    if all(part.quality is None for part in parts):
-        return None
-    missing = [np.full((len(part.vectors), len(Measure)), np.nan, np.float32) for part in parts]
-    found = [part.quality for part in parts]
-    return np.concatenate([one if got is None else got for got, one in zip(found, missing, strict=True)])
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from dicom_io.quality.measures import Measure
 from model.encoder import Vectors
 from serving.errors import Fault
 
@@ -35,5 +37,34 @@ class Embeddings:
     provenance: Mapping[str, object] | None = None
 
 
+NO_FAULTS: Mapping[int, Fault] = MappingProxyType({})
+
 Outcome = Embeddings | Fault
 """What an instance has come to, or why it has no vectors."""
+
+
+def joined(parts: Sequence[Embeddings], faults: Mapping[int, Fault] = NO_FAULTS) -> Embeddings:
+    """Return parts of an instance as one.
+
+    Parameters
+    ----------
+    faults:
+        Of patches of the whole, beside those of the parts.
+    """
+    if not parts:
+        return Embeddings(np.empty((0, 0), np.float32))
+    found, first = dict(faults), 0
+    for part in parts:
+        found |= {first + index: fault for index, fault in part.faults.items()}
+        first += len(part.vectors)
+    return Embeddings(np.concatenate([part.vectors for part in parts]), found, _quality(parts))
+
+
+def _quality(parts: Sequence[Embeddings]) -> npt.NDArray[np.float32] | None:
+    """Return the quality of all patches; ``None`` where none has been measured."""
+    if all(part.quality is None for part in parts):
+        return None
+    none = np.full((1, len(Measure)), np.nan, np.float32)
+    return np.concatenate(
+        [none.repeat(len(part.vectors), 0) if part.quality is None else part.quality for part in parts]
+    )

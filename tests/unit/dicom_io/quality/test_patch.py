@@ -82,7 +82,7 @@ def test_measures_are_what_their_definitions_give(name: str) -> None:
     pixels = PICTURES[name]()
     expected = independently(pixels)
     # A cell at a threshold may fall to either side; blur is that of some rows and columns.
-    tolerances = {"blur": 0.03, "brightness": 0.003, "saturation": 0.003}
+    tolerances = {"blur": 0.035, "brightness": 0.003, "saturation": 0.003}
     for one, value in found(pixels).items():
         assert 0 <= value <= 1
         assert value == pytest.approx(expected[one], abs=tolerances.get(one, 0.015)), one
