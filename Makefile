@@ -13,12 +13,13 @@ ARCHIVE := $(VENV)/archive/installed
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/slidescore-sdk.lock locks/wsidicom.lock .ci/install-lock
+$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/serving-clients.lock locks/slidescore-sdk.lock locks/wsidicom.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	.ci/install-lock $(BIN)/python locks/dev.lock
 	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
+	.ci/install-lock $(BIN)/python locks/serving-clients.lock --target $(VENV)/serving-clients
 	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk
 	.ci/install-lock $(BIN)/python locks/wsidicom.lock --target $(VENV)/wsidicom
 	@touch $@
@@ -56,12 +57,12 @@ test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with 
 test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-servers: # a real DICOMweb store, a real PostgreSQL and a real browser for the tests, where they can be installed
-	@{ command -v Orthanc && command -v storescu && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+servers: # a real DICOMweb store, PostgreSQL, Prometheus and browser for the tests, where they can be installed
+	@{ command -v Orthanc && command -v storescu && command -v chromium && command -v promtool && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    chromium dcmtk orthanc orthanc-dicomweb postgresql >/dev/null || echo "Chromium, Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
-	else echo "Chromium, Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install chromium dcmtk orthanc orthanc-dicomweb postgresql"; fi
+	    chromium dcmtk orthanc orthanc-dicomweb postgresql prometheus >/dev/null || echo "Chromium, Orthanc, PostgreSQL or Prometheus could not be installed; their tests will be skipped."; \
+	else echo "Chromium, Orthanc, PostgreSQL or Prometheus is not installed; their tests will be skipped. apt install chromium dcmtk orthanc orthanc-dicomweb postgresql prometheus"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 
@@ -120,6 +121,10 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml --extra archive -c locks/archive-dev.lock -o locks/archive.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
+	printf '%s\n' "boto3>=1.44" botocore jmespath s3transfer \
+	  "kserve>=0.21,<0.22" annotated-doc "cloudevents<2" deprecation durationpy fastapi grpc-interceptor kubernetes \
+	  oauthlib "pandas<4" requests-oauthlib starlette timing-asgi uvicorn watchfiles websocket-client | \
+	  $(COMPILE) - --no-deps -o locks/serving-clients.lock
 	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \
 	  $(COMPILE) - --no-deps -o locks/wsidicom.lock
 

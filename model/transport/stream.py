@@ -53,6 +53,9 @@ class Stream:
         Indexes of patches that the encoder could not embed.
     queue_s, encode_s:
         Longest wait for a batch and total batch time that this request saw, in seconds.
+    queued, encoded:
+        From when to when patches waited for batches, and were in them (``time.perf_counter()``), reckoned
+        back from when the encoder's answers came; nothing before the first.
     """
 
     def __init__(self, link: Link, request: int, patches: int, quota: int) -> None:
@@ -70,6 +73,8 @@ class Stream:
         self.failed: set[int] = set()
         self.queue_s = 0.0
         self.encode_s = 0.0
+        self.queued: tuple[float, float] | None = None
+        self.encoded: tuple[float, float] | None = None
 
     @property
     def facts(self) -> EncoderFacts:
@@ -174,9 +179,16 @@ class Stream:
             self.failed.update(failed)
             self.queue_s = max(self.queue_s, message.queue_s)
             self.encode_s += message.encode_s
+            self._note_periods(message, time.perf_counter())
         self._release((*message.slots, *message.failed))
         if self._closed and not self._sent:
             self._link.end(self._request)
+
+    def _note_periods(self, message: wire.Done, now: float) -> None:
+        began = now - message.encode_s
+        queued, encoded = self.queued or (began, began), self.encoded or (began, began)
+        self.queued = min(queued[0], began - message.queue_s), max(queued[1], began)
+        self.encoded = min(encoded[0], began), now
 
     def wake(self, *, anyway: bool = False) -> None:
         """Wake the stream's thread if what it waits for is there."""

@@ -13,6 +13,7 @@ from serving.config.group import variable_of
 from serving.config.settings import Settings, variables
 from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.assembly import require_usable
+from serving.processes.tracing import require_traces
 from serving.telemetry.json_log import log_as_json
 
 SECRETS = ("HF_TOKEN",)
@@ -37,6 +38,7 @@ def check(settings: Settings) -> ExitStatus:
     log_as_json("WARNING", process="check")
     _print_settings(settings)
     require_usable(settings)
+    require_traces(settings)
     try:
         encoder = load_configured_encoder(settings.encoder)
     except ModelError as error:

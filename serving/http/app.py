@@ -18,7 +18,9 @@ from serving.http.answers import answer_error, refusal
 from serving.http.docs import docs_door
 from serving.http.door import Door
 from serving.http.gate import Gate
+from serving.http.kserve import kserve_door
 from serving.http.predict import predict_door
+from serving.http.sagemaker import sagemaker_door
 from serving.http.status import status_door
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import Telemetry
@@ -67,6 +69,9 @@ def doors_of_the_service(
         predict_door(settings, predictor, telemetry, keys, kinds),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
+        # After those whose routes are settings: of two routes that are the same, the first one answers.
+        kserve_door(settings, predictor, telemetry, keys, kinds),
+        sagemaker_door(settings, predictor, telemetry, keys, kinds),
     )
 
 

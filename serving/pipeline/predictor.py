@@ -49,6 +49,11 @@ class Predictor:
             lookahead=threads + 1,
         )
 
+    @property
+    def facts(self) -> EncoderFacts | None:
+        """Facts of the encoder; ``None`` while there is none."""
+        return self._encoder.facts
+
     def require_ready(self) -> EncoderFacts:
         """Return the facts of an encoder that can be used.
 
@@ -88,8 +93,8 @@ class Predictor:
                 session = ReadSession(self._context, waits, shared_images(items), stages.measure)
                 extra_frames = max(0, self._max_reads - patches)
                 outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
-                stages.add(RequestStage.QUEUE, stream.queue_s)
-                stages.add(RequestStage.ENCODE, stream.encode_s)
+                stages.add(RequestStage.QUEUE, stream.queue_s, stream.queued)
+                stages.add(RequestStage.ENCODE, stream.encode_s, stream.encoded)
                 return Predictions(outcomes, stream.facts)
         except EncoderUnavailable as error:
             raise unavailable(

@@ -29,6 +29,7 @@ from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.app import http_application
 from serving.pipeline.predictor import Predictor
 from serving.processes.assembly import additions, read_context
+from serving.processes.tracing import spans_to_send
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import Telemetry
 from tests.support.encoders import ProbeEncoder
@@ -114,7 +115,9 @@ class App:
             self.encoder, self.context, threads=2, max_reads=self.settings.requests.max_patches
         )
         more = additions(self.settings, self.predictor, self.context)
-        application = http_application(self.settings, self.predictor, Telemetry(), more)
+        self.spans = spans_to_send(self.settings, "pathserve")
+        telemetry = Telemetry(spans=self.spans)
+        application = http_application(self.settings, self.predictor, telemetry, more)
         self.application = application
         self._gate, flask = application.gate, application.wsgi
         assert isinstance(flask, Flask)
@@ -125,6 +128,8 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._encoder.__exit__(kind, error, trace)
+        if self.spans is not None:
+            self.spans.close()
         self.context.decoders.close()
         logging.getLogger().removeHandler(self._handler)
         logging.getLogger().setLevel(self._level)

@@ -210,6 +210,25 @@ def test_a_service_without_a_store_of_its_own_loads_nothing_of_the_store() -> No
     assert run.stdout.strip() == "[]"
 
 
+def test_one_file_imports_opentelemetry_and_the_plain_service_loads_none_of_what_it_needs() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] == "opentelemetry" for name in imports(path))
+    }
+    assert users == {"serving/telemetry/otlp.py"}
+    # Cloud Storage's library imports the bare interface, where it is installed.
+    heavy = "('opentelemetry.sdk', 'opentelemetry.exporter', 'opentelemetry.proto', 'serving.telemetry.otlp')"
+    code = (
+        "import sys, serving.processes.http, serving.processes.launcher, serving.__main__; "
+        "import serving.webhooks.service.http, serving.webhooks.service.runner, serving.store.service.http; "
+        f"print([m for m in sys.modules if m.startswith({heavy})])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def test_the_launcher_starts_the_encoder_before_it_loads_anything_large() -> None:
     large = "{'numpy', 'prometheus_client', 'flask'}"
     code = f"import sys, serving.processes.launcher; print({large} & set(sys.modules))"
