@@ -26,7 +26,8 @@ def status_door(settings: Settings, predictor: Predictor, telemetry: Telemetry, 
 
     def health() -> Response:
         facts = predictor.require_ready()
-        body = orjson.dumps({"status": "ok", "model": facts.model, **metadata(facts)})
+        golden = {"golden": facts.golden} if facts.golden else {}
+        body = orjson.dumps({"status": "ok", "model": facts.model, **metadata(facts), **golden})
         return Response(body, content_type=JSON)
 
     def metrics() -> Response:

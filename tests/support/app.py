@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote_to_bytes
@@ -18,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import requests
 from flask import Flask
 
-from model.encoder import Encoder
+from model.transport.engine import Load
 from model.transport.local import encoder_in_process
 from serving.config.settings import load_settings
 from serving.errors import ServiceError
@@ -92,9 +91,7 @@ class App:
         What the front serves.
     """
 
-    def __init__(
-        self, settings: dict[str, object] | None = None, load: Callable[[], Encoder] | None = None
-    ) -> None:
+    def __init__(self, settings: dict[str, object] | None = None, load: Load | None = None) -> None:
         self.settings = load_settings(settings or {})
         self.context = read_context(self.settings)
         self._encoder = encoder_in_process(load or ProbeEncoder)

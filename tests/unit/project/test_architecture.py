@@ -26,7 +26,7 @@ FLOORS = {
         "sources": 10,
         "local": 11,
     },
-    "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
+    "model": {"encoder": 1, "batching": 2, "golden": 3, "transport": 4, "weights": 4, "runtimes": 5},
     "serving": {
         "config": 1, "errors": 1, "heads": 1, "output": 1, "schema": 1, "telemetry": 1,
         "database": 2, "front": 2, "pipeline": 2,
