@@ -27,7 +27,7 @@ def blur_effect(pixels: UInt8Array, every: int = 1) -> float:
     pixels:
         uint8 RGB ``[height, width, 3]``, at least 15 pixels each way.
     every:
-        Only every so manieth row and column is looked at.
+        Only one row, and one column, in so many is looked at.
     """
     gray = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     return max(_left(_smooth(gray, every)), _left(_smooth(cv2.transpose(gray), every)))

@@ -21,7 +21,7 @@ _INK_CELLS = 2
 """Cells along the side of the squares that ink is looked for in: a nucleus does not fill one."""
 
 _EVERY = 16
-"""Every so manieth row and column is looked at for blur: they say what all of them say, within 0.03."""
+"""One row, and one column, in so many is looked at for blur: they say what all of them say, within 0.03."""
 
 _BLACK, _WHITE = 20, 220
 """All three channels are below, or above: CLAM's black and white pixels (isBlackPatch_S, isWhitePatch_S)."""

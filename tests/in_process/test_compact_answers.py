@@ -164,7 +164,7 @@ def test_an_arrow_answer_may_hold_nothing_but_errors(probe_app: App) -> None:
 
 
 def test_an_arrow_answer_has_columns_of_quality_where_it_is_asked_for(probe_app: App) -> None:
-    extensions = {"patch_quality": True, "per_patch_errors": True}
+    extensions: dict[str, object] = {"patch_quality": True, "per_patch_errors": True}
     measured = instance(encode(tissue()), (0, 0), (9999, 0), (50, 60), extensions=extensions)
     plain = instance(encode(tissue()), (7, 7))
     rows = ask(probe_app, "json", measured).json()["predictions"][0]["result"]["patch_embeddings"]
