@@ -22,6 +22,9 @@ _Entry = tuple[int, int, SharedFrame]
 _GIVEN_UP = ImageFault(ImageCode.HTTP_ERROR, "A frame was not fetched: who asked for it gave up.")
 """Of frames whose request has ended: who shares one asks anew."""
 
+_FAILED_IN_A_ROW = 20
+"""Frames that are asked for alone, and do not come, before it is the store that fails, not a frame."""
+
 _BYTES_PER_GET = 16 << 20
 _GETS_AHEAD = 4
 
@@ -50,6 +53,8 @@ class FrameFetcher:
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
+        self._alone: set[int] = set()
+        self._failed_in_a_row = 0
         self._arrived: set[int] = set()
         self._came_in: set[str | None] = set()
         self._coming: deque[SharedFrame] = deque()
@@ -106,6 +111,45 @@ class FrameFetcher:
             self._wait_for(frame)
             self._arrived.add(frame)
         self._fetch_ahead()
+
+    def wait_for_each(self, frames: Iterable[int]) -> None:
+        """Wait as ``wait`` does, for all of the frames whatever becomes of one.
+
+        One that failed in a request for several is asked for alone: it may not have been the reason. Where
+        that comes to nothing for many in a row, the store is down, and is not asked so any more.
+
+        Raises
+        ------
+        ImageError
+            Of the first frame that did not come.
+        Cancelled
+        """
+        fault: ImageFault | None = None
+        for frame in frames:
+            if frame in self._arrived:
+                continue
+            try:
+                self.wait([frame])
+                self._failed_in_a_row = 0
+            except ImageError as error:
+                fault = fault or self._fault_alone(frame, error.fault)
+        if fault is not None:
+            raise ImageError.of(fault)
+
+    def _fault_alone(self, frame: int, fault: ImageFault) -> ImageFault | None:
+        """Return why a frame that has failed does not come alone, either."""
+        if frame in self._alone or self._failed_in_a_row >= _FAILED_IN_A_ROW:
+            return fault
+        self._alone.add(frame)
+        self._claim([frame])
+        try:
+            self._wait_for(frame)
+        except ImageError as error:
+            self._failed_in_a_row += 1
+            return error.fault
+        self._arrived.add(frame)
+        self._failed_in_a_row = 0
+        return None
 
     def pixels(self, frame: int) -> UInt8Array:
         """Return a decoded frame.

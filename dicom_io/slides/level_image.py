@@ -150,6 +150,17 @@ class LevelImage(OpenedImage):
             pixels=lambda: [self._pixels(part) for part in parts],
             wait=lambda: self._fetch(parts),
             ready=lambda: False,
+            split=lambda: [
+                self._task_of_one(part, index) for part, index in zip(parts, indexes, strict=True)
+            ],
+        )
+
+    def _task_of_one(self, part: _Part, index: int) -> PatchTask:
+        return PatchTask(
+            (index,),
+            pixels=lambda: [self._pixels(part)],
+            wait=lambda: self._fetch_one(part),
+            ready=lambda: False,
         )
 
     def _fetch(self, parts: Sequence[_Part]) -> None:
@@ -157,6 +168,15 @@ class LevelImage(OpenedImage):
         with self._measure(ReadStage.FETCH):
             for part in parts:
                 self._fetcher.wait(part.frames)
+
+    def _fetch_one(self, part: _Part) -> None:
+        """Wait for the frames of a patch, and let go of them if one does not come."""
+        try:
+            with self._measure(ReadStage.FETCH):
+                self._fetcher.wait_for_each(part.frames)
+        except ImageError:
+            self._fetcher.done_with(part.frames)
+            raise
 
     def _pixels(self, part: _Part) -> UInt8Array:
         """Put a patch together, transform its colours, then bring it to its size."""
@@ -222,10 +242,12 @@ class LevelImage(OpenedImage):
         shape = (region.height, region.width, self._form.samples)
         inside = region.clip(self._level.width, self._level.height)
         pixels = np.empty(shape, np.uint8) if inside == region else np.zeros(shape, np.uint8)
-        with self._measure(ReadStage.DECODE):
-            if inside is not None:
-                self._put_together(inside, region, pixels)
-        self._fetcher.done_with(part.frames)
+        try:
+            with self._measure(ReadStage.DECODE):
+                if inside is not None:
+                    self._put_together(inside, region, pixels)
+        finally:
+            self._fetcher.done_with(part.frames)
         with self._measure(ReadStage.COLOUR):
             return self._to_rgb(pixels)
 

@@ -138,7 +138,14 @@ class ClientPatches(OpenedImage):
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches."""
         for indexes in in_chunks(range(len(patches)), SLOW_PATCHES_AT_ONCE):
-            yield PatchTask(indexes, partial(self._decode_all, [patches[index] for index in indexes]))
+            yield self._task(patches, indexes)
+
+    def _task(self, patches: Sequence[Patch], indexes: Sequence[int]) -> PatchTask:
+        return PatchTask(
+            indexes,
+            partial(self._decode_all, [patches[index] for index in indexes]),
+            split=lambda: [self._task(patches, [index]) for index in indexes],
+        )
 
     def reading(self) -> Reading:
         """Return what patches have been made of; see ``OpenedImage.reading``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,12 +12,18 @@ import orjson
 import pybase64
 
 from dicom_io.geometry import Patch
+from dicom_io.quality.measures import Measure
 from model.encoder import EncoderFacts, Vectors
 from serving.api.encodings import LARGEST_FLOAT16, Encoding, beyond, coded
 from serving.api.request import PredictRequest
 from serving.errors import Code, Fault
 from serving.pipeline.outcome import Outcome
 from serving.pipeline.types import Instance, Item, Predictions
+
+_MEASURES = [one.value for one in Measure]
+
+_DIGITS = 4
+"""Behind the point, of a patch's quality: a patch has about 800 cells."""
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -104,15 +111,26 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
             written = _written(outcome.vectors, request.encoding)
-            result: dict[str, object] = {
-                "patch_embeddings": [
-                    {"patch_coordinate": _coordinate(patch), **vector}
-                    for patch, vector in zip(item.patches, written, strict=True)
-                ]
-            }
+            rows: list[dict[str, object]] = [
+                {"patch_coordinate": _coordinate(patch), **vector}
+                for patch, vector in zip(item.patches, written, strict=True)
+            ]
+            for index, fault in outcome.faults.items():
+                rows[index] = {"patch_coordinate": rows[index]["patch_coordinate"], "error": fault.as_json()}
+            if outcome.quality is not None:
+                for row, measures in zip(rows, outcome.quality.tolist(), strict=True):
+                    row.update(_quality(measures))
+            result: dict[str, object] = {"patch_embeddings": rows}
             if outcome.provenance is not None:
                 result["provenance"] = outcome.provenance
             yield {"result": result}
+
+
+def _quality(measures: list[float]) -> dict[str, object]:
+    if math.isnan(measures[0]):
+        return {}  # of a patch that could not be read
+    rounded = (round(value, _DIGITS) for value in measures)
+    return {"quality": dict(zip(_MEASURES, rounded, strict=True))}
 
 
 def _written(vectors: Vectors, encoding: Encoding) -> Iterator[Mapping[str, object]]:

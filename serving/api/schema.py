@@ -7,6 +7,7 @@ OpenAPI 3.0.2 schema object in YAML); ``make schemata`` writes them and a test h
 from __future__ import annotations
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.quality.measures import MEANINGS, Measure
 from model.encoder import PATCH_SIDE
 from serving.api.encodings import Encoding
 from serving.api.fields import LEAST_UM, MOST_UM
@@ -77,6 +78,14 @@ def _extensions() -> Schema:
                 "is judged by, and told as. It changes no pixel.",
             ),
             "provenance": a_boolean("Whether what the vectors are made of is told. By default false."),
+            "patch_quality": a_boolean(
+                "Whether each patch's pixels are measured: `quality` beside its vector. By default false."
+            ),
+            "per_patch_errors": a_boolean(
+                "Whether a patch that cannot be read, is not of the model's size or lies outside of the "
+                "image has an error of its own in place of a vector; else it is its instance's. By default "
+                "false."
+            ),
             "ez_wsi_state": {
                 "type": "object",
                 "description": "What ez-wsi-dicomweb already knows of the image. Other clients leave it out.",
@@ -137,9 +146,12 @@ def prediction() -> Schema:
                 "type": "number",
                 "description": "What the numbers of base64-int8 are multiplied by; others have none.",
             },
+            "error": error(),
+            "quality": _quality(),
         },
-        ["patch_coordinate", "embedding_vector"],
-        "A patch and its embedding.",
+        ["patch_coordinate"],
+        "A patch and its embedding; or its error, where extensions.per_patch_errors allows it one.",
+        oneOf=[{"required": ["embedding_vector"]}, {"required": ["error"]}],
     )
     provenance: Schema = {
         "type": "object",
@@ -160,6 +172,16 @@ def prediction() -> Schema:
         "The embeddings of one instance, or the one error that it met.",
         title="PathservePrediction",
         oneOf=[{"required": ["result"]}, {"required": ["error"]}],
+    )
+
+
+def _quality() -> Schema:
+    measures: dict[str, Schema] = {
+        str(one): {"type": "number", "description": MEANINGS[one], "minimum": 0, "maximum": 1}
+        for one in Measure
+    }
+    return an_object(
+        measures, [*measures], "What the patch's pixels are like, where extensions.patch_quality asks for it."
     )
 
 

@@ -95,7 +95,8 @@ def _head(worker: Worker, named: NamedSlide) -> Head:
     head = head_from(data, f"{store.address}/{name}")
     worker.require_model(head.model)
     # A file that is gone has no size; what was made of it is not worth less for that.
-    differ = [key for key in run if head.run.get(key) != run[key] and (key, run[key]) != ("bytes", None)]
+    keys = dict.fromkeys((*run, "quality", "min_quality"))
+    differ = [k for k in keys if head.run.get(k) != run.get(k) and (k, run.get(k)) != ("bytes", None)]
     if differ:
         raise TargetError(
             f"{store.address}/{name} was made for something else ({', '.join(sorted(differ))} differ); name "

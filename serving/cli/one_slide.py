@@ -11,7 +11,7 @@ from tqdm import tqdm
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.sources.session import ReadContext
 from serving.batch.ahead import ahead
-from serving.batch.asked import SlideOptions, about_of, mpp_of, run_of, wanted_of
+from serving.batch.asked import SlideOptions, about_of, mpp_of, quality_of, run_of, wanted_of
 from serving.batch.chunks import ChunkEmbedder
 from serving.batch.embedders import IN_FLIGHT, Embedders
 from serving.batch.opened import OpenedSlide, opened
@@ -108,11 +108,17 @@ class SlideEmbedder:
             tqdm(total=work.patches, initial=done, unit=" patches", desc=name, disable=None) as bar,
             self._embedders.lent(by_name=slide.by_name) as embedders,
         ):
-            chunks = ChunkEmbedder(slide.source(target.frame.level), options, embedders)
+            chunks = ChunkEmbedder(
+                slide.source(target.frame.level),
+                options,
+                embedders,
+                quality=bool(quality_of(self._options)),
+                bounds=self._options.min_quality,
+            )
             made = ahead(chunks.embed, (work.chunks[number] for number in todo), IN_FLIGHT)
             for number, (rows, model) in zip(todo, made, strict=True):
                 output.write(number, rows, model)
-                bar.update(len(rows.origins))
+                bar.update(len(work.chunks[number]))
             return chunks.warning
 
     def _write_picture(self, paths: Paths, target: Target) -> None:

@@ -88,7 +88,9 @@ def _said(result: Result) -> str:
         return "done already"
     scale = "" if written.scale is None else f" of {written.scale}"
     patches = "patch" if written.count.rows == 1 else "patches"
-    return f"{written.count.rows} {patches}{scale}, {written.count.errors} with an error"
+    left = written.count.left_out
+    left_out = f", {left} left out for their quality" if left else ""
+    return f"{written.count.rows} {patches}{scale}, {written.count.errors} with an error{left_out}"
 
 
 def _result(result: Result) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dicom_io.errors import ImageError
-from dicom_io.geometry import require_inside
+from dicom_io.geometry import Patch, require_inside
 from dicom_io.reading import OpenedImage, ReadStage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -34,14 +34,17 @@ class Opened:
     ----------
     position:
         Of its instance in the request.
-    first:
-        Index in the request of its first patch.
+    indexes:
+        Of the patches that are read, in the request.
+    patches:
+        They themselves: those of the instance, but for what has been refused.
     magnification:
         What the magnification guard says of it.
     """
 
     position: int
-    first: int
+    indexes: Sequence[int]
+    patches: Sequence[Patch]
     instance: Instance
     image: OpenedImage
     magnification: MagnificationWarning | None = None
@@ -65,6 +68,8 @@ class OpenedImages:
     ----------
     faults:
         Gets the faults of those that cannot be opened, and those that items have already.
+    patch_faults:
+        Gets those of single patches, by their index in the request.
     frames:
         Frames beyond one a patch that the request may have decoded.
     guard:
@@ -77,6 +82,7 @@ class OpenedImages:
         session: ReadSession,
         waits: Waits,
         faults: Faults,
+        patch_faults: Faults,
         frames: int,
         guard: MagnificationGuard,
     ) -> None:
@@ -84,6 +90,7 @@ class OpenedImages:
         self._session = session
         self._waits = waits
         self._faults = faults
+        self._patch_faults = patch_faults
         self._frames_left = frames
         counts = (0 if isinstance(item, Fault) else len(item.patches) for item in items)
         self._firsts = [0, *itertools.accumulate(counts)]
@@ -136,7 +143,7 @@ class OpenedImages:
             self._faults[opening.position] = image
         else:
             with self._faults.of([opening.position]):
-                self._head = self._checked(opening, image)
+                self._head = self._to_read(opening, image)
         self._open_ahead()
 
     def _open_ahead(self) -> None:
@@ -152,15 +159,29 @@ class OpenedImages:
             return None
         return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
 
-    def _checked(self, opening: _Opening, image: OpenedImage) -> Opened:
+    def _to_read(self, opening: _Opening, image: OpenedImage) -> Opened | None:
+        """Return what is to be read of an image; ``None`` where all its patches have faults of their own."""
+        instance, first = opening.instance, self._firsts[opening.position]
+        indexes: Sequence[int] = range(first, first + len(instance.patches))
+        patches: Sequence[Patch] = instance.patches
+        if instance.extras.per_patch_errors:
+            for index, patch in zip(indexes, patches, strict=True):
+                with self._patch_faults.of([index]):
+                    _require_size(patch)
+                    _require_inside(patch, instance, image)
+            indexes = [index for index in indexes if index not in self._patch_faults]
+            patches = [instance.patches[index - first] for index in indexes]
+            if not patches:
+                image.close()
+                return None
         try:
             warning = self._guard.check(image.sampling)
-            if frames := image.extra_frames(len(opening.instance.patches)):
+            if frames := image.extra_frames(len(patches)):
                 self._count(frames)
         except ServiceError:
             image.close()
             raise
-        return Opened(opening.position, self._firsts[opening.position], opening.instance, image, warning)
+        return Opened(opening.position, indexes, patches, instance, image, warning)
 
     def _count(self, frames: int) -> None:
         """Count frames of resized levels against what the request may have decoded."""
@@ -174,21 +195,32 @@ class OpenedImages:
 
 
 def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+    """Open an image, and hold all of its patches to it, unless they may have faults of their own."""
+    if instance.extras.per_patch_errors:
+        return instance.source.open(instance.options, session)
     for patch in instance.patches:
-        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
-            raise ServiceError(
-                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
-                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
-            )
+        _require_size(patch)
     image = instance.source.open(instance.options, session)
-    if instance.options.require_inside:
-        try:
-            for patch in instance.patches:
-                require_inside(patch, image.width, image.height)
-        except ImageError:
-            image.close()
-            raise
+    try:
+        for patch in instance.patches:
+            _require_inside(patch, instance, image)
+    except ImageError:
+        image.close()
+        raise
     return image
+
+
+def _require_size(patch: Patch) -> None:
+    if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+        raise ServiceError(
+            Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+            f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+        )
+
+
+def _require_inside(patch: Patch, instance: Instance, image: OpenedImage) -> None:
+    if instance.options.require_inside:
+        require_inside(patch, image.width, image.height)
 
 
 def _close(future: Future[OpenedImage | Fault]) -> None:

@@ -84,7 +84,7 @@ def encoder_part(facts: EncoderFacts) -> Provenance:
     }
 
 
-def joined(read_here: Reading, told: Sequence[Provenance]) -> Provenance | None:
+def put_together(read_here: Reading, told: Sequence[Provenance]) -> Provenance | None:
     """Return the record of pixels that were read here and embedded by a service.
 
     Parameters

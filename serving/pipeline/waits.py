@@ -36,8 +36,9 @@ class Waits:
 
     def until_ready(self, task: PatchTask) -> None:
         """Wait until a task can be run; see ``PatchTask.wait``."""
-        with _ending_the_request():
-            task.wait()
+        if not task.ready():
+            with _ending_the_request():
+                task.wait()
 
     def reading_of(self, image: OpenedImage) -> Reading:
         """Return what an image's patches have been made of; see ``OpenedImage.reading``."""

@@ -96,6 +96,8 @@ class RequestRecord:
         Number of instances by error code.
     magnification:
         Number of instances with vectors by what the magnification guard warns of.
+    patch_codes:
+        Number of patches that failed in instances that did not, by error code.
     route:
         The route as it was defined, its variable parts unfilled.
     traceparent:
@@ -110,6 +112,7 @@ class RequestRecord:
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
     magnification: Tally[str] = field(default_factory=Tally)
+    patch_codes: Tally[str] = field(default_factory=Tally)
     route: str = ""
     traceparent: str = ""
 
@@ -144,6 +147,9 @@ class Telemetry:
             registry=own,
         )
         self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
+        self._failed_patches = Counter(
+            "pathserve_patch_errors", "Patches with an error of their own, by code.", ["code"], registry=own
+        )
         self._duration = Histogram(
             "pathserve_request_seconds", "Time from the first byte of a request to its answer.",
             buckets=_SECONDS, registry=own,
@@ -175,6 +181,8 @@ class Telemetry:
                 self._instances.labels(name).inc(count)
             for verdict, count in record.magnification.items():
                 self._magnification.labels(verdict).inc(count)
+            for name, count in record.patch_codes.items():
+                self._failed_patches.labels(name).inc(count)
         if self._spans is not None:
             self._spans.add(request_span(record, status, code, record.started + seconds))
         log.info(
@@ -187,6 +195,7 @@ class Telemetry:
                 "instances_failed": failed,
                 "codes": dict(record.codes),
                 **({"magnification": dict(record.magnification)} if record.magnification else {}),
+                "patch_codes": dict(record.patch_codes),
                 "patches": record.patches,
                 "request_bytes": record.request_bytes,
                 "seconds": round(seconds, 4),

@@ -36,7 +36,7 @@ from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault, fault_of, unavailable
 from serving.pipeline.opening import shared_images
 from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
-from serving.pipeline.provenance import joined
+from serving.pipeline.provenance import put_together
 from serving.pipeline.types import Instance
 from serving.provenance import Provenance, records_of
 from serving.telemetry.request_record import StageTimes
@@ -248,7 +248,7 @@ class _JobEmbedder:
                 future.cancel()
         return Embeddings(
             np.stack([found[index] for index in range(len(instance.patches))]),
-            provenance=None if reading is None else joined(reading, told),
+            provenance=None if reading is None else put_together(reading, told),
             magnification=next(filter(None, warnings), None),
         )
 

@@ -22,7 +22,7 @@ FLOORS = {
         "decoding": 6,
         "reading": 7,
         "slides": 8,
-        "web": 9,
+        "quality": 9, "web": 9,
         "sources": 10,
         "local": 11,
     },
