@@ -11,6 +11,7 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.geometry import Patch, UInt8Array
 from dicom_io.reading import (
     SLOW_PATCHES_AT_ONCE,
+    Needs,
     OpenedImage,
     PatchTask,
     ReadOptions,
@@ -95,6 +96,11 @@ class ClientPatches(OpenedImage):
         """Return tasks in the order of the patches."""
         for indexes in in_chunks(range(len(patches)), SLOW_PATCHES_AT_ONCE):
             yield PatchTask(indexes, partial(self._decode_all, [patches[index] for index in indexes]))
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return the size of the encoded patches."""
+        size = sum(len(self._encoded[patch]) * 3 // 4 for patch in set(patches))
+        return Needs(None, size, "the size of the encoded patches")
 
     def _decode_all(self, patches: Sequence[Patch]) -> list[UInt8Array]:
         return [self._decode(patch) for patch in patches]

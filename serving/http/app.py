@@ -15,6 +15,7 @@ from serving.config.settings import Settings
 from serving.front.application import HttpApplication
 from serving.http.access import ApiKeys, secured
 from serving.http.answers import answer_error, refusal
+from serving.http.check import check_door
 from serving.http.docs import docs_door
 from serving.http.door import Door
 from serving.http.gate import Gate
@@ -65,6 +66,7 @@ def doors_of_the_service(
     """Return all doors that are always there: a new one is a file and a line here."""
     return (
         predict_door(settings, predictor, telemetry, keys, kinds),
+        check_door(settings, predictor, kinds),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,34 @@ from serving.pipeline.waits import Waits
 
 OPENED_AHEAD = 8
 """Images of a request that are being opened at the same time, each perhaps at a store."""
+
+
+OpenInstance = Callable[[Instance, ReadSession], OpenedImage]
+"""Opens the image of an instance."""
+
+
+def open_instance(instance: Instance, session: ReadSession) -> OpenedImage:
+    """Open the image of an instance, and hold the instance's patches to it.
+
+    Raises
+    ------
+    ServiceError, ImageError
+    """
+    for patch in instance.patches:
+        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+            raise ServiceError(
+                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+            )
+    image = instance.source.open(instance.options, session)
+    if instance.options.require_inside:
+        try:
+            for patch in instance.patches:
+                require_inside(patch, image.width, image.height)
+        except ImageError:
+            image.close()
+            raise
+    return image
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +90,20 @@ class OpenedImages:
         Gets the faults of those that cannot be opened, and those that items have already.
     frames:
         Frames beyond one a patch that the request may have decoded.
+    open_:
+        Opens the image of an instance; called in the threads that wait for stores.
     """
 
     def __init__(
-        self, items: Sequence[Item], session: ReadSession, waits: Waits, faults: Faults, frames: int
+        self,
+        items: Sequence[Item],
+        session: ReadSession,
+        waits: Waits,
+        faults: Faults,
+        frames: int,
+        open_: OpenInstance = open_instance,
     ) -> None:
+        self._open = open_
         self._session = session
         self._waits = waits
         self._faults = faults
@@ -113,7 +150,7 @@ class OpenedImages:
         """Open the first of the images, or wait for it; it is the head then, or has a fault."""
         opening = self._opening[0]
         if opening.image is None:
-            image = or_fault(partial(_open, opening.instance, self._session))
+            image = or_fault(partial(self._open, opening.instance, self._session))
         else:
             with self._session.measure(ReadStage.FETCH):
                 image = self._waits.result(opening.image)
@@ -136,7 +173,9 @@ class OpenedImages:
     def _begin_to_open(self, instance: Instance) -> Future[OpenedImage | Fault] | None:
         if (origin := instance.source.origin) is None:
             return None
-        return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
+        return self._session.context.io.at(origin).submit(
+            or_fault, partial(self._open, instance, self._session)
+        )
 
     def _counted(self, opening: _Opening, image: OpenedImage) -> Opened:
         if frames := image.extra_frames(len(opening.instance.patches)):
@@ -156,24 +195,6 @@ class OpenedImages:
                 f"{self._frames_left} are left for the request; send fewer patches, or use a smaller level.",
             )
         self._frames_left -= frames
-
-
-def _open(instance: Instance, session: ReadSession) -> OpenedImage:
-    for patch in instance.patches:
-        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
-            raise ServiceError(
-                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
-                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
-            )
-    image = instance.source.open(instance.options, session)
-    if instance.options.require_inside:
-        try:
-            for patch in instance.patches:
-                require_inside(patch, image.width, image.height)
-        except ImageError:
-            image.close()
-            raise
-    return image
 
 
 def _close(future: Future[OpenedImage | Fault]) -> None:

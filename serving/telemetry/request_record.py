@@ -72,7 +72,7 @@ class StageTimes:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is counted and logged about one predict request: numbers and codes, nothing of its content.
+    """What is counted and logged about one request: numbers and codes, nothing of its content.
 
     Attributes
     ----------
@@ -87,6 +87,21 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+
+    def fields(self, status: int, code: str) -> dict[str, object]:
+        """Return what the log says of a request that has been answered; see ``Telemetry.finish``."""
+        return {
+            "request_id": self.request_id,
+            "http_status": status,
+            "outcome": code,
+            "instances": self.instances,
+            "instances_failed": sum(self.codes.values()),
+            "codes": dict(self.codes),
+            "patches": self.patches,
+            "request_bytes": self.request_bytes,
+            "seconds": round(time.perf_counter() - self.started, 4),
+            "stages_ms": {k: round(1000 * v, 1) for k, v in self.stages.seconds.items()},
+        }
 
 
 class Telemetry:
@@ -139,21 +154,7 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
-        log.info(
-            "predict",
-            extra={
-                "request_id": record.request_id,
-                "http_status": status,
-                "outcome": code,
-                "instances": record.instances,
-                "instances_failed": failed,
-                "codes": dict(record.codes),
-                "patches": record.patches,
-                "request_bytes": record.request_bytes,
-                "seconds": round(seconds, 4),
-                "stages_ms": {k: round(1000 * v, 1) for k, v in record.stages.seconds.items()},
-            },
-        )
+        log.info("predict", extra=record.fields(status, code))
 
     def exposition(self) -> bytes:
         """Return the metrics of all processes in Prometheus' text format."""

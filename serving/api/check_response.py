@@ -1,0 +1,97 @@
+"""The answer of ``POST /check``, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import orjson
+
+from dicom_io.slides.findings import Finding
+from serving.errors import Fault
+from serving.pipeline.preflight import Checked, LevelReport, Plan, Preflight
+
+NOTHING_MEASURED = "This worker has embedded nothing lately."
+
+
+def check_body(preflight: Preflight) -> bytes:
+    """Return the JSON of a checked request: a verdict for each instance, and each level once."""
+    answer = {
+        "checks": [_check(checked) for checked in preflight.checked],
+        "levels": [_level(level) for level in preflight.levels],
+        "total": _total(preflight.checked),
+    }
+    return orjson.dumps(answer)
+
+
+def finding_json(finding: Finding) -> dict[str, object]:
+    """Return a rule and what it comes to."""
+    return {
+        "tag": f"({finding.tag})",
+        "keyword": finding.keyword,
+        "rule": finding.sentence,
+        "grade": finding.grade,
+        "outcome": finding.outcome,
+        "found": finding.found,
+        "instance_uid": finding.sop_uid,
+        "source": finding.clause,
+    }
+
+
+def _check(checked: Checked) -> dict[str, object]:
+    verdict = checked.verdict
+    if isinstance(verdict, Fault):
+        return {"error": verdict.as_json(), "level": checked.level}
+    return {"ok": True, **_plan(verdict), "level": checked.level}
+
+
+def _plan(plan: Plan) -> dict[str, object]:
+    return {
+        "patches": plan.patches,
+        "frames": plan.needs.frames,
+        "bytes": plan.needs.bytes if plan.is_fetched else 0,
+        "bytes_basis": plan.needs.basis if plan.is_fetched else "it came with the request",
+        **_seconds(plan),
+        "size_px": [plan.width, plan.height],
+    }
+
+
+def _seconds(plan: Plan) -> Mapping[str, object]:
+    if plan.pace is None or plan.seconds is None:
+        return {"seconds": None, "seconds_basis": NOTHING_MEASURED}
+    rate, requests = plan.pace.patches_per_second, plan.pace.requests
+    kind = "this kind" if plan.pace.is_alike else "other kinds"
+    return {
+        "seconds": round(plan.seconds, 3),
+        "seconds_basis": f"{rate:.4g} patches a second, in {requests} requests of {kind} that this worker "
+        "answered lately.",
+    }
+
+
+def _level(level: LevelReport) -> dict[str, object]:
+    return {
+        "study_uid": level.study_uid,
+        "series_uid": level.series_uid,
+        "instance_uids": level.sop_uids,
+        "requirements": [finding_json(finding) for finding in level.findings],
+    }
+
+
+def _total(checked: Iterable[Checked]) -> dict[str, object]:
+    """Return sums over the instances that would be embedded; where one is not known, neither is the sum."""
+    plans = [one.verdict for one in checked if not isinstance(one.verdict, Fault)]
+    return {
+        "instances_ok": len(plans),
+        "patches": sum(plan.patches for plan in plans),
+        "frames": sum(plan.needs.frames or 0 for plan in plans),
+        "bytes": _sum(plan.needs.bytes if plan.is_fetched else 0 for plan in plans),
+        "seconds": _sum(plan.seconds for plan in plans),
+    }
+
+
+def _sum(values: Iterator[float | None] | Iterator[int | None]) -> float | None:
+    known = 0.0
+    for value in values:
+        if value is None:
+            return None
+        known += value
+    return round(known, 3) if known % 1 else int(known)

@@ -1,0 +1,210 @@
+"""Preflight: what would become of a request, without a frame fetched and without a pixel decoded.
+
+Images are opened by the code that predictions open them with, in the same order and against the same limits,
+and closed again: what is refused here is refused there, in the same words. What only pixels can tell, such as
+a frame that is cut off, is not found here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from dicom_io.errors import ImageCode, ImageError
+from dicom_io.reading import Needs, OpenedImage
+from dicom_io.slides.findings import Finding
+from dicom_io.sources.session import ReadSession
+from dicom_io.sources.slide_level import DicomWebSource
+from dicom_io.web.credentials import fingerprint
+from serving.errors import Fault
+from serving.pipeline.faults import Faults
+from serving.pipeline.opening import Opened, OpenedImages, open_instance
+from serving.pipeline.speed import Pace, Speed
+from serving.pipeline.types import Instance, Item
+from serving.pipeline.waits import Waits
+
+_OF_THE_STORE = frozenset(
+    {
+        ImageCode.HTTP_ERROR,
+        ImageCode.INVALID_CREDENTIALS_ERROR,
+        ImageCode.DICOM_PATH_ERROR,
+        ImageCode.UNAPPROVED_DICOM_STORE_ERROR,
+    }
+)
+"""Faults after which the store is not asked again for what its metadata says."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelReport:
+    """A level that instances name, and what every requirement comes to for it.
+
+    Attributes
+    ----------
+    study_uid, series_uid, sop_uids:
+        As the instances name it.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uids: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What embedding an instance takes.
+
+    Attributes
+    ----------
+    needs:
+        Frames and bytes.
+    is_fetched:
+        Whether these are fetched; else they have come with the request.
+    pace:
+        How fast this process has been at such sources lately; ``None`` where it has had none.
+    width, height:
+        Size in pixels of the whole that patches are cut from, after any resize.
+    """
+
+    patches: int
+    needs: Needs
+    is_fetched: bool
+    pace: Pace | None
+    width: int
+    height: int
+
+    @property
+    def seconds(self) -> float | None:
+        """About how long it takes."""
+        return None if self.pace is None else self.patches / self.pace.patches_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What would become of an instance.
+
+    Attributes
+    ----------
+    verdict:
+        How it would be embedded, or why it would not.
+    level:
+        Index of the level's report; ``None`` where the instance names none, or nothing is known of it.
+    """
+
+    verdict: Plan | Fault
+    level: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """One verdict for each item, in their order, and the levels that they name, each once."""
+
+    checked: tuple[Checked, ...]
+    levels: tuple[LevelReport, ...]
+
+
+class Check:
+    """One request that is checked.
+
+    Parameters
+    ----------
+    extra_frames:
+        Frames beyond one a patch that a prediction may have decoded.
+    """
+
+    def __init__(self, items: Sequence[Item], session: ReadSession, extra_frames: int, speed: Speed) -> None:
+        self._items = items
+        self._session = session
+        self._speed = speed
+        self._faults = Faults()
+        self._reports = _Reports()
+        self._plans: dict[int, Plan] = {}
+        self._waits = Waits(session.waits)
+        self._opened = OpenedImages(
+            items, session, self._waits, self._faults, extra_frames, self._reports.open
+        )
+
+    def preflight(self) -> Preflight:
+        """Open every image, plan what would be read of it, and close it.
+
+        Raises
+        ------
+        Abandoned, DeadlineExceeded
+        """
+        try:
+            while self._opened.head() is not None:
+                self._plan(self._opened.take())
+                self._waits.require_time()
+        finally:
+            self._opened.close()
+        levels: dict[LevelReport, int] = {}
+        checked = []
+        for position, item in enumerate(self._items):
+            report = self._reports.of(item)
+            level = None if report is None else levels.setdefault(report, len(levels))
+            checked.append(Checked(self._faults.get(position) or self._plans[position], level))
+        return Preflight(tuple(checked), tuple(levels))
+
+    def _plan(self, opened: Opened) -> None:
+        image, instance = opened.image, opened.instance
+        with self._faults.of([opened.position]), contextlib.closing(image):
+            self._plans[opened.position] = Plan(
+                len(instance.patches),
+                image.needs(instance.patches),
+                instance.source.origin is not None,
+                self._speed.pace(instance.source),
+                image.width,
+                image.height,
+            )
+
+
+class _Reports:
+    """The reports of the levels that a request's instances name, each made once. For many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reports: dict[Hashable, LevelReport | None] = {}
+
+    def open(self, instance: Instance, session: ReadSession) -> OpenedImage:
+        """Open an image as a prediction does, and report on its level, whether it can be opened or not."""
+        try:
+            image = open_instance(instance, session)
+        except ImageError as error:
+            if error.code not in _OF_THE_STORE:
+                self._report(instance, session)
+            raise
+        try:
+            self._report(instance, session)
+        except BaseException:
+            image.close()
+            raise
+        return image
+
+    def of(self, item: Item) -> LevelReport | None:
+        """Return the report of the level that an item names, if there is one."""
+        return None if isinstance(item, Fault) else self._reports.get(_key(item))
+
+    def _report(self, instance: Instance, session: ReadSession) -> None:
+        source, key = instance.source, _key(instance)
+        if not isinstance(source, DicomWebSource):
+            return
+        with self._lock:
+            if key in self._reports:
+                return
+        with contextlib.suppress(ImageError):  # of the store: the verdict tells
+            path = source.path
+            found = source.findings(instance.options, session)
+            report = LevelReport(path.study_uid, path.series_uid, source.instance_uids, found)
+            with self._lock:
+                self._reports[key] = report
+
+
+def _key(instance: Instance) -> Hashable:
+    """Return the same for instances whose level has the same report."""
+    source = instance.source
+    if not isinstance(source, DicomWebSource):
+        return None
+    state = None if source.state is None else id(source.state)
+    return source.path, source.instance_uids, fingerprint(source.token), instance.options.icc_target, state
