@@ -100,8 +100,15 @@ class LevelOpener:
             level, None if target is IccTarget.NONE else _common_profile(series, instances, level)
         )
 
-    def findings(self, series: Series, uids: Sequence[str], target: IccTarget) -> tuple[Finding, ...]:
+    def findings(
+        self, series: Series, uids: Sequence[str], target: IccTarget, *, transcodes: bool = True
+    ) -> tuple[Finding, ...]:
         """Return what every requirement comes to for a level that ``find`` finds, or refuses.
+
+        Parameters
+        ----------
+        transcodes:
+            Whether the series' frames may come in another transfer syntax than they are stored in.
 
         Raises
         ------
@@ -109,7 +116,7 @@ class LevelOpener:
             Of the store.
         """
         instances = series.instances(uids)
-        found = findings(instances, uids, strict=self.strict)
+        found = findings(instances, uids, strict=self.strict, transcodes=transcodes)
         outcome, sentence = RuleOutcome.NOT_APPLICABLE, None
         if target is not IccTarget.NONE:
             outcome, sentence = RuleOutcome.NOT_CHECKED, None

@@ -48,11 +48,23 @@ def _plan(plan: Plan) -> dict[str, object]:
     return {
         "patches": plan.patches,
         "frames": plan.needs.frames,
-        "bytes": plan.needs.bytes if plan.is_fetched else 0,
-        "bytes_basis": plan.needs.basis if plan.is_fetched else "it came with the request",
+        "bytes": _bytes(plan),
+        "bytes_basis": _basis(plan),
         **_seconds(plan),
         "size_px": [plan.width, plan.height],
     }
+
+
+def _bytes(plan: Plan) -> int | None:
+    return plan.needs.bytes if plan.is_fetched else 0
+
+
+def _basis(plan: Plan) -> str:
+    if not plan.is_fetched:
+        return "it came with the request"
+    if plan.needs.frames is None:
+        return "the size of the object, which this check has fetched as well"
+    return plan.needs.basis
 
 
 def _seconds(plan: Plan) -> Mapping[str, object]:
@@ -83,7 +95,7 @@ def _total(checked: Iterable[Checked]) -> dict[str, object]:
         "instances_ok": len(plans),
         "patches": sum(plan.patches for plan in plans),
         "frames": sum(plan.needs.frames or 0 for plan in plans),
-        "bytes": _sum(plan.needs.bytes if plan.is_fetched else 0 for plan in plans),
+        "bytes": _sum(map(_bytes, plans)),
         "seconds": _sum(plan.seconds for plan in plans),
     }
 

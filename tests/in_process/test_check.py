@@ -312,8 +312,15 @@ def test_faults_of_the_store_are_the_same(probe_app: App) -> None:
         "DICOM_PATH_ERROR",
         "LEVEL_NOT_FOUND_ERROR",
     ]
-    stopped = agreed(probe_app, ask(store, slide, uid))
-    assert stopped["checks"][0]["error"]["code"] == "HTTP_ERROR"
+
+
+def test_a_store_that_is_not_there_is_the_same_fault(probe_app: App) -> None:
+    slide = pyramid("explicit", [(500, 350)])
+    with Store(slide) as store:
+        asked = ask(store, slide, [slide.instances[0].uid])
+    found = agreed(probe_app, asked)
+    assert found["checks"][0]["error"]["code"] == "HTTP_ERROR"
+    assert found["levels"] == []
 
 
 def test_a_store_that_is_not_approved_is_not_asked() -> None:
@@ -385,7 +392,8 @@ def test_bytes_are_exact_or_estimated_or_said_to_be_unknown_and_so_are_seconds()
 
 def test_pictures_are_judged_by_their_header_and_not_decoded(probe_app: App) -> None:
     png = encode(tissue())
-    damaged = png[:-2000] + bytes(2000)
+    middle = len(png) // 2
+    damaged = png[:middle] + bytes(200) + png[middle + 200 :]
     found = agreed(
         probe_app,
         instance(png),
@@ -432,7 +440,9 @@ def test_too_many_patches_fail_the_request_as_they_fail_a_prediction() -> None:
 def test_a_check_needs_a_key_where_predictions_do() -> None:
     with App({"PATHSERVE_API_KEYS": "a-key-of-this-service"}) as app:
         assert app.post("/check", {"instances": [GOOD]}).status_code == 401
-        answer = app.post("/check", {"instances": [GOOD]}, headers={"Authorization": "Bearer a-key-of-this-service"})
+        answer = app.post(
+            "/check", {"instances": [GOOD]}, headers={"Authorization": "Bearer a-key-of-this-service"}
+        )
         assert answer.json()["checks"][0]["ok"]
 
 
@@ -450,7 +460,7 @@ def test_a_slow_store_does_not_outlast_a_check() -> None:
     slide = pyramid("explicit", [(500, 350)])
     with Store(slide) as store, App({"PATHSERVE_REQUEST_TIMEOUT_S": "0.3"}) as app:
         wait = threading.Event()
-        store.behaviour.override = lambda _: wait.wait(30) and None
+        store.behaviour.override = lambda _: (503, {}, b"") if wait.wait(30) else None
         answer = app.post("/check", {"instances": [ask(store, slide, [slide.instances[0].uid])]})
         wait.set()
         assert answer.status_code in (200, 503)
