@@ -22,12 +22,12 @@ from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile, StoredLevel, TileTable
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import UInt8Array, nearest
+from dicom_io.geometry import Spacing, UInt8Array, nearest
 from dicom_io.local.file_level import FileLevel, JpegTiles
 from dicom_io.local.files import PositionedFile, stamp_of, unreadable
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
 from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
-from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
+from dicom_io.slides.level import ScaledLevel, TileGrid
 from dicom_io.slides.opening import LevelFrames
 from dicom_io.slides.series import FRAMES_PER_GET
 from dicom_io.slides.slide import Slide

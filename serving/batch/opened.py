@@ -15,11 +15,11 @@ from dicom_io.codecs.dicom_file import is_dicom_file
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.errors import ImageError
-from dicom_io.geometry import UInt8Array
+from dicom_io.geometry import Spacing, UInt8Array
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import BrokenTiff, LocalSlide, NotASlide, believed_scale
 from dicom_io.reading import ReadOptions
-from dicom_io.slides.level import Level, ScaledLevel, Spacing
+from dicom_io.slides.level import Level, ScaledLevel
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import Slide
