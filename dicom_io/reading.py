@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
 
 PATCHES_AT_ONCE = 16
 """Patches of one task, unless there is a reason for fewer: a batch of the encoder on a CPU."""
@@ -144,6 +144,8 @@ class OpenedImage(Protocol):
         Whether ``PatchTask.pixels`` waits for a decoding helper, and a thread meant for computing should not.
     fetches:
         Whether ``PatchTask.wait`` waits for a store: then nobody else's patches should wait behind it.
+    sampling:
+        The size at which it is read, beside that in which it is stored, with the size of a pixel of each.
     """
 
     width: int
@@ -151,6 +153,7 @@ class OpenedImage(Protocol):
     memory_bytes: int
     decodes_elsewhere: bool
     fetches: bool = False
+    sampling: Sampling
 
     def extra_frames(self, patches: int) -> int:
         """Return how many frames are decoded for so many patches, beyond one for each of them."""

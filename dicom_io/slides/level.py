@@ -53,6 +53,8 @@ class TiledLevel(Protocol):
 
     Attributes
     ----------
+    spacing:
+        Size of a pixel; ``None`` where nothing tells.
     form:
         How the frames hold their pixels, whatever they are compressed with.
     transfer_syntaxes:
@@ -71,6 +73,8 @@ class TiledLevel(Protocol):
     def tile_height(self) -> int: ...
     @property
     def frames(self) -> int: ...
+    @property
+    def spacing(self) -> Spacing | None: ...
     @property
     def form(self) -> FrameFormat: ...
     @property

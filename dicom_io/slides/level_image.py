@@ -12,7 +12,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from dicom_io.codecs.frame_format import NATIVE
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, Rect, UInt8Array, rounded
+from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array, rounded
 from dicom_io.reading import (
     PATCHES_AT_ONCE,
     SLOW_PATCHES_AT_ONCE,
@@ -70,6 +70,7 @@ class LevelImage(OpenedImage):
         self._fetcher = fetcher
         self._form = level.form
         self.width, self.height = options.image_dimensions or (level.width, level.height)
+        self.sampling = Sampling(level.width, level.height, level.spacing, self.width, self.height)
         self._scale_x, self._scale_y = level.width / self.width, level.height / self.height
         if max(self._scale_x, self._scale_y) > MAX_DOWNSAMPLING:
             raise ImageError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, Rect, UInt8Array, crop
+from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array, crop
 from dicom_io.once import Once
 from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.resampling import resize
@@ -62,6 +62,8 @@ class RasterImage(OpenedImage):
                 f"at most {MAX_RESIZED_SIDE} pixels a side are allowed.",
                 Remedy.ANOTHER_SIZE,
             )
+        # What image files say of their resolution is mostly a printer's: it is not believed.
+        self.sampling = Sampling(header.width, header.height, None, self.width, self.height)
         self.memory_bytes = header.bytes + _CHANNELS_AT_MOST * (
             header.width * header.height + self.width * self.height
         )

@@ -8,7 +8,7 @@ from functools import partial
 
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.profiles import IccTarget
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
 from dicom_io.reading import (
     SLOW_PATCHES_AT_ONCE,
     Needs,
@@ -86,6 +86,8 @@ class ClientPatches(OpenedImage):
                 f"{options.image_dimensions[0]}x{options.image_dimensions[1]} pixels are asked for"
             )
         self.width, self.height = state.size
+        # The client has resized the image, if anybody has: how large its own pixels are is not told.
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
         self._encoded: Mapping[Patch, str] = state.patches
         self._target = options.icc_target
         self._transforms, self._measure = session.context.transforms, session.measure

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import orjson
 
+from dicom_io.geometry import Spacing
 from dicom_io.slides.findings import Finding
 from serving.errors import Fault
+from serving.pipeline.magnification import Judgement
 from serving.pipeline.preflight import Checked, LevelReport, Plan, Preflight
 
 NOTHING_MEASURED = "This worker has embedded nothing lately."
@@ -37,6 +39,14 @@ def finding_json(finding: Finding) -> dict[str, object]:
     }
 
 
+def magnification_json(judgement: Judgement) -> dict[str, object]:
+    """Return what the magnification guard says."""
+    return {
+        "verdict": judgement.verdict,
+        "description": f"{judgement.description} {judgement.instead}".strip(),
+    }
+
+
 def _check(checked: Checked) -> dict[str, object]:
     verdict = checked.verdict
     if isinstance(verdict, Fault):
@@ -45,13 +55,25 @@ def _check(checked: Checked) -> dict[str, object]:
 
 
 def _plan(plan: Plan) -> dict[str, object]:
+    sampling = plan.sampling
     return {
         "patches": plan.patches,
         "frames": plan.needs.frames,
         "bytes": _bytes(plan),
         "bytes_basis": _basis(plan),
         **_seconds(plan),
-        "size_px": [plan.width, plan.height],
+        "stored": size_json(sampling.stored_width, sampling.stored_height, sampling.stored_spacing),
+        "read": size_json(sampling.width, sampling.height, sampling.spacing),
+        "magnification": magnification_json(plan.magnification),
+    }
+
+
+def size_json(width: int, height: int, spacing: Spacing | None) -> dict[str, object]:
+    """Return the size of a whole image, and of one of its pixels in µm along a row and down a column."""
+    return {
+        "width_px": width,
+        "height_px": height,
+        "um_per_px": None if spacing is None else [spacing.x, spacing.y],
     }
 
 

@@ -96,7 +96,7 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pic
     ImageError
         When a store or an image has a fault.
     """
-    view = _view(slide.slide, wanted)
+    view = view_of(slide.slide, wanted)
     needed = wanted.least_tissue is not None and wanted.tissue is None
     overview = _overview(slide, needed=needed) if needed or pictured else None
     tissue = None
@@ -127,7 +127,14 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pic
     )
 
 
-def _view(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+def view_of(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+    """Return the level, or the scale, of a slide that is wanted.
+
+    Raises
+    ------
+    TargetError
+        When there is none, or no size of a pixel.
+    """
     if wanted.mpp is not None:
         return at_scale(slide, wanted.mpp)
     levels, level = slide.levels, wanted.level or 0

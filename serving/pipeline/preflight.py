@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Sampling
 from dicom_io.reading import Needs, OpenedImage
 from dicom_io.slides.findings import Finding
 from dicom_io.sources.session import ReadSession
@@ -20,6 +21,7 @@ from dicom_io.sources.slide_level import DicomWebSource
 from dicom_io.web.credentials import fingerprint
 from serving.errors import Fault
 from serving.pipeline.faults import Faults
+from serving.pipeline.magnification import Judgement, judge
 from serving.pipeline.opening import Opened, OpenedImages, open_instance
 from serving.pipeline.speed import Pace, Speed
 from serving.pipeline.types import Instance, Item
@@ -64,16 +66,20 @@ class Plan:
         Whether these are fetched; else they have come with the request.
     pace:
         How fast this process has been at such sources lately; ``None`` where it has had none.
-    width, height:
-        Size in pixels of the whole that patches are cut from, after any resize.
+    sampling:
+        The size at which it would be read.
     """
 
     patches: int
     needs: Needs
     is_fetched: bool
     pace: Pace | None
-    width: int
-    height: int
+    sampling: Sampling
+
+    @property
+    def magnification(self) -> Judgement:
+        """What the magnification guard says."""
+        return judge(self.sampling)
 
     @property
     def seconds(self) -> float | None:
@@ -155,8 +161,7 @@ class Check:
                 image.needs(instance.patches),
                 instance.source.origin is not None,
                 self._speed.pace(instance.source),
-                image.width,
-                image.height,
+                image.sampling,
             )
 
 

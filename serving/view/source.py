@@ -57,6 +57,7 @@ class _Lent(OpenedImage):
         self._image, self._give_back = image, give_back
         self.width, self.height, self.memory_bytes = image.width, image.height, image.memory_bytes
         self.decodes_elsewhere, self.fetches = image.decodes_elsewhere, image.fetches
+        self.sampling = image.sampling
 
     def extra_frames(self, patches: int) -> int:
         return self._image.extra_frames(patches)

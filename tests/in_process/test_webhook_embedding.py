@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Sampling
 from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -39,6 +39,7 @@ class OwnImage(OpenedImage):
         self.memory_bytes = pixels.nbytes
         self.decodes_elsewhere = False
         self._pixels = pixels
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks, the last patches first."""

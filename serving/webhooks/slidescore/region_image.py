@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from dicom_io.geometry import Patch, Rect, UInt8Array
+from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array
 from dicom_io.reading import Measure, OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.sources.session import ReadSession
 from model.encoder import PATCH_SIDE
@@ -59,6 +59,7 @@ class RegionImage(OpenedImage):
         self._measure = measure
         self.width, self.height = len(source.origins) * PATCH_SIDE, PATCH_SIDE
         self.memory_bytes = _IMAGE_BYTES
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches, which is that of the plan."""

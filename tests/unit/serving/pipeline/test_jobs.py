@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -61,6 +61,7 @@ class Picture(OpenedImage):
     origin: str | None = None
     opened: bool = False
     width = height = 1 << 20
+    sampling = Sampling(1 << 20, 1 << 20, None, 1 << 20, 1 << 20)
     shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
