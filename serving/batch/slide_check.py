@@ -11,6 +11,7 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch, Sampling
 from dicom_io.reading import Needs, ReadOptions
+from dicom_io.slides.findings import RuleOutcome
 from dicom_io.slides.level import ScaledLevel
 from dicom_io.slides.slide import View
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -21,7 +22,7 @@ from serving.batch.opened import OpenedSlide, TargetError, opened
 from serving.batch.plan import plan
 from serving.batch.slide_findings import LevelFindings, findings_of
 from serving.batch.target import Wanted, view_of
-from serving.errors import fault_of
+from serving.errors import Code, fault_of
 from serving.pipeline.magnification import Judgement, judge
 
 _DEADLINE_S = 300.0
@@ -101,13 +102,24 @@ def check_slide(
     try:
         with opened(where, mpp, token, context) as slide:
             kind, levels = str(slide.facts["format"]), slide.slide.levels
-            return SlideCheck(None, kind, levels, found, _reading(slide, wanted, target, context))
+            reading = _reading(slide, wanted, target, context)
+            refusal = _broken(found[reading.level]) if found else None
+            return SlideCheck(refusal, kind, levels, found, None if refusal else reading)
     except TargetError as error:
         refusal = str(error)
     except ImageError as error:
         fault = fault_of(error.fault)
         refusal = f"{fault.code}: {fault.description}"
     return SlideCheck(refusal, kind, levels, found)
+
+
+def _broken(level: LevelFindings) -> str | None:
+    """Return what refuses a level that can be opened: a transfer syntax, which is met frame by frame."""
+    for finding in level.findings:
+        if finding.outcome is RuleOutcome.FAIL:
+            what = f"{finding.keyword} ({finding.tag}) {finding.sentence}, and it is {finding.found}"
+            return f"{Code.DICOM_ERROR}: {what}; SOP instance {finding.sop_uid}."
+    return None
 
 
 def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: ReadContext) -> Reading:

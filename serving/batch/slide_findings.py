@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.errors import ImageError
 from dicom_io.local.header_series import HeaderSeries
 from dicom_io.local.opening import dicom_instances_of
 from dicom_io.slides.findings import Finding
@@ -68,6 +69,14 @@ def findings_of(
     instances = dicom_instances_of(Path(where))
     held = HeaderSeries(instances, context.io.at(("headers", where)), waits)
     return _of_series(held, target, context, transcodes=False) if instances else ()
+
+
+def holds_dicom(where: str) -> bool:
+    """Return whether a path is a folder with DICOM images of microscopy, though they may be no slide."""
+    try:
+        return Path(where).is_dir() and bool(dicom_instances_of(Path(where)))
+    except ImageError:
+        return False
 
 
 def _of_series(

@@ -10,7 +10,7 @@ from serving.cli.embed_arguments import add_scale, positive
 def add_check(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> argparse.ArgumentParser:
-    """Add the command ``check``, and return its parser; see ``serving.cli.check_slide.CheckOptions``."""
+    """Add the command ``check``, and return its parser; its values make ``CheckOptions``."""
     check = commands.add_parser(
         "check",
         help="print what would run, or whether slides could be embedded; fail when anything is wrong",

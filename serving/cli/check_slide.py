@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,17 +16,27 @@ from dicom_io.slides.findings import RuleOutcome
 from dicom_io.slides.level import ScaledLevel
 from serving.api.check_response import finding_json, magnification_json, size_json
 from serving.batch.slide_check import Reading, SlideCheck, check_slide
-from serving.batch.slide_findings import LevelFindings
+from serving.batch.slide_findings import LevelFindings, holds_dicom
 from serving.batch.target import Wanted
 from serving.batch.worklist import NamedSlide, WorklistError, worklist
 from serving.config.exit_status import ExitStatus
 from serving.config.group import revealed
 from serving.config.settings import Settings
-from serving.pipeline.magnification import in_um
+from serving.pipeline.magnification import PATH_FOUNDATION, Verdict, in_um
 from serving.processes.assembly import read_context
 from serving.telemetry.json_log import log_as_json
 
-_SHOWN = {RuleOutcome.FAIL: "FAIL", RuleOutcome.REMARK: "REMARK"}
+_BROKEN = (RuleOutcome.FAIL, RuleOutcome.REMARK)
+_MET = (RuleOutcome.PASS, RuleOutcome.NOT_APPLICABLE, RuleOutcome.NOT_CHECKED)
+_WIDTH, _INDENT = 110, " " * 12
+
+_INSTEAD = {
+    Verdict.INSIDE: "",
+    Verdict.TOO_FINE: f"Ask for --mpp {PATH_FOUNDATION.finest_um:g}, or a level in that range.",
+    Verdict.TOO_COARSE: "Ask for a finer --level or --mpp, where the slide has one.",
+    Verdict.UNKNOWN: "Give it with --slide-mpp.",
+}
+"""What to ask for instead, in this command's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ def check_slides(options: CheckOptions, settings: Settings) -> ExitStatus:
         )
         return ExitStatus.FAULT
     try:
-        slides = worklist(options.where).slides
+        slides = _named(options.where)
     except WorklistError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return ExitStatus.FAULT
@@ -91,6 +101,19 @@ def check_slides(options: CheckOptions, settings: Settings) -> ExitStatus:
     finally:
         context.decoders.close()
     return ExitStatus.FAULT if refused else ExitStatus.OK
+
+
+def _named(wheres: Sequence[str]) -> list[NamedSlide]:
+    """Return the slides that are named; a folder whose DICOM files are no slide is one that is refused."""
+    slides: list[NamedSlide] = []
+    for where in wheres:
+        try:
+            slides += worklist([where]).slides
+        except WorklistError:
+            if not holds_dicom(where):
+                raise
+            slides.append(NamedSlide(where, where))
+    return slides
 
 
 def _as_json(named: NamedSlide, found: SlideCheck) -> str:
@@ -143,22 +166,24 @@ def _level_text(level: ScaledLevel) -> str:
 
 def _reading_text(reading: Reading) -> Iterator[str]:
     sampling, needs, judgement = reading.sampling, reading.needs, reading.magnification
-    yield (
-        f"  would read level {reading.level} as {sampling.width}x{sampling.height} pixels: {reading.patches} "
-        "patches, before any choice by tissue"
-    )
-    frames = "" if needs.frames is None else f"{needs.frames} frames, "
-    size = "bytes not known" if needs.bytes is None else f"{needs.bytes} bytes"
-    yield f"  takes     {frames}{size} ({needs.basis})"
-    yield f"  guard     {judgement.verdict}. {judgement.description} {judgement.instead}".rstrip()
+    size = f"{sampling.width}x{sampling.height} pixels"
+    yield f"  would read level {reading.level} as {size}: {reading.patches:,} patches, tissue or not"
+    frames = "" if needs.frames is None else f"{needs.frames:,} frames, "
+    sent = "bytes not known before they are read" if needs.bytes is None else f"{needs.bytes:,} bytes"
+    yield f"  takes     {frames}{sent}"
+    yield f"  guard     {judgement.verdict}. {judgement.description} {_INSTEAD[judgement.verdict]}".rstrip()
 
 
 def _findings_text(number: int, level: LevelFindings) -> Iterator[str]:
-    counts = Counter(finding.outcome for finding in level.findings)
-    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    yield f"  requirements of image {number} ({level.sop_uids[0]}): {told}"
+    """Yield what is broken row by row, and of the rest which attributes they are about."""
+    yield f"  requirements of image {number} ({level.sop_uids[0]})"
     for finding in level.findings:
-        if (name := _SHOWN.get(finding.outcome)) is not None:
+        if finding.outcome in _BROKEN:
+            yield f"    {finding.outcome.upper():6}  {finding.keyword} ({finding.tag}) {finding.sentence}"
             found = "nothing" if finding.found is None else finding.found
-            yield f"    {name:6}  {finding.keyword} ({finding.tag}) {finding.sentence}"
             yield f"            found: {found}; {finding.grade} by {finding.clause}"
+    for outcome in _MET:
+        # Of an attribute there may be several rules.
+        if keywords := dict.fromkeys(one.keyword for one in level.findings if one.outcome is outcome):
+            title = f"    {outcome.upper():6}  "
+            yield textwrap.fill(", ".join(keywords), _WIDTH, initial_indent=title, subsequent_indent=_INDENT)

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, g, request
 
 from dicom_io.waiting import Cancellation
 from serving.api.check_response import check_body
+from serving.api.openapi import CHECK_ROUTE
 from serving.api.request import parse_request
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
@@ -18,8 +19,6 @@ from serving.http.answers import JSON
 from serving.http.door import Door
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import RequestRecord, RequestStage, request_id
-
-CHECK_ROUTE = "/check"
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ CHECKS = [
 def test_every_answer_is_as_documented(served_app: ServedApp) -> None:
     api = schemathesis.openapi.from_url(f"{served_app.url}/openapi.json")
     operations = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/metrics"}
+    assert {operation.path for operation in operations} == {"/predict", "/check", "/health", "/metrics"}
     for operation in operations:
 
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
