@@ -48,8 +48,9 @@ ENV PATH=/opt/pathserve/bin:$PATH \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080
+LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('AIP_HTTP_PORT', '8080') + os.environ.get('AIP_HEALTH_ROUTE', '/health'), timeout=4)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + (os.environ.get('SAGEMAKER_BIND_TO_PORT') or os.environ.get('AIP_HTTP_PORT') or '8080') + os.environ.get('AIP_HEALTH_ROUTE', '/health'), timeout=4)"]
 ENTRYPOINT ["pathserve"]
 CMD ["serve"]

@@ -13,12 +13,13 @@ ARCHIVE := $(VENV)/archive/installed
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/slidescore-sdk.lock locks/wsidicom.lock .ci/install-lock
+$(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/serving-clients.lock locks/slidescore-sdk.lock locks/wsidicom.lock .ci/install-lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	.ci/install-lock $(BIN)/python locks/dev.lock
 	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
+	.ci/install-lock $(BIN)/python locks/serving-clients.lock --target $(VENV)/serving-clients
 	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk
 	.ci/install-lock $(BIN)/python locks/wsidicom.lock --target $(VENV)/wsidicom
 	@touch $@
@@ -120,6 +121,10 @@ lock: ## Renew the lock files from pyproject.toml
 	$(COMPILE) pyproject.toml --extra archive -c locks/archive-dev.lock -o locks/archive.lock
 	echo "ez-wsi-dicomweb>=6.0,<6.1" | $(COMPILE) - --no-deps -o locks/ez-wsi-6.0.lock
 	echo "slidescore-sdk>=1.5,<1.6" | $(COMPILE) - -o locks/slidescore-sdk.lock
+	printf '%s\n' "boto3>=1.44" botocore jmespath s3transfer \
+	  "kserve>=0.21,<0.22" annotated-doc "cloudevents<2" deprecation durationpy fastapi grpc-interceptor kubernetes \
+	  oauthlib "pandas<4" requests-oauthlib starlette timing-asgi uvicorn watchfiles websocket-client | \
+	  $(COMPILE) - --no-deps -o locks/serving-clients.lock
 	printf '%s\n' "dicomweb-client>=0.61" "marshmallow>=4" pathlib-abc universal-pathlib "wsidicom>=0.36" | \
 	  $(COMPILE) - --no-deps -o locks/wsidicom.lock
 

@@ -60,7 +60,8 @@ def _serve(_: argparse.Namespace, settings: Settings) -> ExitStatus:
     if settings.slide_store.is_read_here and find_spec("sqlalchemy") is None:
         return _without("serve", ModuleNotFoundError(name="sqlalchemy"), "sqlalchemy", extra="store")
     log_as_json(settings.log.level, process="launcher")
-    with _listening(settings.http.host, settings.http.port, "AIP_HTTP_PORT"):
+    variable = "AIP_HTTP_PORT" if settings.http.sagemaker_port is None else "SAGEMAKER_BIND_TO_PORT"
+    with _listening(settings.http.host, settings.http.listened_port, variable):
         launcher = Launcher(settings)
     return launcher.run()
 

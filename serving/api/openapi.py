@@ -38,11 +38,30 @@ def openapi_document(settings: Settings) -> Schema:
 
 def paths(settings: Settings) -> dict[str, dict[str, Schema]]:
     """Return the routes and what they do."""
-    return {
-        settings.http.predict_route: {"post": _predict()},
+    found = {
+        settings.http.predict_route: {"post": _predict("predict", "Embed patches")},
         CHECK_ROUTE: {"post": _check()},
         settings.http.health_route: {"get": _health()},
         "/metrics": {"get": _metrics()},
+    }
+    for path, methods in _of_platforms().items():
+        found[path] = methods | found.get(path, {})  # a route that is a setting may be one of these
+    return found
+
+
+def _of_platforms() -> dict[str, dict[str, Schema]]:
+    """Return the routes of KServe's V1 protocol and of SageMaker."""
+    return {
+        "/": {"get": _probe("kserveAlive", "Whether the server lives, for KServe", may_fail=False)},
+        "/v1/models": {"get": _probe("kserveModels", "The model's name, for KServe")},
+        "/v1/models/{name}": {
+            "get": _of_model(_probe("kserveReady", "Whether the model is ready, for KServe"))
+        },
+        "/v1/models/{name}:predict": {
+            "post": _of_model(_predict("kservePredict", "Embed patches, as KServe asks"))
+        },
+        "/ping": {"get": _ping()},
+        "/invocations": {"post": _predict("sagemakerInvocations", "Embed patches, as SageMaker asks")},
     }
 
 
@@ -67,10 +86,10 @@ CHECK_ROUTE = "/check"
 """Where a request is checked before it is sent."""
 
 
-def _predict() -> Schema:
+def _predict(operation: str, summary: str) -> Schema:
     return {
-        "operationId": "predict",
-        "summary": "Embed patches",
+        "operationId": operation,
+        "summary": summary,
         "description": "Faults of single instances are in their predictions and harm no other instance.",
         "requestBody": {"required": True, "content": {_JSON: {"schema": _reference("PredictRequest")}}},
         "responses": {
@@ -119,5 +138,31 @@ def _metrics() -> Schema:
         "responses": {
             "200": {"description": "Samples as text.", "content": {"text/plain": text}},
             **_failures(HTTPStatus.UNAUTHORIZED),
+        },
+    }
+
+
+def _of_model(operation: Schema) -> Schema:
+    """Return an operation on the model that the path names; another name is a 404."""
+    name: Schema = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    responses = operation["responses"]
+    assert isinstance(responses, dict)
+    return operation | {"parameters": [name], "responses": responses | _failures(HTTPStatus.NOT_FOUND)}
+
+
+def _probe(operation: str, summary: str, *, may_fail: bool = True) -> Schema:
+    """Return a question without a body that is answered by a small object."""
+    answer = {"description": "It is.", "content": {_JSON: {"schema": {"type": "object"}}}}
+    failures = _failures(HTTPStatus.SERVICE_UNAVAILABLE) if may_fail else {}
+    return {"operationId": operation, "summary": summary, "responses": {"200": answer, **failures}}
+
+
+def _ping() -> Schema:
+    return {
+        "operationId": "sagemakerPing",
+        "summary": "Whether the encoder answers, for SageMaker",
+        "responses": {
+            "200": {"description": "It does. The body is empty.", "content": {"text/plain": {}}},
+            **_failures(HTTPStatus.SERVICE_UNAVAILABLE),
         },
     }

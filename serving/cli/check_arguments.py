@@ -14,9 +14,9 @@ def add_check(
     check = commands.add_parser(
         "check",
         help="print what would run, or whether slides could be embedded; fail when anything is wrong",
-        description="Without a slide: settings, model and a vector, tried for real. With slides: whether each "
-        "could be embedded, and what every DICOM requirement comes to; no model is loaded, and no pixel "
-        "decoded.",
+        description="Without a slide: settings, model and a vector, tried for real. With slides: whether "
+        "each could be embedded, and what every DICOM requirement comes to; no model is loaded, and no "
+        "pixel decoded.",
         epilog="The store's token is taken from PATHSERVE_STORE_TOKEN.",
     )
     check.add_argument(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
 _SHORTEST_KEY = 16
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
 
 class Group(BaseModel):
@@ -63,6 +65,12 @@ def _is_route(value: str) -> str:
     return value
 
 
+def _is_model_name(value: str) -> str:
+    if not _MODEL_NAME.fullmatch(value):
+        raise ValueError("must be letters, digits, '-', '_' and '.', beginning with a letter or digit")
+    return value
+
+
 def _string_list(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -94,3 +102,6 @@ Secret = Annotated[SecretStr | None, _SECRET]
 
 Route = Annotated[str, AfterValidator(_is_route)]
 """A path of this service."""
+
+ModelName = Annotated[str, AfterValidator(_is_model_name)]
+"""A name that may stand in a path as it is."""

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import DirectoryPath, FilePath, model_validator
 
-from serving.config.group import Group, Route, Secret, SecretList, StringList, setting
+from serving.config.group import Group, ModelName, Route, Secret, SecretList, StringList, setting
 
 MEBIBYTE = 1 << 20
 _CORES = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
@@ -25,8 +25,21 @@ class HttpSettings(Group):
         "PATHSERVE_HOST", "127.0.0.1", "Address to listen on; the container image sets 0.0.0.0."
     )
     port: int = setting("AIP_HTTP_PORT", 8080, "Port to listen on; 0 takes a free one.", ge=0, le=65535)
+    sagemaker_port: int | None = setting(
+        "SAGEMAKER_BIND_TO_PORT",
+        None,
+        "Overrides AIP_HTTP_PORT: the port that SageMaker gives to one of several containers.",
+        ge=1,
+        le=65535,
+    )
     health_route: Route = setting("AIP_HEALTH_ROUTE", "/health", "Health route, as Vertex AI sets it.")
     predict_route: Route = setting("AIP_PREDICT_ROUTE", "/predict", "Predict route, as Vertex AI sets it.")
+    model_name: ModelName | None = setting(
+        "PATHSERVE_MODEL_NAME",
+        None,
+        "Name of the model in KServe's routes, which is the InferenceService's; by default the one that "
+        "`model` of an answer has.",
+    )
     deployed_model_id: str = setting("AIP_DEPLOYED_MODEL_ID", "local", "Echoed as `deployedModelId`.")
     workers: int = setting(
         "PATHSERVE_WORKERS",
@@ -86,6 +99,11 @@ class HttpSettings(Group):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("PATHSERVE_TLS_CERTIFICATE and PATHSERVE_TLS_KEY must be set together")
         return self
+
+    @property
+    def listened_port(self) -> int:
+        """The port to listen on: SAGEMAKER_BIND_TO_PORT, else AIP_HTTP_PORT."""
+        return self.port if self.sagemaker_port is None else self.sagemaker_port
 
     @property
     def predict_slots(self) -> int:

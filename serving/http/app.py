@@ -19,7 +19,9 @@ from serving.http.check import check_door
 from serving.http.docs import docs_door
 from serving.http.door import Door
 from serving.http.gate import Gate
+from serving.http.kserve import kserve_door
 from serving.http.predict import predict_door
+from serving.http.sagemaker import sagemaker_door
 from serving.http.status import status_door
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import Telemetry
@@ -69,6 +71,9 @@ def doors_of_the_service(
         check_door(settings, predictor, kinds),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
+        # After those whose routes are settings: of two routes that are the same, the first one answers.
+        kserve_door(settings, predictor, telemetry, keys, kinds),
+        sagemaker_door(settings, predictor, telemetry, keys, kinds),
     )
 
 

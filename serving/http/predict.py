@@ -40,7 +40,7 @@ def predict_door(
         The kinds of sources that instances may name.
     """
     routes = Blueprint("predict", __name__)
-    views = _Predictions(settings, predictor, telemetry, keys, kinds)
+    views = Predictions(settings, predictor, telemetry, keys, kinds)
     routes.add_url_rule(settings.http.predict_route, "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
@@ -49,7 +49,7 @@ def predict_door(
     return Door(routes, frozenset({"predict", "raw_predict"}))
 
 
-class _Predictions:
+class Predictions:
     """Views: the thread that calls one works on a request from its parsing to its answer.
 
     The front has admitted the request, has all of its body, and has given it its turn.
@@ -72,13 +72,16 @@ class _Predictions:
 
     def predict(self, **_: str) -> Response:
         """Answer a prediction."""
-        received, record = _begin()
+        return self.answer(*begin())
+
+    def answer(self, received: Received, record: RequestRecord) -> Response:
+        """Answer a prediction that has begun."""
         asked = self._parse(_body(received, record), record)
         return self._answer(asked, received, record)
 
     def raw_predict(self, **_: str) -> Response:
         """Answer a prediction that Google's REST transport may have wrapped in an HttpBody."""
-        received, record = _begin()
+        received, record = begin()
         asked, wrapped = self._parse_wrapped(_body(received, record), record)
         response = self._answer(asked, received, record)
         if wrapped and _asks_for_json():
@@ -138,10 +141,16 @@ class _Predictions:
         }
 
 
-def _begin() -> tuple[Received, RequestRecord]:
-    """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``."""
+def begin(id_header: str = "X-Request-Id") -> tuple[Received, RequestRecord]:
+    """Start a request's record; ``finish`` and the error handler find it in Flask's ``g``.
+
+    Parameters
+    ----------
+    id_header:
+        The header by which its caller may name the request.
+    """
     received: Received = request.environ[RECEIVED]
-    record = RequestRecord(request_id(request.headers), received.started)
+    record = RequestRecord(request_id(request.headers, id_header), received.started)
     g.record, g.request_id = record, record.request_id
     return received, record
 

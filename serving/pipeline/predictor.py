@@ -54,6 +54,11 @@ class Predictor:
             lookahead=threads + 1,
         )
 
+    @property
+    def facts(self) -> EncoderFacts | None:
+        """Facts of the encoder; ``None`` while there is none."""
+        return self._encoder.facts
+
     def require_ready(self) -> EncoderFacts:
         """Return the facts of an encoder that can be used.
 

@@ -74,7 +74,7 @@ class Launcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._listener = _listen(settings.http.host, settings.http.port)
+        self._listener = _listen(settings.http.host, settings.http.listened_port)
         self.port: int = self._listener.getsockname()[1]
 
     def run(self) -> ExitStatus:

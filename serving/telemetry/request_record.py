@@ -39,9 +39,9 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 log = logging.getLogger(__name__)
 
 
-def request_id(headers: Headers) -> str:
-    """Return the caller's ``X-Request-Id``, else its ``traceparent``'s trace id, else a new one."""
-    given = headers.get("X-Request-Id", "")
+def request_id(headers: Headers, header: str = "X-Request-Id") -> str:
+    """Return the id in the caller's header, else its ``traceparent``'s trace id, else a new one."""
+    given = headers.get(header, "")
     if _REQUEST_ID.fullmatch(given):
         return given
     trace = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))

@@ -66,10 +66,10 @@ def large_request(patches: int) -> dict[str, object]:
     return instance(encode(tissue(), "JPEG"), *[(i % 288, 0) for i in range(patches)])
 
 
-def post(service: Service, sent: dict[str, object]) -> requests.Response:
+def post(service: Service, sent: dict[str, object], route: str = "/predict") -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False
-        return session.post(f"{service.url}/predict", json={"instances": [sent]}, timeout=120)
+        return session.post(f"{service.url}{route}", json={"instances": [sent]}, timeout=120)
 
 
 def batches(service: Service) -> float:
@@ -307,8 +307,11 @@ def test_health_and_metrics_are_answered_while_every_prediction_turn_is_taken(
         service.wait_healthy()
         running = [pool.submit(post, service, large_request(40)) for _ in range(2)]
         wait_for_work(service)
-        crowd = [pool.submit(post, service, large_request(1)) for _ in range(10)]
+        routes = ("/predict", "/invocations", "/v1/models/slow:predict", "/predict", "/invocations") * 2
+        crowd = [pool.submit(post, service, large_request(1), route) for route in routes]
         assert service.health() == 200
+        for probe in ("/ping", "/v1/models/slow", "/v1/models", "/"):
+            assert service.session.get(f"{service.url}{probe}", timeout=10).status_code == 200
         assert "pathserve_queue_depth" in service.metrics()
         refused = [answer.result() for answer in crowd]
         assert {response.status_code for response in refused} <= {200, 503}
@@ -435,15 +438,18 @@ def test_a_bad_setting_stops_the_start_with_its_name() -> None:
     assert "Traceback" not in output
 
 
-def test_a_port_in_use_stops_the_start_with_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variable", ["AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"])
+def test_a_port_in_use_stops_the_start_with_a_sentence_and_leaves_nothing(
+    tmp_path: Path, variable: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        status, output = start_and_fail({"AIP_HTTP_PORT": port, "TMPDIR": str(tmp_path)})
+        status, output = start_and_fail({variable: port, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
     assert status != 0
-    assert "AIP_HTTP_PORT" in output
+    assert f"127.0.0.1:{port} (PATHSERVE_HOST, {variable})" in output
     assert "Traceback" not in output
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
+from threading import Thread
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
 RECIPES = ("Makefile", "Dockerfile", ".ci/run")
-CLIENTS = {"ez-wsi-6.0.lock", "slidescore-sdk.lock", "wsidicom.lock"}
+CLIENTS = {"ez-wsi-6.0.lock", "serving-clients.lock", "slidescore-sdk.lock", "wsidicom.lock"}
 """What tests have as clients, in folders of their own."""
 
 LOCKS = sorted(path.name for path in (ROOT / "locks").glob("*.lock") if path.name not in CLIENTS)
@@ -30,6 +34,46 @@ def copied() -> list[str]:
     lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
     steps = [shlex.split(line) for line in lines if line.startswith(("COPY ", "ADD "))]
     return [source for step in steps if "--from=" not in step[1] for source in step[1:-1]]
+
+
+def instruction(name: str) -> str:
+    """Return what follows the last instruction of this name in the Dockerfile."""
+    lines = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith(f"{name} ")][-1].removeprefix(f"{name} ").strip()
+
+
+def test_the_argument_that_sagemaker_gives_is_the_images_command() -> None:
+    assert json.loads(instruction("ENTRYPOINT")) == ["pathserve"]
+    assert json.loads(instruction("CMD")) == ["serve"]
+    assert instruction("LABEL") == "com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"AIP_HTTP_PORT": "PORT", "AIP_HEALTH_ROUTE": "/healthy"},
+        {"AIP_HTTP_PORT": "1", "SAGEMAKER_BIND_TO_PORT": "PORT", "AIP_HEALTH_ROUTE": "/healthy"},
+    ],
+)
+def test_the_health_check_asks_where_the_service_listens(environment: dict[str, str]) -> None:
+    asked: list[str] = []
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    command = json.loads(instruction("HEALTHCHECK").partition(" CMD ")[2])
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        port = str(server.server_port)
+        Thread(target=server.handle_request, daemon=True).start()
+        given = {name: port if value == "PORT" else value for name, value in environment.items()}
+        run = subprocess.run([sys.executable, *command[1:]], env=given, check=False, timeout=60)
+    assert (run.returncode, asked) == (0, ["/healthy"])
 
 
 def as_expression(pattern: str) -> re.Pattern[str]:

@@ -35,6 +35,18 @@ def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().encoder.spec == "/models/b"
 
 
+def test_sagemakers_port_wins_and_an_empty_one_does_not() -> None:
+    assert load_settings({}, {"AIP_HTTP_PORT": "7080"}).http.listened_port == 7080
+    both = {"AIP_HTTP_PORT": "7080", "SAGEMAKER_BIND_TO_PORT": "9090"}
+    assert load_settings({}, both).http.listened_port == 9090
+    assert load_settings({}, both | {"SAGEMAKER_BIND_TO_PORT": ""}).http.listened_port == 7080
+
+
+@pytest.mark.parametrize("name", ["pathology", "Path-Foundation_1.2", "a" * 253])
+def test_a_models_name_may_stand_in_a_path(name: str) -> None:
+    assert load_settings({"PATHSERVE_MODEL_NAME": name}).http.model_name == name
+
+
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIP_STORAGE_URI", "")
     monkeypatch.setenv("AIP_HTTP_PORT", "")
@@ -49,6 +61,12 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
         ("AIP_HTTP_PORT", "70000"),
         ("AIP_PREDICT_ROUTE", "predict"),
         ("AIP_HEALTH_ROUTE", "/he<al>th"),
+        ("SAGEMAKER_BIND_TO_PORT", "0"),
+        ("PATHSERVE_MODEL_NAME", "a/b"),
+        ("PATHSERVE_MODEL_NAME", "two words"),
+        ("PATHSERVE_MODEL_NAME", ".."),
+        ("PATHSERVE_MODEL_NAME", "model:predict"),
+        ("PATHSERVE_MODEL_NAME", "a" * 254),
         ("PATHSERVE_PRECISION", "float16"),
         ("PATHSERVE_WORKERS", "0"),
         ("PATHSERVE_THREADS", "2"),
