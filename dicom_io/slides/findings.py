@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -141,17 +141,11 @@ def _of_syntax(parts: Sequence[SopInstance], *, transcodes: bool) -> Finding:
 
 
 def _values(found: Callable[[SopInstance], str | None], parts: Sequence[SopInstance]) -> str | None:
-    values = list(dict.fromkeys(map(found, parts)))
-    if len(values) < 2:
-        return next(iter(values), None)
-    return " or ".join(_in_short(values))
-
-
-def _in_short(values: Sequence[str | None]) -> Iterator[str]:
-    for value in values[:MOST_VALUES]:
-        yield "nothing" if value is None else value
-    if len(values) > MOST_VALUES:
-        yield f"{len(values) - MOST_VALUES} more values"
+    values = ["nothing" if value is None else value for value in dict.fromkeys(map(found, parts))]
+    if values == ["nothing"]:
+        return None
+    more = f", and {len(values) - MOST_VALUES} more" if len(values) > MOST_VALUES else ""
+    return " or ".join(values[:MOST_VALUES]) + more if values else None
 
 
 def _of_rule(rule: LevelRule, named: Named, *, sound: bool = True) -> Finding:

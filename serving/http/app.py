@@ -68,10 +68,10 @@ def doors_of_the_service(
     """Return all doors that are always there: a new one is a file and a line here."""
     return (
         predict_door(settings, predictor, telemetry, keys, kinds),
-        check_door(settings, predictor, kinds),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
         # After those whose routes are settings: of two routes that are the same, the first one answers.
+        check_door(settings, predictor, kinds),
         kserve_door(settings, predictor, telemetry, keys, kinds),
         sagemaker_door(settings, predictor, telemetry, keys, kinds),
     )
