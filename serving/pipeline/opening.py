@@ -28,30 +28,6 @@ OpenInstance = Callable[[Instance, ReadSession], OpenedImage]
 """Opens the image of an instance."""
 
 
-def open_instance(instance: Instance, session: ReadSession) -> OpenedImage:
-    """Open the image of an instance, and hold the instance's patches to it.
-
-    Raises
-    ------
-    ServiceError, ImageError
-    """
-    for patch in instance.patches:
-        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
-            raise ServiceError(
-                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
-                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
-            )
-    image = instance.source.open(instance.options, session)
-    if instance.options.require_inside:
-        try:
-            for patch in instance.patches:
-                require_inside(patch, image.width, image.height)
-        except ImageError:
-            image.close()
-            raise
-    return image
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An image that could be opened.
@@ -91,7 +67,7 @@ class OpenedImages:
     frames:
         Frames beyond one a patch that the request may have decoded.
     open_:
-        Opens the image of an instance; called in the threads that wait for stores.
+        Opens images in place of ``open_instance``; called in the threads that wait for stores, too.
     """
 
     def __init__(
@@ -101,9 +77,9 @@ class OpenedImages:
         waits: Waits,
         faults: Faults,
         frames: int,
-        open_: OpenInstance = open_instance,
+        open_: OpenInstance | None = None,
     ) -> None:
-        self._open = open_
+        self._open = open_ or open_instance
         self._session = session
         self._waits = waits
         self._faults = faults
@@ -195,6 +171,30 @@ class OpenedImages:
                 f"{self._frames_left} are left for the request; send fewer patches, or use a smaller level.",
             )
         self._frames_left -= frames
+
+
+def open_instance(instance: Instance, session: ReadSession) -> OpenedImage:
+    """Open the image of an instance, and hold the instance's patches to it.
+
+    Raises
+    ------
+    ServiceError, ImageError
+    """
+    for patch in instance.patches:
+        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+            raise ServiceError(
+                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+            )
+    image = instance.source.open(instance.options, session)
+    if instance.options.require_inside:
+        try:
+            for patch in instance.patches:
+                require_inside(patch, image.width, image.height)
+        except ImageError:
+            image.close()
+            raise
+    return image
 
 
 def _close(future: Future[OpenedImage | Fault]) -> None:
