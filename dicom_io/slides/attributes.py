@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from dicom_io.slides.instance import SopInstance
 
+MOST_TOLD = 512
+"""Characters of a sentence in which a store's or a file's UIDs are quoted."""
+
 MOST_SHOWN = 64
 """Characters of a value that are shown: of a UID all (PS3.5, 9.1)."""
 
@@ -37,6 +40,11 @@ class Attribute:
     def found(self, instance: SopInstance) -> str | None:
         """Return what an instance has, as text; ``None`` where it is missing or malformed."""
         return _text(self.value(instance))
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal could take for a command, and not too long."""
+    return "".join(one if one.isprintable() else " " for one in text[:MOST_TOLD])
 
 
 def _text(value: object) -> str | None:

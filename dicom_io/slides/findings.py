@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from dicom_io.codecs.frame import DECODERS
 from dicom_io.errors import ImageError
+from dicom_io.slides.attributes import ATTRIBUTES, Attribute, printable
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.level_rules import (
     NAMING_RULES,
@@ -22,6 +23,9 @@ from dicom_io.slides.requirements import REQUIREMENTS, Grade, Requirement
 
 MOST_VALUES = 4
 """Values of an attribute that are told of a level's parts, where they differ."""
+
+
+_SYNTAXES = Attribute("PS3.5, A.4", lambda part: part.transfer_syntaxes)
 
 
 class RuleOutcome(StrEnum):
@@ -113,7 +117,7 @@ def _of_requirement(rule: Requirement, parts: Sequence[SopInstance], *, strict: 
         rule.grade,
         outcome,
         _values(rule.found, broken or concerned),
-        broken[0].sop_uid if broken else None,
+        _uid(broken),
     )
 
 
@@ -131,13 +135,17 @@ def _of_syntax(parts: Sequence[SopInstance], *, transcodes: bool) -> Finding:
     return Finding(
         "AvailableTransferSyntaxUID",
         "0008,3002",
-        "PS3.5, A.4",
+        _SYNTAXES.clause,
         f"{sentence}; else the store is asked to transcode" if transcodes else sentence,
         Grade.DOCUMENTED if transcodes else Grade.NEEDED,
         outcome,
-        _values(lambda part: "\\".join(part.transfer_syntaxes) or None, broken or known),
-        broken[0].sop_uid if broken else None,
+        _values(_SYNTAXES.found, broken or known),
+        _uid(broken),
     )
+
+
+def _uid(broken: Sequence[SopInstance]) -> str | None:
+    return ATTRIBUTES["SOPInstanceUID"].found(broken[0]) if broken else None
 
 
 def _values(found: Callable[[SopInstance], str | None], parts: Sequence[SopInstance]) -> str | None:
@@ -158,5 +166,5 @@ def _of_rule(rule: LevelRule, named: Named, *, sound: bool = True) -> Finding:
         try:
             rule.require(named)
         except ImageError as error:
-            outcome, found = RuleOutcome.FAIL, error.description
+            outcome, found = RuleOutcome.FAIL, printable(error.description)
     return Finding(rule.keyword, rule.tag, rule.clause, rule.sentence, Grade.NEEDED, outcome, found)

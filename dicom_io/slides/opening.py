@@ -13,6 +13,7 @@ from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
 from dicom_io.reading import Measure, ReadOptions
+from dicom_io.slides.attributes import printable
 from dicom_io.slides.findings import Finding, RuleOutcome, fails, findings
 from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame, FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
@@ -143,7 +144,7 @@ class LevelOpener:
             profile = _common_profile(series, instances, level)
             self.transforms.to_rgb(profile, target, level.form.samples)
         except ImageError as error:
-            return RuleOutcome.FAIL, error.description
+            return RuleOutcome.FAIL, printable(error.description)
         return RuleOutcome.PASS, "no profile: the pixels are left as they are" if profile is None else None
 
     def open(self, series: Series, found: FoundLevel, options: ReadOptions, measure: Measure) -> LevelImage:

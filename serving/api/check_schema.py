@@ -100,7 +100,9 @@ def _total() -> Schema:
             "instances_ok": an_integer("Instances that would be embedded."),
             "patches": an_integer("Their patches."),
             "frames": an_integer("Their frames: one that two instances touch counts for both."),
-            "bytes": _or_null(an_integer("Their bytes; null where those of one are not known.")),
+            "bytes": _or_null(
+                an_integer("Their bytes, counted likewise; null where those of one are not known.")
+            ),
             "seconds": _or_null(_number("Their seconds, one after the other.")),
         },
         ["instances_ok", "patches", "frames", "bytes", "seconds"],

@@ -11,6 +11,7 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.local.header_series import HeaderSeries
 from dicom_io.local.opening import dicom_instances_of
+from dicom_io.slides.attributes import printable
 from dicom_io.slides.findings import Finding
 from dicom_io.slides.instance import SopInstance
 from dicom_io.slides.level_rules import images_of_pyramid
@@ -88,10 +89,13 @@ def _of_series(
         levels.setdefault(image.concatenation_uid or str(image.sop_uid), []).append(image)
     return tuple(
         LevelFindings(
-            (uids := tuple(str(part.sop_uid) for part in parts)),
+            tuple(printable(uid) for uid in uids),
             context.levels.findings(series, uids, target, transcodes=transcodes),
         )
-        for parts in sorted(levels.values(), key=_pixels, reverse=True)
+        for uids in (
+            [str(part.sop_uid) for part in parts]
+            for parts in sorted(levels.values(), key=_pixels, reverse=True)
+        )
     )
 
 

@@ -16,8 +16,9 @@ from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Sampling
 from dicom_io.reading import Needs, OpenedImage
 from dicom_io.slides.findings import Finding
-from dicom_io.sources.session import ReadSession
+from dicom_io.sources.session import ReadSession, Source
 from dicom_io.sources.slide_level import DicomWebSource
+from dicom_io.waiting import Cancelled
 from dicom_io.web.credentials import fingerprint
 from serving.errors import Fault
 from serving.pipeline.faults import Faults
@@ -38,9 +39,9 @@ _OF_THE_STORE = frozenset(
 """Faults after which the store is not asked again for what its metadata says."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LevelReport:
-    """A level that instances name, and what every requirement comes to for it.
+    """A level that instances name, and what every requirement comes to for it. Compared by identity.
 
     Attributes
     ----------
@@ -127,6 +128,7 @@ class Check:
         self._faults = Faults()
         self._reports = _Reports()
         self._plans: dict[int, Plan] = {}
+        self._paces: dict[type[Source], Pace | None] = {}
         self._waits = Waits(session.waits)
         self._opened = OpenedImages(
             items, session, self._waits, self._faults, extra_frames, self._reports.open
@@ -145,12 +147,15 @@ class Check:
                 self._waits.require_time()
         finally:
             self._opened.close()
-        levels: dict[LevelReport, int] = {}
-        checked = []
-        for position, item in enumerate(self._items):
-            report = self._reports.of(item)
-            level = None if report is None else levels.setdefault(report, len(levels))
-            checked.append(Checked(self._faults.get(position) or self._plans[position], level))
+        reports = [self._reports.of(item) for item in self._items]
+        levels = list(dict.fromkeys(report for report in reports if report is not None))
+        index = {report: number for number, report in enumerate(levels)}
+        checked = (
+            Checked(
+                self._faults.get(position) or self._plans[position], None if report is None else index[report]
+            )
+            for position, report in enumerate(reports)
+        )
         return Preflight(tuple(checked), tuple(levels))
 
     def _plan(self, opened: Opened) -> None:
@@ -160,9 +165,16 @@ class Check:
                 len(instance.patches),
                 image.needs(instance.patches),
                 instance.source.origin is not None,
-                self._speed.pace(instance.source),
+                self._pace(instance.source),
                 image.sampling,
             )
+
+    def _pace(self, source: Source) -> Pace | None:
+        """Return how fast such sources have been lately; the same for all of the request."""
+        kind = type(source)
+        if kind not in self._paces:
+            self._paces[kind] = self._speed.pace(source)
+        return self._paces[kind]
 
 
 class _Reports:
@@ -170,7 +182,7 @@ class _Reports:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reports: dict[Hashable, LevelReport | None] = {}
+        self._reports: dict[Hashable, LevelReport] = {}
 
     def open(self, instance: Instance, session: ReadSession) -> OpenedImage:
         """Open an image as a prediction does, and report on its level, whether it can be opened or not."""
@@ -198,7 +210,8 @@ class _Reports:
         with self._lock:
             if key in self._reports:
                 return
-        with contextlib.suppress(ImageError):  # of the store: the verdict tells
+        # What the store or the deadline has against it, the verdict or the request's own thread tells.
+        with contextlib.suppress(ImageError, Cancelled, TimeoutError):
             path = source.path
             found = source.findings(instance.options, session)
             report = LevelReport(path.study_uid, path.series_uid, source.instance_uids, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.slides.requirements import REQUIREMENTS
+from serving.api.check_schema import check_response
 from tests.in_process.test_dicomweb import DOCUMENTED, FAULTY
-from tests.support.app import App
+from tests.support.app import App, ServedApp
 from tests.support.asking import ask
 from tests.support.checking import agreed, checked, failures, outcomes
 from tests.support.service import samples
@@ -422,3 +425,45 @@ def test_a_slow_store_does_not_outlast_a_check() -> None:
         assert answer.status_code in (200, 503)
         text = answer.text
         assert "HTTP_ERROR" in text or "SERVICE_UNAVAILABLE_ERROR" in text
+
+
+def test_an_answer_is_as_its_schema_says(probe_app: App) -> None:
+    slide, bad = pyramid("JPEG", [(500, 350)]), pyramid("JPEG", [(500, 350)], HighBit=None)
+    with Store(slide, bad) as store:
+        asked = [ask(store, one, [one.instances[0].uid]) for one in (slide, bad)]
+        Draft202012Validator(check_response()).validate(checked(probe_app, *asked, GOOD, 5))
+        probe_app.predict(*asked)
+        Draft202012Validator(check_response()).validate(checked(probe_app, *asked, GOOD, 5))
+
+
+def test_what_a_store_calls_its_instances_is_told_printable_and_short(probe_app: App) -> None:
+    slide = pyramid("explicit", [(500, 350)], HighBit=15)
+    (level,) = slide.instances
+    with Store(slide) as store:
+        document = store.metadata(level, slide)
+        more = copy.deepcopy(document)
+        more["00080018"]["Value"] = ["1.2.3\x1b[2J\ud800" + "9" * 5000]
+        for one in (document, more):
+            one["00209161"] = {"vr": "UI", "Value": ["1.2.3.4"]}
+        body = json.dumps([more, document]).encode()
+        store.behaviour.override = lambda request: (
+            (200, {"Content-Type": "application/dicom+json"}, body)
+            if request.path.endswith("/metadata")
+            else None
+        )
+        found = agreed(probe_app, ask(store, slide, [level.uid]))
+    assert "HighBit" in failures(found["levels"][0])
+    assert len(json.dumps(found)) < 20_000
+    assert "\\u001b" not in json.dumps(found)
+
+
+def test_a_check_answers_over_http(served_app: ServedApp) -> None:
+    slide = pyramid("JPEG", [(500, 350)])
+    with Store(slide) as store:
+        body = {"instances": [GOOD, ask(store, slide, [slide.instances[0].uid])]}
+        answer = served_app.session.post(f"{served_app.url}/check", json=body, timeout=60)
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert [check["ok"] for check in answer.json()["checks"]] == [True, True]
+        assert store.frame_requests() == []
+    assert served_app.session.get(f"{served_app.url}/check", timeout=60).status_code == 405
