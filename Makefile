@@ -57,12 +57,12 @@ test-archive: $(ARCHIVE) ## Run the tests of archives, and what they share with 
 test: $(INSTALLED) servers test-archive ## Run every test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-servers: # a real DICOMweb store, a real PostgreSQL and a real browser for the tests, where they can be installed
-	@{ command -v Orthanc && command -v storescu && command -v chromium && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
+servers: # a real DICOMweb store, PostgreSQL, Prometheus and browser for the tests, where they can be installed
+	@{ command -v Orthanc && command -v storescu && command -v chromium && command -v promtool && ls /usr/lib/postgresql/*/bin/postgres; } >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	    chromium dcmtk orthanc orthanc-dicomweb postgresql >/dev/null || echo "Chromium, Orthanc or PostgreSQL could not be installed; their tests will be skipped."; \
-	else echo "Chromium, Orthanc or PostgreSQL is not installed; their tests will be skipped. apt install chromium dcmtk orthanc orthanc-dicomweb postgresql"; fi
+	    chromium dcmtk orthanc orthanc-dicomweb postgresql prometheus >/dev/null || echo "Chromium, Orthanc, PostgreSQL or Prometheus could not be installed; their tests will be skipped."; \
+	else echo "Chromium, Orthanc, PostgreSQL or Prometheus is not installed; their tests will be skipped. apt install chromium dcmtk orthanc orthanc-dicomweb postgresql prometheus"; fi
 
 check: format lint types test ## What CI runs: format, lint, types, tests
 

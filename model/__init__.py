@@ -2,6 +2,7 @@
 
 Imports nothing of ``serving`` and ``dicom_io``: no request, no settings, no command line, no logging set-up.
 
-Floors, of which each imports only lower ones: ``encoder`` (what an encoder is), ``batching``, then
-``transport`` (between processes) and ``weights`` (a model's files), then ``runtimes`` (what computes).
+Floors, of which each imports only lower ones: ``encoder`` (what an encoder is), ``batching``, ``golden``
+(fixed patches and their vectors), then ``transport`` (between processes) and ``weights`` (a model's files),
+then ``runtimes`` (what computes).
 """

@@ -90,6 +90,8 @@ class EncoderFacts:
         TensorFlow or OpenVINO, and its version.
     max_batch:
         Largest batch in patches.
+    golden:
+        Digest of the golden file that it is held to while it runs; empty where there is none.
     """
 
     model: str
@@ -101,6 +103,7 @@ class EncoderFacts:
     digest: str
     runtime: str
     max_batch: int
+    golden: str = ""
 
 
 class Encoder(Protocol):

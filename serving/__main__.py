@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from serving.cli.archive_arguments import add_archive
 from serving.cli.check_arguments import add_check
 from serving.cli.embed_arguments import add_embed
+from serving.cli.golden_arguments import add_golden
 from serving.cli.head_arguments import add_train
 from serving.cli.parked_arguments import add_parked
 from serving.cli.store_arguments import add_store
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     webhooks.set_defaults(run=_webhooks)
     add_parked(webhooks).set_defaults(run=_parked)
     add_check(commands).set_defaults(run=_check)
+    add_golden(commands).set_defaults(run=_make_golden)
     add_embed(commands).set_defaults(run=_embed)
     add_archive(commands).set_defaults(run=_archive)
     add_train(commands).set_defaults(run=_train_head)
@@ -130,6 +132,12 @@ def _check(options: argparse.Namespace, settings: Settings) -> ExitStatus:
     from serving.cli.check import check
 
     return check(settings)
+
+
+def _make_golden(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    from serving.cli.golden import make_golden
+
+    return make_golden(options.out, options.patch, settings)
 
 
 def _embed(options: argparse.Namespace, settings: Settings) -> ExitStatus:

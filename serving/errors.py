@@ -145,7 +145,9 @@ TABLE: Mapping[Code, Row] = {
         HTTPStatus.METHOD_NOT_ALLOWED, "The path exists, the HTTP method does not."
     ),
     Code.NOT_ACCEPTABLE_ERROR: _whole(
-        HTTPStatus.NOT_ACCEPTABLE, "Nothing that the Accept header names can be sent (slide store)."
+        HTTPStatus.NOT_ACCEPTABLE,
+        "Nothing that the Accept header (slide store) or Accept-Encoding header (predictions) names can be "
+        "sent.",
     ),
     Code.SERVICE_UNAVAILABLE_ERROR: _whole(
         HTTPStatus.SERVICE_UNAVAILABLE,

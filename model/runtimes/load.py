@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model.encoder import Encoder, ModelError, reason_of
 from model.runtimes.seeded_weights import seeded_weights
-from model.weights.cache import cache_folder, folder_digest
+from model.weights.cache import cache_folder
 from model.weights.locate import ModelFolder, fetch_model, require_savedmodel
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def load_encoder(
     runtime: str = "tensorflow",
     connect: Callable[[], storage.Client] | None = None,
 ) -> Encoder:
-    """Load a model, try it, and make it ready to run at once.
+    """Load a model, try it, and make it ready to run at once: ``find_model`` and ``load_found``.
 
     Parameters
     ----------
@@ -55,9 +55,33 @@ def load_encoder(
     ModelError
         Whatever is wrong with the model.
     """
+    return load_found(find_model(spec, cache, connect), spec, precision, max_batch, cache, runtime)
+
+
+def find_model(
+    spec: str, cache: Path | None = None, connect: Callable[[], storage.Client] | None = None
+) -> ModelFolder | None:
+    """Return the folder of a model, downloaded where it has to be; ``None`` is the built-in encoder.
+
+    Raises
+    ------
+    ModelError
+        When it is not there, or cannot be fetched.
+    """
     if spec.startswith("builtin:") and spec != BUILTIN:
         raise ModelError(f"There is no built-in model {spec!r}; the only one is {BUILTIN}.")
-    folder = None if spec == BUILTIN else fetch_model(spec, cache, connect)
+    return None if spec == BUILTIN else fetch_model(spec, cache, connect)
+
+
+def load_found(
+    folder: ModelFolder | None,
+    spec: str,
+    precision: str,
+    max_batch: int | None = None,
+    cache: Path | None = None,
+    runtime: str = "tensorflow",
+) -> Encoder:
+    """Load a model that has been found; see ``load_encoder``."""
     try:
         if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
             try:
@@ -89,7 +113,7 @@ def model_in_tensorflow(folder: ModelFolder | None) -> LoadedModel:
 
             return load_builtin(weights.result())
         require_savedmodel(folder.path)  # before everything in the folder is read
-        digest = beside.submit(folder_digest, folder.path)
+        digest = beside.submit(folder.digest)
         from model.runtimes.savedmodel import load_savedmodel
 
         return load_savedmodel(folder.path, folder.name, digest.result())

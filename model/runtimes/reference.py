@@ -20,7 +20,7 @@ import numpy as np
 
 from model.encoder import ModelError, Vectors, reason_of
 from model.runtimes.parity import parity_patches
-from model.weights.cache import Cache, folder_digest
+from model.weights.cache import Cache
 from model.weights.locate import ModelFolder
 
 _FACTS, _VECTORS, _MODEL = "facts.json", "vectors.npy", "model"
@@ -67,7 +67,7 @@ def reference_of(model: ModelFolder | None, cache: Path) -> Reference:
     ModelError
         When TensorFlow cannot load or run the model.
     """
-    key = _builtin_key() if model is None else folder_digest(model.path).removeprefix("sha256:")[:32]
+    key = _builtin_key() if model is None else model.digest().removeprefix("sha256:")[:32]
     references = Cache(cache, "reference")
     references.sweep()
     entry = f"{key}-tensorflow-{_tensorflow_version()}"

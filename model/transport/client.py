@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from model.encoder import EncoderFacts
 from model.transport import wire
 from model.transport.liveness import READY
-from model.transport.stream import EncoderUnavailable, Link, Stream
+from model.transport.stream import EncoderDrifted, EncoderUnavailable, Link, Stream
 
 _TIMEOUT = struct.pack("@ll", 5, 0)  # struct timeval, 5 s
 _RECONNECT_S = 0.1
@@ -30,6 +30,12 @@ class EncoderClient:
         Path of the encoder's Unix socket.
     streams, quota:
         Requests that run at once, and slots that each may own.
+
+    Attributes
+    ----------
+    fault:
+        Why the encoder's vectors would be wrong, without a full stop; empty while they are not. One that has
+        ended is spoken of until another is linked that has none.
     """
 
     def __init__(self, address: str, *, streams: int, quota: int) -> None:
@@ -40,6 +46,7 @@ class EncoderClient:
         # lock: a link that has just ended refuses by itself what is asked of it.
         self._link: Link | None = None
         self._socket: socket.socket | None = None
+        self.fault = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep_linked, name="encoder-link", daemon=True)
 
@@ -65,9 +72,11 @@ class EncoderClient:
 
     @property
     def healthy(self) -> bool:
-        """Whether a warm encoder is linked and has answered just now."""
+        """Whether a warm encoder without a fault is linked and has answered just now."""
         link = self._link
-        return link is not None and link.alive and link.liveness.within(READY, time.monotonic())
+        if link is None or not link.alive or link.fault:
+            return False
+        return link.liveness.within(READY, time.monotonic())
 
     def open_stream(self, patches: int) -> Stream:
         """Open a stream for a request of so many patches.
@@ -75,9 +84,12 @@ class EncoderClient:
         Raises
         ------
         EncoderUnavailable
+            EncoderDrifted among others.
         """
         link = self._link
         if link is None:
+            if self.fault:
+                raise EncoderDrifted(self.fault)
             raise EncoderUnavailable("the encoder is not ready")
         return link.open_stream(patches, self._quota)
 
@@ -104,8 +116,10 @@ class EncoderClient:
                 for message in self._messages(sock):
                     if link is not None:
                         link.receive(message)
+                        self.fault = link.fault
                     elif isinstance(message, wire.Hello):
-                        link = self._link = Link(sock, message.facts, self._slots)
+                        self.fault = message.fault
+                        link = self._link = Link(sock, message.facts, self._slots, message.fault)
                         log.info("encoder linked", extra={"model": message.facts.model})
             finally:
                 # In this order: no new request may get a link that has failed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import socket
 import threading
 import time
@@ -64,6 +65,7 @@ class Exchange:
         self._connections: dict[int, Connection] = {}
         self._queue: FairQueue[StreamKey, int] = FairQueue()
         self._facts: EncoderFacts | None = None
+        self._fault = ""
         self._busy_since: float | None = None
         self.closed = False
 
@@ -76,7 +78,7 @@ class Exchange:
             self._connections[connection.number] = connection
             # Under the lock, with ``announce``: a client gets exactly one HELLO, before any other message.
             if self._facts is not None:
-                self._send(connection, wire.Hello(self._facts))
+                self._send(connection, wire.Hello(self._facts, self._fault))
             return connection
 
     def disconnect(self, connection: Connection) -> None:
@@ -128,6 +130,8 @@ class Exchange:
         with self.changed:
             if connection.slab is None or any(slot >= connection.slab.slots for slot in slots):
                 raise wire.WireError("slot outside of the slab")
+            if self._fault:  # the client is being told, and ends the request
+                return
             self._queue.push((connection.number, request), slots, time.monotonic())
             self.listener.notify()
 
@@ -144,7 +148,7 @@ class Exchange:
                 return
             busy_s = 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
             for connection in self._connections.values():
-                self._send(connection, wire.Status(busy_s))
+                self._send(connection, wire.Status(busy_s, self._fault))
 
     @property
     def depth(self) -> int:
@@ -160,15 +164,45 @@ class Exchange:
 
     # Engine's thread
 
-    def announce(self, facts: EncoderFacts) -> None:
-        """Tell every client that the encoder is warm, and what it is."""
-        with self.changed:
-            self._facts = facts
-            for connection in self._connections.values():
-                self._send(connection, wire.Hello(facts))
+    def announce(self, facts: EncoderFacts, fault: str = "") -> None:
+        """Tell every client that the encoder is warm, and what it is.
 
-    def take(self, policy: BatchPolicy) -> Batch | None:
-        """Wait for a batch and begin it; ``None`` when the exchange is closed."""
+        Parameters
+        ----------
+        fault:
+            Why it embeds nothing all the same; see ``wire.Status``.
+        """
+        with self.changed:
+            self._facts, self._fault = facts, fault
+            for connection in self._connections.values():
+                self._send(connection, wire.Hello(facts, fault))
+
+    def condemn(self, fault: str) -> None:
+        """Tell every client that the encoder embeds nothing any more; drop what is queued and what has run.
+
+        Clients are told at once, before anything else: who hears of it uses none of the vectors that it has.
+        """
+        with self.changed:
+            self._fault = fault
+            for stream in self._queue.streams():
+                self._queue.drop(stream)
+            for connection in self._connections.values():
+                self._send(connection, wire.Status(0.0, fault))
+
+    def wait_closed(self, seconds: float) -> bool:
+        """Wait until the exchange is closed, for so long; return whether it is."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.closed, seconds)
+
+    def take(self, policy: BatchPolicy, until: float = math.inf) -> Batch | None:
+        """Wait for a batch and begin it; ``None`` when the exchange is closed, or none came in time.
+
+        Parameters
+        ----------
+        until:
+            When to stop waiting, in ``time.monotonic()`` seconds. A batch that is there is taken all the
+            same.
+        """
         with self.changed:
             while not self.closed:
                 now = time.monotonic()
@@ -176,8 +210,9 @@ class Exchange:
                 if count := policy.ready(len(self._queue), oldest, now):
                     self.begin(now)
                     return self.batch(count, now)
-                until = policy.wait_until(oldest)
-                self.changed.wait(None if until is None else max(0.0, until - now))
+                if now >= until:
+                    break
+                self.wait_for_more(policy.wait_until(oldest), until, now)
         return None
 
     def answer(self, batch: Batch, embedded: Embedded, seconds: float) -> None:
@@ -207,10 +242,15 @@ class Exchange:
                 seconds,
             )
             with self.changed:
-                if (connection := self._connections.get(number)) is not None:
+                if (connection := self._connections.get(number)) is not None and not self._fault:
                     self._send(connection, done)
 
     # With the lock held
+
+    def wait_for_more(self, ready: float | None, until: float, now: float) -> None:
+        """Wait for a notification, but no longer than until a batch is ready, or ``until``."""
+        end = until if ready is None else min(ready, until)
+        self.changed.wait(None if end == math.inf else max(0.0, end - now))
 
     @property
     def waiting(self) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from model.encoder import Encoder
 from model.transport.client import EncoderClient
+from model.transport.engine import Load
 from model.transport.server import EncoderServer, listen
 
 
 @contextlib.contextmanager
 def encoder_in_process(
-    load: Callable[[], Encoder],
+    load: Load,
     *,
     streams: int = 8,
     quota: int = 64,

@@ -16,12 +16,10 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 
-from model.encoder import Encoder
 from model.transport import wire
-from model.transport.engine import BatchObserver, Engine, IgnoreBatches
+from model.transport.engine import BatchObserver, Engine, IgnoreBatches, Load
 from model.transport.exchange import Connection, Exchange
 from model.transport.liveness import HEARTBEAT_S
 
@@ -56,7 +54,7 @@ class EncoderServer:
 
     def __init__(
         self,
-        load: Callable[[], Encoder],
+        load: Load,
         listener: socket.socket,
         *,
         max_wait_s: float = 0.0,
@@ -91,7 +89,7 @@ class EncoderServer:
         ModelError
             When the model cannot be loaded.
         EncoderBroken
-            When it embeds nothing any more, as without memory or its device.
+            When it embeds nothing any more, as without memory or its device, or misses golden patches.
         Exception
             Whatever else ended the engine's thread.
         """

@@ -8,6 +8,7 @@ nothing to do meanwhile the first thread does all by itself: a lone patch makes 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -70,8 +71,13 @@ class Staging:
 
     # The first thread, which owns the model
 
-    def take(self) -> tuple[Batch, PixelBatch] | None:
-        """Wait for a batch and begin it; ``None`` when the exchange is closed.
+    def take(self, until: float = math.inf) -> tuple[Batch, PixelBatch] | None:
+        """Wait for a batch and begin it; ``None`` when the exchange is closed, or none came in time.
+
+        Parameters
+        ----------
+        until:
+            See ``Exchange.take``.
 
         Returns
         -------
@@ -81,15 +87,17 @@ class Staging:
             while not self._exchange.closed:
                 if self._failure is not None:
                     raise self._failure
-                now, until = time.monotonic(), None
+                now, ready = time.monotonic(), None
                 if not self._copying:
                     waiting = len(self._staged) or self._exchange.waiting
                     oldest = min((queued.since for queued in self._staged), default=self._exchange.oldest)
                     if count := self._policy.ready(waiting, oldest, now):
                         begun = self._begin(count, now)
                         break
-                    until = self._policy.wait_until(oldest)
-                self._changed.wait(None if until is None else max(0.0, until - now))
+                    ready = self._policy.wait_until(oldest)
+                if now >= until:
+                    return None
+                self._exchange.wait_for_more(ready, until, now)
             else:
                 return None
         batch, gathered, block = begun

@@ -34,6 +34,10 @@ class EncoderUnavailable(Exception):
     """The encoder is starting, restarting or gone; what was in flight is lost."""
 
 
+class EncoderDrifted(EncoderUnavailable):
+    """The encoder's vectors would be wrong; the text says how one knows, without a full stop."""
+
+
 class DeadlineExceeded(Exception):
     """The encoder did not get to the request's patches in time."""
 
@@ -53,6 +57,9 @@ class Stream:
         Indexes of patches that the encoder could not embed.
     queue_s, encode_s:
         Longest wait for a batch and total batch time that this request saw, in seconds.
+    queued, encoded:
+        From when to when patches waited for batches, and were in them (``time.perf_counter()``), reckoned
+        back from when the encoder's answers came; nothing before the first.
     """
 
     def __init__(self, link: Link, request: int, patches: int, quota: int) -> None:
@@ -70,6 +77,8 @@ class Stream:
         self.failed: set[int] = set()
         self.queue_s = 0.0
         self.encode_s = 0.0
+        self.queued: tuple[float, float] | None = None
+        self.encoded: tuple[float, float] | None = None
 
     @property
     def facts(self) -> EncoderFacts:
@@ -119,7 +128,7 @@ class Stream:
         EncoderUnavailable
         """
         with self._link.lock:
-            if self._closed or not self._link.alive:
+            if self._closed or self._link.fault or not self._link.alive:
                 self._release(slots)
                 self._link.require_alive()
                 return
@@ -142,6 +151,7 @@ class Stream:
         """
         with self._link.lock:
             self._wait_until(lambda: not self._sent, deadline)
+            self._link.require_sound()
 
     def abandon(self) -> None:
         """Make the thread that uses the stream stop and close it; may be called from any other."""
@@ -174,9 +184,16 @@ class Stream:
             self.failed.update(failed)
             self.queue_s = max(self.queue_s, message.queue_s)
             self.encode_s += message.encode_s
+            self._note_periods(message, time.perf_counter())
         self._release((*message.slots, *message.failed))
         if self._closed and not self._sent:
             self._link.end(self._request)
+
+    def _note_periods(self, message: wire.Done, now: float) -> None:
+        began = now - message.encode_s
+        queued, encoded = self.queued or (began, began), self.encoded or (began, began)
+        self.queued = min(queued[0], began - message.queue_s), max(queued[1], began)
+        self.encoded = min(encoded[0], began), now
 
     def wake(self, *, anyway: bool = False) -> None:
         """Wake the stream's thread if what it waits for is there."""
@@ -216,10 +233,13 @@ class Link:
         False for good once the connection has failed.
     liveness:
         The encoder's last status.
+    fault:
+        See ``wire.Status``.
     """
 
-    def __init__(self, sock: socket.socket, facts: EncoderFacts, slots: int) -> None:
+    def __init__(self, sock: socket.socket, facts: EncoderFacts, slots: int, fault: str = "") -> None:
         self.facts = facts
+        self.fault = fault
         self.slab: Slab = create_slab(slots, facts.dimension)
         self.pool = SlotPool(slots)
         # Reentrant: ``receive`` holds it while a closed stream's last slot ends that stream.
@@ -270,15 +290,24 @@ class Link:
             match message:
                 case wire.Done() if message.request in self._streams:
                     self._streams[message.request].done(message)
-                case wire.Status(busy_s):
+                case wire.Status(busy_s, fault):
                     self.liveness = Liveness(time.monotonic(), busy_s)
+                    if fault and not self.fault:
+                        self.fault = fault
+                        self.wake(anyway=True)
                 case other:
                     raise wire.WireError(f"unexpected {type(other).__name__}")
 
     def require_alive(self) -> None:
-        """Raise EncoderUnavailable on a link that was cut off."""
+        """Raise EncoderUnavailable on a link that was cut off, or whose encoder has a fault."""
+        self.require_sound()
         if not self.alive:
             raise EncoderUnavailable("the encoder went away")
+
+    def require_sound(self) -> None:
+        """Raise EncoderDrifted when the encoder has a fault: vectors that came may be wrong, too."""
+        if self.fault:
+            raise EncoderDrifted(self.fault)
 
     def wake(self, *, anyway: bool = False) -> None:
         """Wake the threads of streams that wait for what is there now. Called with the lock held."""

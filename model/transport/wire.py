@@ -34,9 +34,16 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The encoder is warm: this is what it is."""
+    """The encoder is warm: this is what it is.
+
+    Attributes
+    ----------
+    fault:
+        As in ``Status``.
+    """
 
     facts: EncoderFacts
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Sent several times a second: the encoder answers, and has run its batch for this long."""
+    """Sent several times a second: the encoder answers, and has run its batch for this long.
+
+    Attributes
+    ----------
+    fault:
+        Why it embeds nothing, as its vectors would be wrong: a sentence, without a full stop; empty while
+        it does. One that has a fault never loses it.
+    """
 
     busy_s: float
+    fault: str = ""
 
 
 Message = Hello | Attach | Submit | Cancel | Done | Status
@@ -93,8 +108,9 @@ Message = Hello | Attach | Submit | Cancel | Done | Status
 def encode(message: Message) -> bytes:
     """Return a message as one packet."""
     match message:
-        case Hello(facts):
-            return _HEAD.pack(_HELLO, 0, 0) + json.dumps(asdict(facts)).encode()
+        case Hello(facts, fault):
+            body = {"facts": asdict(facts), "fault": fault}
+            return _HEAD.pack(_HELLO, 0, 0) + json.dumps(body).encode()
         case Attach(slots):
             return _HEAD.pack(_ATTACH, 0, slots)
         case Submit(request, slots):
@@ -104,8 +120,8 @@ def encode(message: Message) -> bytes:
         case Done(request, slots, failed, queue_s, encode_s):
             head = _HEAD.pack(_DONE_KIND, request, len(slots))
             return head + _DONE.pack(queue_s, encode_s) + _slots(slots) + _slots(failed)
-        case Status(busy_s):
-            return _HEAD.pack(_STATUS_KIND, 0, 0) + _STATUS.pack(busy_s)
+        case Status(busy_s, fault):
+            return _HEAD.pack(_STATUS_KIND, 0, 0) + _STATUS.pack(busy_s) + fault.encode()
 
 
 def decode(packet: bytes) -> Message:
@@ -118,7 +134,7 @@ def decode(packet: bytes) -> Message:
     """
     try:
         return _decode(packet)
-    except (struct.error, ValueError, TypeError) as error:
+    except (struct.error, ValueError, TypeError, KeyError) as error:
         raise WireError(f"malformed packet of {len(packet)} bytes") from error
 
 
@@ -126,7 +142,8 @@ def _decode(packet: bytes) -> Message:
     kind, request, count = _HEAD.unpack_from(packet)
     body = packet[_HEAD.size :]
     if kind == _HELLO:
-        return Hello(EncoderFacts(**json.loads(body)))
+        hello = json.loads(body)
+        return Hello(EncoderFacts(**hello["facts"]), hello["fault"])
     if kind == _ATTACH:
         return Attach(count)
     if kind == _SUBMIT:
@@ -141,7 +158,8 @@ def _decode(packet: bytes) -> Message:
         slots = _unpack_slots(body[_DONE.size :])
         return Done(request, slots[:count], slots[count:], queue_s, encode_s)
     if kind == _STATUS_KIND:
-        return Status(*_STATUS.unpack(body))
+        (busy_s,) = _STATUS.unpack_from(body)
+        return Status(busy_s, body[_STATUS.size :].decode())
     raise ValueError(f"unknown kind {kind}")
 
 

@@ -57,10 +57,17 @@ def cache_folder(given: Path | None) -> Path:
     return base / "pathserve"
 
 
-def folder_digest(folder: Path) -> str:
-    """Return a hash over the names and contents of all files of the folder."""
+def folder_digest(folder: Path, but: str | None = None) -> str:
+    """Return a hash over the names and contents of all files of the folder.
+
+    Parameters
+    ----------
+    but:
+        Name of a file in the folder that is left out.
+    """
     total = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    left_out = None if but is None else folder / but
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != left_out):
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\n{content}\n".encode())

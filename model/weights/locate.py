@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.encoder import Mend, ModelError, reason_of
-from model.weights.cache import Cache, cache_folder
+from model.golden.file import FILE_NAME
+from model.weights.cache import Cache, cache_folder, folder_digest
 
 if TYPE_CHECKING:
     from google.cloud import storage  # takes a second to import, and few models need it
@@ -21,6 +22,10 @@ class ModelFolder:
 
     path: Path
     name: str
+
+    def digest(self) -> str:
+        """Return a hash over all files of the model: a golden file beside the weights is none of them."""
+        return folder_digest(self.path, but=FILE_NAME)
 
 
 def fetch_model(

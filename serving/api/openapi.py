@@ -8,10 +8,14 @@ from importlib.metadata import version
 from serving.api import schema as api_schema
 from serving.api.check_schema import check_response
 from serving.api.json_schema import Schema
+from serving.api.table import MEDIA_TYPE as ARROW
 from serving.config.settings import Settings
 from serving.errors import TABLE
 
 _JSON = "application/json"
+
+CHECK_ROUTE = "/check"
+"""Where a request is checked before it is sent."""
 
 
 def openapi_document(settings: Settings) -> Schema:
@@ -82,10 +86,6 @@ def _failures(*statuses: HTTPStatus) -> dict[str, Schema]:
     return answers
 
 
-CHECK_ROUTE = "/check"
-"""Where a request is checked before it is sent."""
-
-
 def _predict(operation: str, summary: str) -> Schema:
     return {
         "operationId": operation,
@@ -93,7 +93,7 @@ def _predict(operation: str, summary: str) -> Schema:
         "description": "Faults of single instances are in their predictions and harm no other instance.",
         "requestBody": {"required": True, "content": {_JSON: {"schema": _reference("PredictRequest")}}},
         "responses": {
-            "200": _answer("A prediction for each instance.", "PredictResponse"),
+            "200": _predictions(),
             **_failures(*(row.status for row in TABLE.values() if row.status not in (None, *_OTHER_ROUTES))),
         },
     }
@@ -110,6 +110,15 @@ def _check() -> Schema:
             "200": _answer("A verdict for each instance.", "CheckResponse"),
             **_failures(*(row.status for row in TABLE.values() if row.status not in (None, *_OTHER_ROUTES))),
         },
+    }
+
+
+def _predictions() -> Schema:
+    """Return the answer, which Accept chooses the form of."""
+    table = {"type": "string", "format": "binary", "description": "An Arrow IPC stream; see docs/api.md."}
+    return {
+        "description": "A prediction for each instance.",
+        "content": {_JSON: {"schema": _reference("PredictResponse")}, ARROW: {"schema": table}},
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeGuard
 
 import orjson
@@ -20,6 +19,7 @@ from dicom_io.geometry import Patch
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions
 from model.encoder import PATCH_SIDE
+from serving.api.encodings import Encoding
 from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import FIELDS, KINDS, kind_of
@@ -33,13 +33,6 @@ MAX_CONTAINERS = 500_000
 _AS_STORED = ReadOptions()
 _FAR = 1 << 31
 """Pixels: farther out lies no patch of an image, and an origin is looked at closely."""
-
-
-class Encoding(StrEnum):
-    """How vectors are written in the answer (``parameters.encoding``)."""
-
-    JSON = "json"
-    BASE64_FLOAT32 = "base64-float32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,28 @@
-"""The only place where vectors become bytes."""
+"""The only place, beside ``table``, where vectors become bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+import numpy as np
 import orjson
 import pybase64
 
 from dicom_io.geometry import Patch
-from model.encoder import EncoderFacts
-from serving.api.request import Encoding, PredictRequest
-from serving.errors import Fault
+from model.encoder import EncoderFacts, Vectors
+from serving.api.encodings import LARGEST_FLOAT16, Encoding, beyond, coded
+from serving.api.request import PredictRequest
+from serving.errors import Code, Fault
 from serving.pipeline.outcome import Outcome
-from serving.pipeline.types import Instance, Predictions
+from serving.pipeline.types import Instance, Item, Predictions
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
     """Return the JSON of a predict answer.
 
     Numbers of a vector are written with the fewest digits that give the same float32 again; or the vector
-    as base64 of little-endian float32, where the request asks for that.
+    as base64 of what the request's encoding makes of it, with its scale where there is one.
 
     Parameters
     ----------
@@ -28,21 +31,34 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     deployed_model_id:
         As Vertex AI knows it.
     """
-    facts = predictions.facts
     answer = {
         "predictions": list(_predictions(request, predictions.outcomes)),
-        "deployedModelId": deployed_model_id,
-        "model": facts.model,
-        "modelVersionId": model_version(facts),
-        "modelDisplayName": display_name(facts),
-        "metadata": metadata(facts) | {"encoding": request.encoding},
+        **named(predictions.facts, deployed_model_id),
+        "metadata": metadata(predictions.facts) | {"encoding": request.encoding},
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def holdable(request: PredictRequest, predictions: Predictions) -> Predictions:
+    """Return predictions of which the request's encoding can hold all; what it cannot hold has a fault."""
+    pairs = zip(request.items, predictions.outcomes, strict=True)
+    outcomes = [_holdable(item, outcome, request.encoding) for item, outcome in pairs]
+    return replace(predictions, outcomes=outcomes)
 
 
 def error_body(fault: Fault) -> bytes:
     """Return the JSON of an answer that fails the whole request."""
     return orjson.dumps({"error": fault.as_json()})
+
+
+def named(facts: EncoderFacts, deployed_model_id: str) -> dict[str, str]:
+    """Return the names of the model that answered."""
+    return {
+        "deployedModelId": deployed_model_id,
+        "model": facts.model,
+        "modelVersionId": model_version(facts),
+        "modelDisplayName": display_name(facts),
+    }
 
 
 def display_name(facts: EncoderFacts) -> str:
@@ -73,18 +89,46 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
         if isinstance(outcome, Fault):
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
-            found = outcome.vectors
-            vectors: Iterable[object] = found
-            if request.encoding is Encoding.BASE64_FLOAT32:
-                vectors = (pybase64.b64encode_as_string(row) for row in found.astype("<f4", order="C"))
+            written = _written(outcome.vectors, request.encoding)
             yield {
                 "result": {
                     "patch_embeddings": [
-                        {"patch_coordinate": _coordinate(patch), "embedding_vector": vector}
-                        for patch, vector in zip(item.patches, vectors, strict=True)
+                        {"patch_coordinate": _coordinate(patch), **vector}
+                        for patch, vector in zip(item.patches, written, strict=True)
                     ]
                 }
             }
+
+
+def _written(vectors: Vectors, encoding: Encoding) -> Iterator[Mapping[str, object]]:
+    written = coded(vectors, encoding)
+    if encoding is Encoding.JSON:
+        yield from ({"embedding_vector": row} for row in written.numbers)
+        return
+    texts = (pybase64.b64encode_as_string(row) for row in written.numbers)
+    if written.scales is None:
+        yield from ({"embedding_vector": text} for text in texts)
+    else:
+        for text, scale in zip(texts, written.scales, strict=True):
+            yield {"embedding_vector": text, "embedding_scale": scale}
+
+
+def _holdable(item: Item, outcome: Outcome, encoding: Encoding) -> Outcome:
+    if isinstance(outcome, Fault) or isinstance(item, Fault):
+        return outcome
+    rows = beyond(outcome.vectors, encoding)
+    if not rows:
+        return outcome
+    fault = Fault(
+        Code.INVALID_REQUEST_FIELD_ERROR,
+        f"A vector has a number beyond {LARGEST_FLOAT16:g}, where {encoding} ends. Set parameters.encoding "
+        f"to {Encoding.BASE64_FLOAT32} or {Encoding.BASE64_INT8}.",
+    )
+    if not item.extras.per_patch_errors:
+        return fault
+    vectors = outcome.vectors.copy()
+    vectors[rows] = np.nan
+    return replace(outcome, vectors=vectors, faults={**outcome.faults, **dict.fromkeys(rows, fault)})
 
 
 def _coordinate(patch: Patch) -> dict[str, int]:

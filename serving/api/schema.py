@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dicom_io.colour.profiles import IccTarget
 from model.encoder import PATCH_SIDE
+from serving.api.encodings import Encoding
 from serving.api.json_schema import Schema, a_boolean, a_list, a_string, an_integer, an_object
-from serving.api.request import Encoding
 from serving.api.sources.registry import FIELDS, KINDS
 from serving.errors import MAX_DESCRIPTION_LENGTH, TABLE
 
@@ -83,7 +83,8 @@ def parameters() -> Schema:
     """Return the schema of a request's parameters."""
     encoding = a_string(
         "How vectors are written: as lists of numbers, or as base64 of little-endian float32, which is half "
-        "as long.",
+        "as long, of float16, or of int8 with a scale for each vector. In an Arrow answer, of which numbers "
+        "vectors are; json stands for float32.",
         enum=[*Encoding],
         default=Encoding.JSON,
     )
@@ -107,12 +108,19 @@ def prediction() -> Schema:
     vector: Schema = {
         "oneOf": [
             a_list({"type": "number"}, "The vector's numbers, exact as float32."),
-            a_string("Base64 of the vector as little-endian float32."),
+            a_string("Base64 of the vector as little-endian float32, float16 or int8."),
         ],
         "description": "The patch's embedding, by parameters.encoding.",
     }
     embedding = an_object(
-        {"patch_coordinate": patch_coordinate(), "embedding_vector": vector},
+        {
+            "patch_coordinate": patch_coordinate(),
+            "embedding_vector": vector,
+            "embedding_scale": {
+                "type": "number",
+                "description": "What the numbers of base64-int8 are multiplied by; others have none.",
+            },
+        },
         ["patch_coordinate", "embedding_vector"],
         "A patch and its embedding.",
     )

@@ -7,19 +7,22 @@ import sys
 
 import numpy as np
 
+from model.batching import EncoderBroken
 from model.encoder import PATCH_SIDE, EncoderFacts, ModelError, PixelBatch, reason_of
+from model.golden.guard import GuardedEncoder
 from serving.config.exit_status import ExitStatus
 from serving.config.group import variable_of
 from serving.config.settings import Settings, variables
 from serving.pipeline.encoder_loading import load_configured_encoder
 from serving.processes.assembly import require_usable
+from serving.processes.tracing import require_traces
 from serving.telemetry.json_log import log_as_json
 
 SECRETS = ("HF_TOKEN",)
 """Variables that other libraries read and whose values are never shown."""
 
 
-def golden_patch() -> PixelBatch:
+def smooth_patch() -> PixelBatch:
     """Return the patch whose vector is shown: smooth gradients, uint8 ``[1, 224, 224, 3]``."""
     ramp = np.arange(PATCH_SIDE)
     red, green = np.meshgrid(ramp, ramp)
@@ -37,23 +40,26 @@ def check(settings: Settings) -> ExitStatus:
     log_as_json("WARNING", process="check")
     _print_settings(settings)
     require_usable(settings)
+    require_traces(settings)
     try:
-        encoder = load_configured_encoder(settings.encoder)
+        loaded = load_configured_encoder(settings.encoder)
     except ModelError as error:
         print(f"pathserve: {error}", file=sys.stderr)
         return ExitStatus.MISCONFIGURED
-    facts = encoder.facts
+    encoder, facts = loaded.encoder, loaded.encoder.facts
     try:
-        vector = encoder.embed(golden_patch())[0]
+        vector = encoder.embed(smooth_patch())[0]
     except Exception as error:  # TensorFlow raises many kinds
-        print(f"pathserve: the model does not embed the golden patch: {reason_of(error)}.", file=sys.stderr)
+        print(f"pathserve: the model does not embed the smooth patch: {reason_of(error)}.", file=sys.stderr)
         return ExitStatus.MISCONFIGURED
     _print_model(facts)
-    print("golden patch")
+    print("smooth patch")
     print(f"  vector    {' '.join(f'{number:.6g}' for number in vector[:6])} …")
     print(f"  norm      {np.linalg.norm(vector):.6g}")
     if not np.isfinite(vector).all():
         print("pathserve: the model's vector has numbers that are not finite.", file=sys.stderr)
+        return ExitStatus.FAULT
+    if not _print_golden(loaded):
         return ExitStatus.FAULT
     if facts.precision != settings.encoder.precision:
         print(
@@ -62,6 +68,25 @@ def check(settings: Settings) -> ExitStatus:
         )
         return ExitStatus.FAULT
     return ExitStatus.OK
+
+
+def _print_golden(loaded: GuardedEncoder) -> bool:
+    """Print whether the golden patches are reproduced; return whether that is as it should be."""
+    print("golden patches")
+    if loaded.guard is None:
+        print("  none: no golden file lies with the weights, and PATHSERVE_GOLDEN is not set")
+        return True
+    print(f"  digest    {loaded.guard.digest}")
+    try:
+        finding = loaded.guard.whole_round(loaded.encoder)
+    except EncoderBroken as error:
+        print(f"pathserve: the golden patches cannot be embedded: {error}.", file=sys.stderr)
+        return False
+    if finding.reproduced:
+        print(f"  result    {finding}")
+    else:
+        print(f"pathserve: {finding}.", file=sys.stderr)
+    return finding.reproduced
 
 
 def _print_settings(settings: Settings) -> None:

@@ -27,6 +27,7 @@ def setting(
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
+    pattern: str | None = None,
 ) -> Any:
     """Return a field of a group.
 
@@ -40,8 +41,18 @@ def setting(
         The help text, also found in the table of settings.
     ge, gt, le:
         Bounds of a number.
+    pattern:
+        Of a text.
     """
-    return Field(default, validation_alias=variable, description=description, ge=ge, gt=gt, le=le)
+    return Field(
+        default,
+        validation_alias=variable,
+        description=description,
+        ge=ge,
+        gt=gt,
+        le=le,
+        pattern=pattern,
+    )
 
 
 def variable_of(field: FieldInfo) -> str:

@@ -85,6 +85,12 @@ class HttpSettings(Group):
         "Bearer keys of the service itself, as a JSON list or separated by commas; predictions "
         "and metrics then require one of them. Unset lets everyone in.",
     )
+    compress_answers: Literal["remote", "all", "none"] = setting(
+        "PATHSERVE_COMPRESS_ANSWERS",
+        "remote",
+        "Whose answers are compressed, where they accept that and it pays: of clients on other machines "
+        "(`remote`), of `all`, as behind a proxy on this one, or of `none`.",
+    )
     tls_certificate: FilePath | None = setting(
         "PATHSERVE_TLS_CERTIFICATE",
         None,
@@ -168,6 +174,26 @@ class EncoderSettings(Group):
     )
     max_wait_ms: float = setting(
         "PATHSERVE_MAX_WAIT_MS", 0.0, "How long an idle encoder waits for a batch to fill.", ge=0, le=1000
+    )
+    golden: FilePath | None = setting(
+        "PATHSERVE_GOLDEN",
+        None,
+        "Golden file (`pathserve golden make` makes one): the service is ready only while the model gives "
+        "its vectors. By default `golden.json` in the model's folder, where there is one.",
+    )
+    golden_digest: str | None = setting(
+        "PATHSERVE_GOLDEN_DIGEST",
+        None,
+        "The digest that the golden file must have (`sha256:…`, as `pathserve golden make` prints it). Unset "
+        "takes any file that is signed as a whole.",
+        pattern="^sha256:[0-9a-f]{64}$",
+    )
+    golden_every_s: float = setting(
+        "PATHSERVE_GOLDEN_EVERY_S",
+        3600.0,
+        "How often the golden patches are embedded again, between the batches of requests.",
+        gt=0,
+        le=604_800,
     )
 
     @property

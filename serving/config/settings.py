@@ -29,6 +29,7 @@ from serving.config.slidescore_group import SlideScoreSettings
 from serving.config.store_group import IngestSettings, SlideStoreSettings
 from serving.config.techcyte_group import TechcyteSettings
 from serving.config.techcyte_slides_group import TechcyteAnalysisSettings, TechcyteDownloadSettings
+from serving.config.trace_group import TraceSettings
 from serving.config.view_group import ViewSettings
 from serving.config.webhook_groups import JobSettings, WebhookSettings
 
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     slide_store: SlideStoreSettings = SlideStoreSettings()
     ingest: IngestSettings = IngestSettings()
     view: ViewSettings = ViewSettings()
+    traces: TraceSettings = TraceSettings()
     command: CommandSettings = CommandSettings()
     shared: SharedFolders = SharedFolders()
 

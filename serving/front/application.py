@@ -62,8 +62,11 @@ class HttpApplication:
         Decides by the head which requests are read to their end.
     refusal:
         Answers what never became a request.
+    at_end:
+        Called once the last request has been answered; takes a second at most.
     """
 
     wsgi: Application
     gate: HeadGate
     refusal: Callable[[ServiceError], Answer]
+    at_end: Callable[[], None] = lambda: None

@@ -205,6 +205,7 @@ class Connection(TimedConnection):
 
     def _hand_on(self, head: Head, received: Received, phase: Phase) -> None:
         self._keeps = head.keep_alive
+        received.is_local = self._peer.is_of_this_machine
         self._received = received
         self._enter(phase, 0)
         self._front.work(self, head, received)

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import termios
 
-from serving.front.socket_state import is_reset, reset_on_close, waiting_bytes
+from serving.front.socket_state import is_of_this_machine, is_reset, reset_on_close, waiting_bytes
 
 
 class Peer:
@@ -44,6 +44,11 @@ class Peer:
     def is_tls(self) -> bool:
         """Whether the connection is encrypted: then nobody can send after having said the end."""
         return self.transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether it is on this machine."""
+        return is_of_this_machine(self.sock)
 
     @property
     def has_reset(self) -> bool:

@@ -30,6 +30,15 @@ def is_reset(sock: socket.socket) -> bool:
     return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
+def is_of_this_machine(sock: socket.socket) -> bool:
+    """Return whether the other end is on this machine, so that bytes go over no line."""
+    try:
+        ours, theirs = sock.getsockname(), sock.getpeername()
+    except OSError:
+        return False
+    return sock.family == socket.AF_UNIX or bool(ours[0] == theirs[0])
+
+
 def reset_on_close(sock: socket.socket) -> None:
     """Discard unsent bytes when the socket is closed; the kernel would keep them for minutes."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

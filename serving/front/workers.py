@@ -55,6 +55,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         notifying = loop.create_task(self._notify())
         finished = await front.drain()
         notifying.cancel()
+        application.at_end()
         return finished
 
     def _stop(self) -> None:

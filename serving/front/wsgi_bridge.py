@@ -52,6 +52,8 @@ class Received:
         Whether it waits for its turn.
     is_reading:
         Whether that is a turn of those who only read.
+    is_local:
+        Whether it comes from this machine.
     """
 
     started: float
@@ -62,6 +64,7 @@ class Received:
     stream: BodyStream | None = None
     takes_turn: bool = False
     is_reading: bool = False
+    is_local: bool = False
 
     def require_wanted(self) -> None:
         """Raise when there is nothing to do for the request.

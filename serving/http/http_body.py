@@ -48,6 +48,6 @@ def unwrapped(body: bytes | bytearray) -> bytes | bytearray | None:
         raise bad("`httpBody.data` is not base64.") from error
 
 
-def wrap(answer: bytes) -> bytes:
+def wrap(answer: bytes, content_type: str) -> bytes:
     """Return an answer as the client's REST transport parses it."""
-    return orjson.dumps({"contentType": "application/json", "data": base64.b64encode(answer).decode("ascii")})
+    return orjson.dumps({"contentType": content_type, "data": base64.b64encode(answer).decode("ascii")})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 from flask import Blueprint, Response, g, request
 
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from serving.api.request import PredictRequest, parse_request
-from serving.api.response import model_version, prediction_body
+from serving.api.response import holdable, model_version
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
 from serving.config.settings import Settings
@@ -17,7 +19,8 @@ from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
 from serving.http.door import Door
-from serving.http.http_body import unwrapped, wrap
+from serving.http.form import Form, formed, wanted_form
+from serving.http.http_body import unwrapped
 from serving.pipeline.predictor import Predictor
 from serving.telemetry.request_record import RequestRecord, RequestStage, Telemetry, request_id
 
@@ -65,7 +68,7 @@ class Predictions:
     ) -> None:
         self._kinds = kinds
         self._limits = settings.requests
-        self._deployed_model_id = settings.http.deployed_model_id
+        self._http = settings.http
         self._predictor = predictor
         self._telemetry = telemetry
         self._keys = keys
@@ -76,17 +79,17 @@ class Predictions:
 
     def answer(self, received: Received, record: RequestRecord) -> Response:
         """Answer a prediction that has begun."""
+        form = self._form(received)
         asked = self._parse(_body(received, record), record)
-        return self._answer(asked, received, record)
+        return self._answer(asked, form, received, record)
 
     def raw_predict(self, **_: str) -> Response:
         """Answer a prediction that Google's REST transport may have wrapped in an HttpBody."""
         received, record = begin()
-        asked, wrapped = self._parse_wrapped(_body(received, record), record)
-        response = self._answer(asked, received, record)
-        if wrapped and _asks_for_json():
-            response.set_data(wrap(response.get_data()))
-        return response
+        form = self._form(received)
+        asked, is_wrapped = self._parse_wrapped(_body(received, record), record)
+        form = replace(form, is_wrapped=is_wrapped and _asks_for_json())
+        return self._answer(asked, form, received, record)
 
     def endpoint(self, project: str, location: str, endpoint: str) -> Response:
         """Describe the endpoint as Vertex AI does."""
@@ -94,7 +97,7 @@ class Predictions:
         body = {
             "name": f"projects/{project}/locations/{location}/endpoints/{endpoint}",
             "displayName": "pathserve",
-            "deployedModels": [{"id": self._deployed_model_id}],
+            "deployedModels": [{"id": self._http.deployed_model_id}],
         }
         return Response(orjson.dumps(body), content_type=JSON)
 
@@ -118,24 +121,31 @@ class Predictions:
         inner = unwrapped(body)
         return self._parse(body if inner is None else inner, record), inner is not None
 
-    def _answer(self, asked: PredictRequest, received: Received, record: RequestRecord) -> Response:
+    def _form(self, received: Received) -> Form:
+        """Return how the client wants its answer, before any work is done for it."""
+        received.require_wanted()
+        return wanted_form(request, self._http, is_local=received.is_local)
+
+    def _answer(
+        self, asked: PredictRequest, form: Form, received: Received, record: RequestRecord
+    ) -> Response:
         deadline = received.arrived + self._limits.timeout_s
         waits = Cancellation(deadline)
         with received.hang_up.during(waits.cancel):
             predictions = self._predictor.predict(asked.items, waits, record.stages)
+        predictions = holdable(asked, predictions)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
         record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
-            answer = prediction_body(asked, predictions, self._deployed_model_id)
-        response = Response(answer, content_type=JSON)
+            response = formed(asked, predictions, form, self._http.deployed_model_id)
         response.headers.extend(self._vertex_headers(predictions.facts))
         return response
 
     def _vertex_headers(self, facts: EncoderFacts) -> dict[str, str]:
         """Return the headers that Vertex AI adds to rawPredict's answers; its client library reads them."""
         return {
-            "X-Vertex-AI-Deployed-Model-Id": self._deployed_model_id,
+            "X-Vertex-AI-Deployed-Model-Id": self._http.deployed_model_id,
             "X-Vertex-AI-Model": facts.model,
             "X-Vertex-AI-Model-Version-Id": model_version(facts),
         }
@@ -150,7 +160,12 @@ def begin(id_header: str = "X-Request-Id") -> tuple[Received, RequestRecord]:
         The header by which its caller may name the request.
     """
     received: Received = request.environ[RECEIVED]
-    record = RequestRecord(request_id(request.headers, id_header), received.started)
+    record = RequestRecord(
+        request_id(request.headers, id_header),
+        received.started,
+        route=str(request.url_rule),
+        traceparent=request.headers.get("traceparent", ""),
+    )
     g.record, g.request_id = record, record.request_id
     return received, record
 

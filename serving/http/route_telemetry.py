@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.telemetry.request_record import request_id
+from serving.telemetry.spans import Span, Spans, Value
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 log = logging.getLogger(__name__)
@@ -29,9 +31,14 @@ class RouteTelemetry:
         Where prometheus_client keeps the numbers of all processes; without it only this process' are shown.
     looked_up:
         Collectors of what no process counts, as rows of a table; must not raise.
+    spans:
+        Where spans of requests go, where they are wanted.
     """
 
-    def __init__(self, prefix: str, folder: Path | None, *looked_up: Collector) -> None:
+    def __init__(
+        self, prefix: str, folder: Path | None, *looked_up: Collector, spans: Spans | None = None
+    ) -> None:
+        self._spans = spans
         self._registry = CollectorRegistry()
         self._folder = folder
         self._looked_up = looked_up
@@ -63,6 +70,8 @@ class RouteTelemetry:
         response.headers["X-Request-Id"] = g.request_id
         if route.startswith("status."):  # asked all the time, by machines
             return response
+        if self._spans is not None and received is not None:
+            self._spans.add(_span(route, response.status_code, received.started, seconds))
         fields = {
             "request_id": g.request_id,
             "method": request.method,
@@ -84,3 +93,25 @@ class RouteTelemetry:
         for collector in self._looked_up:
             table.register(collector)
         return generate_latest(registry) + generate_latest(table)
+
+
+def _span(route: str, status: int, began: float, seconds: float) -> Span:
+    """Return the span of the request that has been answered, by the name of its view."""
+    method = request.method if request.method in _METHODS else "_OTHER"
+    attributes: dict[str, Value] = {
+        "http.request.method": method,
+        "http.response.status_code": status,
+        "pathserve.view": route,
+        "pathserve.request_id": g.request_id,
+    }
+    if (code := g.get("outcome", "ok")) != "ok":
+        attributes["error.type"] = code
+    return Span(
+        name=f"{method} {route}",
+        began=began,
+        ended=began + seconds,
+        attributes=attributes,
+        failed=status >= 500,
+        traceparent=request.headers.get("traceparent", ""),
+        is_of_server=True,
+    )

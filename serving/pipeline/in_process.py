@@ -52,7 +52,7 @@ def embedder_in_process(
     Raises
     ------
     SettingsError
-        When the model cannot be loaded.
+        When the model cannot be loaded, or misses its golden patches.
     """
     try:
         encoder = load_configured_encoder(settings.encoder)
@@ -64,4 +64,6 @@ def embedder_in_process(
             if time.monotonic() > deadline:
                 raise SettingsError("the encoder does not answer; its errors are above.")
             time.sleep(0.01)
+        if client.fault:
+            raise SettingsError(f"the model gives wrong vectors: {client.fault}.")
         yield InProcessEmbedder(make(client), settings.requests.timeout_s, client.facts)

@@ -10,7 +10,7 @@ from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
-from model.transport.stream import DeadlineExceeded, EncoderUnavailable
+from model.transport.stream import DeadlineExceeded, EncoderDrifted, EncoderUnavailable
 from serving.errors import ServiceError, unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
@@ -65,10 +65,12 @@ class Predictor:
         Raises
         ------
         ServiceError
-            SERVICE_UNAVAILABLE_ERROR when the encoder is not there, or threads or helper processes that
-            decode are stuck.
+            SERVICE_UNAVAILABLE_ERROR when the encoder is not there or misses its golden patches, or threads
+            or helper processes that decode are stuck.
         """
         facts, threads = self._encoder.facts, self._workshop
+        if fault := self._encoder.fault:
+            raise _drifted(fault)
         if facts is None or not self._encoder.healthy:
             raise unavailable("The encoder is not ready.")
         if not (threads.computing.alive and threads.waiting.alive and self._context.decoders.healthy):
@@ -88,8 +90,8 @@ class Predictor:
         Abandoned
             When the client hung up; what was queued for it is dropped.
         ServiceError
-            SERVICE_UNAVAILABLE_ERROR when the encoder is down or the deadline passes; faults of single
-            instances are outcomes.
+            SERVICE_UNAVAILABLE_ERROR when the encoder is down or misses its golden patches, or the deadline
+            passes; faults of single instances are outcomes.
         """
         patches, began = patch_count(items), time.perf_counter()
         try:
@@ -100,9 +102,11 @@ class Predictor:
                 outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
                 embedded = sum(len(one.vectors) for one in outcomes if isinstance(one, Embeddings))
                 self._speed.add(items, embedded, time.perf_counter() - began)
-                stages.add(RequestStage.QUEUE, stream.queue_s)
-                stages.add(RequestStage.ENCODE, stream.encode_s)
+                stages.add(RequestStage.QUEUE, stream.queue_s, stream.queued)
+                stages.add(RequestStage.ENCODE, stream.encode_s, stream.encoded)
                 return Predictions(outcomes, stream.facts)
+        except EncoderDrifted as error:
+            raise _drifted(str(error)) from error
         except EncoderUnavailable as error:
             raise unavailable(
                 "The encoder is starting or restarting; try again soon.", retry_after_s=5
@@ -138,4 +142,12 @@ class Predictor:
 def _too_late() -> ServiceError:
     return unavailable(
         "The request did not finish within this service's time limit; send fewer patches at once."
+    )
+
+
+def _drifted(fault: str) -> ServiceError:
+    return unavailable(
+        f"No vectors are given, as they would be wrong: {fault}. Try again in some minutes; if it stays, the "
+        "service's operator should look at its log.",
+        retry_after_s=60,
     )

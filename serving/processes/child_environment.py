@@ -29,4 +29,5 @@ def http_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_ours(name: str) -> bool:
-    return name.upper().startswith("PATHSERVE_") or name.upper() in VARIABLES
+    # OpenTelemetry's variables hold keys of collectors, and let its libraries trace by themselves.
+    return name.upper().startswith(("PATHSERVE_", "OTEL_")) or name.upper() in VARIABLES

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from model.batching import EncoderBroken
-from model.encoder import Encoder, ModelError
+from model.encoder import ModelError
+from model.golden.guard import GuardedEncoder
 from model.transport.server import EncoderServer, listen
 from serving.config.exit_status import ExitStatus
 from serving.pipeline.encoder_loading import load_configured_encoder
@@ -34,9 +35,9 @@ def main() -> int:
     settings = start.encoder
     log_as_json(start.log.level, process="encoder")
 
-    def load() -> Encoder:
-        encoder = collecting_once(lambda: load_configured_encoder(settings))
-        facts = encoder.facts
+    def load() -> GuardedEncoder:
+        loaded = collecting_once(lambda: load_configured_encoder(settings))
+        facts = loaded.encoder.facts
         log.info(
             "encoder ready%s",
             ", UNTRAINED: random weights, its vectors mean nothing" if facts.untrained else "",
@@ -50,7 +51,7 @@ def main() -> int:
                 "digest": facts.digest,
             },
         )
-        return encoder
+        return loaded
 
     server = EncoderServer(
         load,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 
@@ -22,6 +23,7 @@ from serving.http.app import http_application
 from serving.processes.assembly import additions, encoder_client, predictor, read_context, require_usable
 from serving.processes.child import begin
 from serving.processes.handover import HttpStart
+from serving.processes.tracing import require_traces, spans_to_send
 from serving.telemetry.json_log import log_as_json
 from serving.telemetry.request_record import Telemetry
 
@@ -46,6 +48,7 @@ def serve(make_context: Callable[[Settings], ReadContext], require: Callable[[Se
     log_as_json(settings.log.level, process="http")
     try:
         require(settings)
+        require_traces(settings)
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
         sys.exit(ExitStatus.MISCONFIGURED)
@@ -56,8 +59,10 @@ def serve(make_context: Callable[[Settings], ReadContext], require: Callable[[Se
         encoder.start()
         context = make_context(settings)
         predicts = predictor(settings, context, encoder)
-        telemetry = Telemetry(settings.shared.metrics)
-        return http_application(settings, predicts, telemetry, additions(settings, predicts, context))
+        spans = spans_to_send(settings, "pathserve")
+        telemetry = Telemetry(settings.shared.metrics, spans)
+        application = http_application(settings, predicts, telemetry, additions(settings, predicts, context))
+        return application if spans is None else replace(application, at_end=spans.close)
 
     # All this lives as long as a worker: looking through it for garbage takes 50 ms, and copies pages.
     gc.freeze()

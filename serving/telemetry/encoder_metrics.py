@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from model.golden.comparison import Finding
+
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -38,6 +40,8 @@ class EncoderMetrics:
             "pathserve_encoder_restarts", "Encoder processes that replaced a dead one.", registry=None
         )
         self._restarts.inc(1 if restarted else 0)
+        # Made by the first check: a service without a golden file shows none of them.
+        self._golden: GoldenMetrics | None = None
 
     def batch(self, size: int, failed: int, seconds: float) -> None:
         """Count one batch."""
@@ -48,3 +52,38 @@ class EncoderMetrics:
     def queue_depth(self, patches: int) -> None:
         """Set the number of patches that wait."""
         self._depth.set(patches)
+
+    def golden(self, finding: Finding) -> None:
+        """Count a check of the golden patches, and show how far off they were."""
+        self._golden = self._golden or GoldenMetrics()
+        self._golden.show(finding)
+
+
+class GoldenMetrics:
+    """What the checks of golden patches found."""
+
+    def __init__(self) -> None:
+        self._checks = Counter(
+            "pathserve_golden_checks",
+            "Times that all golden patches were embedded again, by whether their vectors were reproduced.",
+            ["outcome"],
+            registry=None,
+        )
+        self._cosine = Gauge(
+            "pathserve_golden_cosine",
+            "Cosine of the golden patch that was furthest off in the last check.",
+            multiprocess_mode="livemin",
+            registry=None,
+        )
+        self._difference = Gauge(
+            "pathserve_golden_difference",
+            "Its largest difference of a number, as a share of its vector's root mean square.",
+            multiprocess_mode="livemax",
+            registry=None,
+        )
+
+    def show(self, finding: Finding) -> None:
+        """Count one check."""
+        self._checks.labels("reproduced" if finding.reproduced else "missed").inc()
+        self._cosine.set(finding.cosine)
+        self._difference.set(finding.difference)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 
 FIELDS = frozenset(
     {
-        "attempt", "code", "codes", "connections", "device", "digest", "encode_s", "exit_status",
+        "attempt", "code", "codes", "connections", "cosine", "device", "difference", "digest",
+        "encode_s", "exit_status",
         "http_status",
         "instances", "instances_failed", "job", "jobs", "kind",
-        "method", "model", "outcome", "parity", "patches", "pid",
+        "method", "model", "outcome", "parity", "patch", "patches", "pid",
         "port", "precision", "reason",
         "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms", "state",
         "untrained", "workers",

@@ -15,9 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import Collector
 from werkzeug.datastructures import Headers
 
 from dicom_io.reading import ReadStage
+from serving.telemetry.spans import Span, Spans, Value
 
 
 class RequestStage(StrEnum):
@@ -49,16 +51,30 @@ def request_id(headers: Headers, header: str = "X-Request-Id") -> str:
 
 
 class StageTimes:
-    """Seconds spent in each stage of one request; safe to add to from many threads."""
+    """How long each stage of one request was at work, and when; safe to add to from many threads.
+
+    Attributes
+    ----------
+    seconds:
+        Summed over threads.
+    periods:
+        When the stage first began and last ended, ``time.perf_counter()`` seconds.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.seconds: dict[Stage, float] = {}
+        self.periods: dict[Stage, tuple[float, float]] = {}
 
-    def add(self, stage: Stage, seconds: float) -> None:
-        """Add time to a stage."""
+    def add(self, stage: Stage, seconds: float, period: tuple[float, float] | None = None) -> None:
+        """Add time to a stage, and when that was; by default until this moment."""
+        if period is None:
+            ended = time.perf_counter()
+            period = ended - seconds, ended
         with self._lock:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+            first, last = self.periods.get(stage, period)
+            self.periods[stage] = min(first, period[0]), max(last, period[1])
 
     @contextlib.contextmanager
     def measure(self, stage: Stage) -> Iterator[None]:
@@ -78,6 +94,10 @@ class RequestRecord:
     ----------
     codes:
         Number of instances by error code.
+    route:
+        The route as it was defined, its variable parts unfilled.
+    traceparent:
+        The header of that name.
     """
 
     request_id: str
@@ -87,6 +107,8 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+    route: str = ""
+    traceparent: str = ""
 
     def fields(self, status: int, code: str) -> dict[str, object]:
         """Return what the log says of a request that has been answered; see ``Telemetry.finish``."""
@@ -112,9 +134,12 @@ class Telemetry:
     multiprocess_folder:
         Where prometheus_client keeps the numbers of all processes (PROMETHEUS_MULTIPROC_DIR);
         without it only this process' own numbers are shown.
+    spans:
+        Where spans of requests go, where they are wanted.
     """
 
-    def __init__(self, multiprocess_folder: Path | None = None) -> None:
+    def __init__(self, multiprocess_folder: Path | None = None, spans: Spans | None = None) -> None:
+        self._spans = spans
         self._registry = CollectorRegistry()
         self._folder = multiprocess_folder
         own = self._registry
@@ -154,12 +179,71 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
+        if self._spans is not None:
+            self._spans.add(request_span(record, status, code, record.started + seconds))
         log.info("predict", extra=record.fields(status, code))
 
-    def exposition(self) -> bytes:
-        """Return the metrics of all processes in Prometheus' text format."""
+    def exposition(self, *looked_up: Collector) -> bytes:
+        """Return the metrics of all processes in Prometheus' text format.
+
+        Parameters
+        ----------
+        looked_up:
+            Collectors of what no process counts; must not raise.
+        """
         registry = self._registry
         if self._folder:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry, path=str(self._folder))
-        return generate_latest(registry)
+        own = CollectorRegistry()
+        for collector in looked_up:
+            own.register(collector)
+        return generate_latest(registry) + generate_latest(own)
+
+
+def request_span(record: RequestRecord, status: int, code: str, ended: float) -> Span:
+    """Return the span of a predict request that has been answered, with one for each of its stages.
+
+    A stage may have been at work in many threads at once, and with pauses: its span goes from its first
+    beginning to its last end, and ``pathserve.busy_s`` has the seconds, summed over threads.
+
+    Parameters
+    ----------
+    status, code:
+        HTTP status, and ``ok`` or the code that failed the whole request.
+    ended:
+        ``time.perf_counter()`` seconds.
+    """
+    attributes: dict[str, Value] = {
+        "http.request.method": "POST",
+        "http.route": record.route,
+        "http.response.status_code": status,
+        "http.request.body.size": record.request_bytes,
+        "pathserve.request_id": record.request_id,
+        "pathserve.instances": record.instances,
+        "pathserve.instances_failed": sum(record.codes.values()),
+        "pathserve.patches": record.patches,
+    }
+    if record.codes:
+        attributes["pathserve.error_codes"] = tuple(sorted(record.codes))
+    if code != "ok":
+        attributes["error.type"] = code
+    stages = tuple(
+        Span(
+            str(stage),
+            max(began, record.started),
+            min(last, ended),
+            {"pathserve.busy_s": round(record.stages.seconds[stage], 6)},
+        )
+        for stage, (began, last) in record.stages.periods.items()
+    )
+    return Span(
+        name=f"POST {record.route}",
+        began=record.started,
+        ended=ended,
+        attributes=attributes,
+        failed=status >= 500,
+        traceparent=record.traceparent,
+        is_of_server=True,
+        parts=stages,
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model.encoder import EncoderFacts, PixelBatch, Vectors
+from model.golden.guard import GuardedEncoder
 from serving.config.groups import EncoderSettings
 
 DIMENSION = 384
@@ -82,8 +83,8 @@ def install() -> None:
         return
     from serving.pipeline import encoder_loading
 
-    def load(settings: EncoderSettings) -> DeviceEncoder:
+    def load(settings: EncoderSettings) -> GuardedEncoder:
         assert settings.model is not None
-        return DeviceEncoder(DEVICES[settings.model.removeprefix(_SPEC)])
+        return GuardedEncoder(DeviceEncoder(DEVICES[settings.model.removeprefix(_SPEC)]), None)
 
     encoder_loading.load_configured_encoder = load

@@ -11,6 +11,7 @@ import psutil
 from tests.conftest import ModelFolders
 from tests.support.asking import ask
 from tests.support.client_states import client_image, patches_state, slide_state
+from tests.support.collector import Collector
 from tests.support.service import Service, wait_until
 from tests.support.slides import Slide, pyramid
 from tests.support.store import Answer, Request, Store
@@ -21,7 +22,7 @@ PATIENT = b"Planted"
 IMAGE = encode(tissue()[:224, :224])
 
 
-def test_nothing_planted_is_found_in_logs_metrics_errors_or_files(
+def test_nothing_planted_is_found_in_logs_metrics_errors_files_or_spans(
     model_folders: ModelFolders, tmp_path: Path
 ) -> None:
     environment = {
@@ -31,11 +32,16 @@ def test_nothing_planted_is_found_in_logs_metrics_errors_or_files(
         "PATHSERVE_STORE_TIMEOUT_S": "3",
         "TMPDIR": str(tmp_path),
         "STORAGE_EMULATOR_HOST": "http://127.0.0.1:9",
+        "PATHSERVE_TRACES": "1",
     }
     slide = pyramid("JPEG", [(500, 400)])
     damaged = pyramid("JPEG", [(300, 300)])
     damaged.instances[0].frames[0] = damaged.instances[0].frames[0][:200]
-    with Service(environment) as service, Store(slide, damaged) as store:
+    with (
+        Collector() as collector,
+        Service(environment | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}) as service,
+        Store(slide, damaged) as store,
+    ):
         service.wait_healthy()
         answers = _every_error_path(service, store, slide, damaged)
         assert len({code for answer in answers for code in _codes(answer)}) >= 12, answers
@@ -48,6 +54,9 @@ def test_nothing_planted_is_found_in_logs_metrics_errors_or_files(
             "the folders that are searched are those that are used"
         )
         left += [path.read_bytes() for path in files]
+        assert service.stop() == 0
+        assert len(collector.roots(len(answers) - 3)) >= 20, "a span of each request that was one"
+        left += [*collector.bodies, repr(collector.headers).encode()]
     left += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     text = base64_text(IMAGE)
     planted = [

@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote_to_bytes
@@ -18,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import requests
 from flask import Flask
 
-from model.encoder import Encoder
+from model.transport.engine import Load
 from model.transport.local import encoder_in_process
 from serving.config.settings import load_settings
 from serving.errors import ServiceError
@@ -29,6 +28,7 @@ from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.app import http_application
 from serving.pipeline.predictor import Predictor
 from serving.processes.assembly import additions, read_context
+from serving.processes.tracing import spans_to_send
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import Telemetry
 from tests.support.encoders import ProbeEncoder
@@ -91,9 +91,7 @@ class App:
         What the front serves.
     """
 
-    def __init__(
-        self, settings: dict[str, object] | None = None, load: Callable[[], Encoder] | None = None
-    ) -> None:
+    def __init__(self, settings: dict[str, object] | None = None, load: Load | None = None) -> None:
         self.settings = load_settings(settings or {})
         self.context = read_context(self.settings)
         self._encoder = encoder_in_process(load or ProbeEncoder)
@@ -114,7 +112,9 @@ class App:
             self.encoder, self.context, threads=2, max_reads=self.settings.requests.max_patches
         )
         more = additions(self.settings, self.predictor, self.context)
-        application = http_application(self.settings, self.predictor, Telemetry(), more)
+        self.spans = spans_to_send(self.settings, "pathserve")
+        telemetry = Telemetry(spans=self.spans)
+        application = http_application(self.settings, self.predictor, telemetry, more)
         self.application = application
         self._gate, flask = application.gate, application.wsgi
         assert isinstance(flask, Flask)
@@ -125,6 +125,8 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._encoder.__exit__(kind, error, trace)
+        if self.spans is not None:
+            self.spans.close()
         self.context.decoders.close()
         logging.getLogger().removeHandler(self._handler)
         logging.getLogger().setLevel(self._level)

@@ -26,20 +26,28 @@ from serving.store.service.parts import Parts
 from serving.store.service.rights import Rights
 from serving.store.service.shares import shares_door
 from serving.store.service.status import StoreGauges, status_door
+from serving.telemetry.spans import Spans
 
 DICOMWEB = "/dicomweb"
 """Where DICOMweb's routes begin."""
 
 
-def store_application(settings: Settings, parts: Parts, ingest: Ingest) -> HttpApplication:
+def store_application(
+    settings: Settings, parts: Parts, ingest: Ingest, spans: Spans | None = None
+) -> HttpApplication:
     """Return the application for the front.
+
+    Parameters
+    ----------
+    spans:
+        Where spans of requests go, where they are wanted.
 
     Raises
     ------
     SettingsError
         When an origin is none, or the address of a page is none.
     """
-    telemetry = RouteTelemetry("pathserve_store", settings.shared.metrics, StoreGauges(parts))
+    telemetry = RouteTelemetry("pathserve_store", settings.shared.metrics, StoreGauges(parts), spans=spans)
     cors = Cors(settings.slide_store.cors_origins or ())
     at_root = [
         status_door(parts, telemetry, settings.http.api_keys),

@@ -16,6 +16,7 @@ from serving.processes.handover import without_command
 from serving.processes.launcher import KILL_AFTER_S, WORKERS_ALLOCATION, Launcher
 from serving.processes.restarts import History
 from serving.processes.supervised import Supervised
+from serving.processes.tracing import require_traces
 from serving.store.access.audit import Event, Result
 from serving.store.doors.watch import require_watchable
 from serving.store.service.cors import Cors
@@ -115,6 +116,7 @@ def _require_usable(settings: Settings) -> None:
             "PATHSERVE_STORE_DIMSE_PORT needs PATHSERVE_STORE_AE_PEERS, the AE titles that may send, or "
             "PATHSERVE_STORE_AE_FINDERS, those that may query"
         )
+    require_traces(settings)
     Cors(settings.slide_store.cors_origins or ())
     if settings.ingest.watch is not None:
         require_watchable(settings.ingest.watch, folder_of(settings))

@@ -17,6 +17,7 @@ from serving.http.docs import door_of
 from serving.http.door import Door
 from serving.http.gate import Gate
 from serving.http.route_telemetry import RouteTelemetry
+from serving.telemetry.spans import Spans
 from serving.webhooks.jobs.parked import Parked
 from serving.webhooks.jobs.store import JobStore
 from serving.webhooks.service.documents import docs_page, openapi_document
@@ -27,11 +28,21 @@ from serving.webhooks.webhook import DoorTools, Webhook
 
 
 def webhooks_application(
-    group: GroupStart, webhooks: Sequence[Webhook], jobs: JobStore, parked: Parked
+    group: GroupStart,
+    webhooks: Sequence[Webhook],
+    jobs: JobStore,
+    parked: Parked,
+    spans: Spans | None = None,
 ) -> HttpApplication:
-    """Return the application for the front."""
+    """Return the application for the front.
+
+    Parameters
+    ----------
+    spans:
+        Where spans of requests go, where they are wanted.
+    """
     settings = group.settings
-    telemetry = webhook_telemetry(settings.shared.metrics, jobs.counts, parked.count)
+    telemetry = webhook_telemetry(settings.shared.metrics, jobs.counts, parked.count, spans)
     tools = DoorTools(settings, jobs)
     doors = [
         *(webhook.door(tools) for webhook in webhooks),

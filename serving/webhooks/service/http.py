@@ -6,12 +6,14 @@ What has threads or sockets (connections to the database) is made after the fork
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import SettingsError
 from serving.front.application import HttpApplication
 from serving.front.workers import GunicornApplication
 from serving.processes.child import begin
+from serving.processes.tracing import require_traces, spans_to_send
 from serving.telemetry.json_log import log_as_json
 from serving.webhooks.jobs.doorbell import ring
 from serving.webhooks.jobs.parked import Parked
@@ -29,6 +31,7 @@ def main() -> None:
     try:
         for webhook in webhooks:
             webhook.require_usable(group.settings)
+        require_traces(group.settings)
     except SettingsError as error:
         print(f"pathserve: {error}", file=sys.stderr, flush=True)
         sys.exit(ExitStatus.MISCONFIGURED)
@@ -36,7 +39,9 @@ def main() -> None:
     def make() -> HttpApplication:
         database = group.open_database()
         jobs = JobStore(database, group.seals(), group.limits, lambda why: ring(group.bell, why))
-        return webhooks_application(group, webhooks, jobs, Parked(database))
+        spans = spans_to_send(group.settings, "pathserve-webhooks")
+        application = webhooks_application(group, webhooks, jobs, Parked(database), spans)
+        return application if spans is None else replace(application, at_end=spans.close)
 
     GunicornApplication(group.settings, start.listener, make).run()
 

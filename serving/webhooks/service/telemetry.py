@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from serving.errors import ServiceError
 from serving.http.route_telemetry import RouteTelemetry
+from serving.telemetry.spans import Span, Spans, Value
 from serving.webhooks.jobs.job import JobState
 
 _JOB_SECONDS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800)
@@ -40,8 +42,18 @@ class RunnerMetrics:
         self._seconds.labels(kind).observe(seconds)
 
 
+def job_span(kind: str, state: JobState, seconds: float) -> Span:
+    """Return the span of a job that has ended at this moment."""
+    ended = time.perf_counter()
+    said: dict[str, Value] = {"pathserve.job.kind": kind, "pathserve.job.state": str(state)}
+    return Span(f"job {kind}", ended - seconds, ended, said, failed=state is JobState.ERROR)
+
+
 def webhook_telemetry(
-    folder: Path | None, jobs: Callable[[], Mapping[JobState, int]], parked: Callable[[], int]
+    folder: Path | None,
+    jobs: Callable[[], Mapping[JobState, int]],
+    parked: Callable[[], int],
+    spans: Spans | None = None,
 ) -> RouteTelemetry:
     """Return what counts and logs requests, and counts jobs and what is parked when it is asked.
 
@@ -53,8 +65,10 @@ def webhook_telemetry(
         Counts jobs; raises ServiceError when the database is away.
     parked:
         Counts what waits for a person; raises it, too.
+    spans:
+        Where spans of requests go, where they are wanted.
     """
-    return RouteTelemetry("pathserve_webhook", folder, _Table(jobs, parked))
+    return RouteTelemetry("pathserve_webhook", folder, _Table(jobs, parked), spans=spans)
 
 
 class _Table(Collector):

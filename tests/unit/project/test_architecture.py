@@ -26,7 +26,7 @@ FLOORS = {
         "sources": 10,
         "local": 11,
     },
-    "model": {"encoder": 1, "batching": 2, "transport": 3, "weights": 3, "runtimes": 4},
+    "model": {"encoder": 1, "batching": 2, "golden": 3, "transport": 4, "weights": 4, "runtimes": 5},
     "serving": {
         "config": 1, "errors": 1, "heads": 1, "output": 1, "schema": 1, "telemetry": 1,
         "database": 2, "front": 2, "pipeline": 2,
@@ -205,6 +205,25 @@ def test_a_service_without_a_store_of_its_own_loads_nothing_of_the_store() -> No
     code = (
         "import sys, serving.processes.http, serving.processes.launcher, serving.__main__; "
         "print([m for m in sys.modules if m.startswith(('serving.store', 'sqlalchemy', 'pynetdicom'))])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_one_file_imports_opentelemetry_and_the_plain_service_loads_none_of_what_it_needs() -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+        if any(name.split(".")[0] == "opentelemetry" for name in imports(path))
+    }
+    assert users == {"serving/telemetry/otlp.py"}
+    # Cloud Storage's library imports the bare interface, where it is installed.
+    heavy = "('opentelemetry.sdk', 'opentelemetry.exporter', 'opentelemetry.proto', 'serving.telemetry.otlp')"
+    code = (
+        "import sys, serving.processes.http, serving.processes.launcher, serving.__main__; "
+        "import serving.webhooks.service.http, serving.webhooks.service.runner, serving.store.service.http; "
+        f"print([m for m in sys.modules if m.startswith({heavy})])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

@@ -18,12 +18,12 @@ slot_numbers = st.lists(st.integers(0, 2**32 - 1), max_size=50).map(tuple)
 request_numbers = st.integers(0, 2**64 - 1)
 seconds = st.floats(0, 1e6)
 messages = st.one_of(
-    st.just(wire.Hello(FACTS)),
+    st.builds(wire.Hello, st.just(FACTS), st.text(max_size=400)),
     st.builds(wire.Attach, st.integers(0, 2**32 - 1)),
     st.builds(wire.Submit, request_numbers, slot_numbers),
     st.builds(wire.Cancel, request_numbers),
     st.builds(wire.Done, request_numbers, slot_numbers, slot_numbers, seconds, seconds),
-    st.builds(wire.Status, seconds),
+    st.builds(wire.Status, seconds, st.text(max_size=400)),
 )
 
 

@@ -12,7 +12,8 @@ from dicom_io.geometry import Patch
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.encoded import EncodedSource
 from model.encoder import EncoderFacts
-from serving.api.request import Encoding, PredictRequest
+from serving.api.encodings import Encoding
+from serving.api.request import PredictRequest
 from serving.api.response import error_body, prediction_body
 from serving.errors import Code, Fault
 from serving.pipeline.outcome import Embeddings

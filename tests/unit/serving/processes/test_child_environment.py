@@ -8,7 +8,8 @@ NAMES = (
     "TF_XLA_FLAGS", "OMP_NUM_THREADS", "GOOGLE_APPLICATION_CREDENTIALS", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 NEEDED = dict.fromkeys(NAMES, "x")
-OURS = dict.fromkeys(VARIABLES | {name.lower() for name in VARIABLES} | {"PATHSERVE_SERVICE_HOST"}, "secret")
+MORE = {"PATHSERVE_SERVICE_HOST", "OTEL_EXPORTER_OTLP_METRICS_HEADERS", "otel_python_tracer_provider"}
+OURS = dict.fromkeys(VARIABLES | {name.lower() for name in VARIABLES} | MORE, "secret")
 
 
 def test_the_encoder_gets_what_libraries_read_and_none_of_our_settings() -> None:
