@@ -29,7 +29,7 @@ _DEADLINE_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadingPlan:
     """What would be read of a slide.
 
     Attributes
@@ -77,7 +77,7 @@ class SlideCheck:
     format: str | None = None
     levels: tuple[ScaledLevel, ...] = ()
     findings: tuple[LevelFindings, ...] = ()
-    reading: Reading | None = None
+    reading: ReadingPlan | None = None
 
 
 def check_slide(
@@ -96,7 +96,7 @@ def check_slide(
     """
     try:
         found = findings_of(where, token, target, context)
-    except ImageError:
+    except (ImageError, OSError):
         found = ()  # it is said when the slide is opened
     kind, levels = None, tuple[ScaledLevel, ...]()
     try:
@@ -122,7 +122,7 @@ def _broken(level: LevelFindings) -> str | None:
     return None
 
 
-def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: ReadContext) -> Reading:
+def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: ReadContext) -> ReadingPlan:
     view = view_of(slide.slide, wanted)
     patches = view.grid(PATCH_SIDE, wanted.stride)
     if not patches:
@@ -133,7 +133,7 @@ def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: Rea
     needs = _needs(slide, view, patches, target, context)
     level = view.level
     sampling = Sampling(level.width, level.height, level.spacing, view.width, view.height)
-    return Reading(view.index, sampling, len(patches), needs)
+    return ReadingPlan(view.index, sampling, len(patches), needs)
 
 
 def _needs(

@@ -76,7 +76,7 @@ def holds_dicom(where: str) -> bool:
     """Return whether a path is a folder with DICOM images of microscopy, though they may be no slide."""
     try:
         return Path(where).is_dir() and bool(dicom_instances_of(Path(where)))
-    except ImageError:
+    except (ImageError, OSError):
         return False
 
 

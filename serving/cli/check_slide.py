@@ -15,7 +15,7 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.slides.findings import RuleOutcome
 from dicom_io.slides.level import ScaledLevel
 from serving.api.check_response import finding_json, magnification_json, size_json
-from serving.batch.slide_check import Reading, SlideCheck, check_slide
+from serving.batch.slide_check import ReadingPlan, SlideCheck, check_slide
 from serving.batch.slide_findings import LevelFindings, holds_dicom
 from serving.batch.target import Wanted
 from serving.batch.worklist import NamedSlide, WorklistError, worklist
@@ -133,7 +133,7 @@ def _as_json(named: NamedSlide, found: SlideCheck) -> str:
     return orjson.dumps(document).decode()
 
 
-def _reading_json(reading: Reading) -> dict[str, object]:
+def _reading_json(reading: ReadingPlan) -> dict[str, object]:
     sampling = reading.sampling
     return {
         "level": reading.level,
@@ -164,7 +164,7 @@ def _level_text(level: ScaledLevel) -> str:
     return f"{level.width}x{level.height} pixels, {scale}"
 
 
-def _reading_text(reading: Reading) -> Iterator[str]:
+def _reading_text(reading: ReadingPlan) -> Iterator[str]:
     sampling, needs, judgement = reading.sampling, reading.needs, reading.magnification
     size = f"{sampling.width}x{sampling.height} pixels"
     yield f"  would read level {reading.level} as {size}: {reading.patches:,} patches, tissue or not"
