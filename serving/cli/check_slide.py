@@ -180,7 +180,7 @@ def _findings_text(number: int, level: LevelFindings) -> Iterator[str]:
     for finding in level.findings:
         if finding.outcome in _BROKEN:
             yield f"    {finding.outcome.upper():6}  {finding.keyword} ({finding.tag}) {finding.sentence}"
-            found = "nothing" if finding.found is None else finding.found
+            found = "nothing" if finding.found is None else finding.found.rstrip(".")
             yield f"            found: {found}; {finding.grade} by {finding.clause}"
     for outcome in _MET:
         # Of an attribute there may be several rules.

@@ -148,6 +148,14 @@ def test_a_series_is_checked_by_its_metadata_alone(check: CheckCommand) -> None:
         assert store.frame_requests() == []
 
 
+def test_a_profile_that_cannot_be_used_refuses_a_transform_alone(check: CheckCommand, tmp_path: Path) -> None:
+    folder = write_dicom(tmp_path / "slide", pyramid("JPEG", ICCProfile=b"no profile"))
+    assert check.text(folder)[0] == 0
+    status, text = check.text(folder, "--icc", "SRGB")
+    assert status == 1
+    assert "FAIL    ICCProfile (0028,2000)" in text
+
+
 def test_files_are_not_transcoded_so_a_syntax_that_is_not_decoded_is_refused(
     check: CheckCommand, tmp_path: Path
 ) -> None:
