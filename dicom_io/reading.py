@@ -22,7 +22,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from dicom_io.colour.profiles import IccTarget
-from dicom_io.geometry import Patch, Sampling, UInt8Array
+from dicom_io.geometry import Patch, Sampling, Spacing, UInt8Array
+from dicom_io.made_of import Reading
 
 PATCHES_AT_ONCE = 16
 """Patches of one task, unless there is a reason for fewer: a batch of the encoder on a CPU."""
@@ -57,11 +58,15 @@ class ReadOptions:
         Colour space that the image's own ICC profile is transformed to.
     require_inside:
         Whether a patch that is partly outside of the image is an error (else it is black there).
+    stored_spacing:
+        Size of a pixel as stored, which the caller gives in place of what the image says. It changes no
+        pixel: it is what is told of the image, and what its magnification is judged by.
     """
 
     image_dimensions: tuple[int, int] | None = None
     icc_target: IccTarget = IccTarget.NONE
     require_inside: bool = True
+    stored_spacing: Spacing | None = None
 
 
 def _nothing_to_wait_for() -> None:
@@ -181,6 +186,17 @@ class OpenedImage(Protocol):
         """
         ...
 
+    def reading(self) -> Reading:
+        """Return what its patches have been made of; called once they have been read, before ``close``.
+
+        It may ask the store for the image's colour profile, and computes what nobody else has a use for.
+
+        Raises
+        ------
+        Cancelled
+        """
+        ...
+
     def close(self) -> None:
         """Stop fetching and free everything; called once, when no task is running."""
         return
@@ -202,9 +218,14 @@ def read_here(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array]:
     ------
     ImageError, Cancelled, TimeoutError
     """
-    found: dict[int, UInt8Array] = {}
     with contextlib.closing(image):
-        for task in image.read(patches):
-            task.wait()
-            found |= zip(task.indexes, task.pixels(), strict=True)
+        return read_open(image, patches)
+
+
+def read_open(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array]:
+    """Read patches as ``read_here`` does, and leave the image open."""
+    found: dict[int, UInt8Array] = {}
+    for task in image.read(patches):
+        task.wait()
+        found |= zip(task.indexes, task.pixels(), strict=True)
     return [found[index] for index in range(len(patches))]

@@ -79,7 +79,9 @@ class DicomFiles:
         """Return a level with its frames, as of a store; see ``SlideFiles``."""
         opener = session.context.levels
         series = LocalSeries(self, session.context.io.at(self.key), session.waits)
-        return opener.frames(series, opener.find(series, self.levels[index].sop_uids, target))
+        frames = opener.frames(series, opener.find(series, self.levels[index].sop_uids, target))
+        identity = replace(frames.origin.identity, digest=self.facts.digest, level=index)
+        return replace(frames, origin=replace(frames.origin, identity=identity))
 
     def frames(
         self, instance: SopInstance, numbers: Sequence[int], form: FrameFormat, stop: Stop

@@ -58,11 +58,14 @@ class SharedFrame:
         Whether fetching it came to nothing.
     encoded_bytes:
         Bytes of the frame as it was sent, while they are held.
+    syntax:
+        The transfer syntax that it has been decoded from; ``None`` where its pixels came as such.
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
         self.failed = False
         self.encoded_bytes = 0
+        self.syntax: str | None = None
         self.fetched: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
         self.fetched.add_done_callback(self._arrived)
         self._decode = decode
@@ -90,6 +93,7 @@ class SharedFrame:
                     else self._decode(came.data, came.syntax, form)
                 )
                 pixels.flags.writeable = False
+                self.syntax = came.syntax if isinstance(came, EncodedFrame) else None
                 self._pixels = pixels
                 # The encoded bytes have no use any more. Whoever fetches for another request may look at this
                 # at any moment, and gives up what has not come: there must always be a result.

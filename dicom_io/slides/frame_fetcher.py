@@ -52,6 +52,7 @@ class FrameFetcher:
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
         self._arrived: set[int] = set()
+        self._came_in: set[str | None] = set()
         self._coming: deque[SharedFrame] = deque()
         self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
@@ -61,6 +62,11 @@ class FrameFetcher:
         """Bytes of frames that are held at once: decoded, and what small ones may come in before that."""
         frames = min(self._level.frames, self._most_ahead)
         return (self._form.decoded_bytes + FRAME_SLACK) * frames
+
+    @property
+    def came_in(self) -> frozenset[str | None]:
+        """Transfer syntaxes in which frames came that were waited for; ``None`` for pixels as such."""
+        return frozenset(self._came_in)
 
     @property
     def _per_get(self) -> int:
@@ -161,6 +167,8 @@ class FrameFetcher:
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
             if not isinstance(came, ImageFault):
+                # Once it has been decoded, for somebody else perhaps, only the frame itself knows.
+                self._came_in.add(came.syntax if isinstance(came, EncodedFrame) else shared.syntax)
                 return
             self._cache.forget(self._key(frame), shared)
             if frame in self._mine:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.uid import JPEGBaseline8Bit
 
 from dicom_io.codecs.frame_format import NATIVE
-from dicom_io.colour.transforms import ToRgb
+from dicom_io.codecs.software import frame_decoder, resizer
+from dicom_io.colour.transforms import ColourTransforms, ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array, rounded
+from dicom_io.made_of import ImageIdentity, Reading, colour_reading
 from dicom_io.reading import (
     PATCHES_AT_ONCE,
     SLOW_PATCHES_AT_ONCE,
@@ -24,7 +26,7 @@ from dicom_io.reading import (
     ReadStage,
     in_chunks,
 )
-from dicom_io.resampling import Taps, resample, resize, taps
+from dicom_io.resampling import Resampling, Taps, resample, resize, taps
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.level import TiledLevel
 
@@ -33,6 +35,9 @@ DECODED_HERE = NATIVE | {JPEGBaseline8Bit}
 
 MAX_DOWNSAMPLING = 8.0
 """Most that ``image_dimensions`` may shrink a level along an axis (Path Foundation API)."""
+
+OWN_RESIZER = "pathserve"
+"""Who resizes where it is no library."""
 
 _FRAMES_AT_ONCE = 512
 """Frames, about, that the patches of one task are put together from."""
@@ -51,6 +56,24 @@ class _Part:
     frames: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class LevelOrigin:
+    """Where a level comes from, for whoever asks what its patches have been made of.
+
+    Attributes
+    ----------
+    profile:
+        Returns the level's own ICC profile, whether pixels are transformed by it or not, as
+        ``made_of.colour_reading`` takes it; may ask the store. Raises Cancelled.
+    reader:
+        Library, with its version, of a store that gives pixels as such.
+    """
+
+    identity: ImageIdentity
+    profile: Callable[[], bytes | str | None]
+    reader: str | None = None
+
+
 class LevelImage(OpenedImage):
     """A level of a slide, whose patches are put together from its frames."""
 
@@ -63,14 +86,19 @@ class LevelImage(OpenedImage):
         to_rgb: ToRgb,
         fetcher: FrameFetcher,
         measure: Measure,
+        origin: LevelOrigin,
+        transforms: ColourTransforms,
     ) -> None:
+        self._origin, self._options, self._transforms = origin, options, transforms
         self._measure = measure
         self._level = level
         self._to_rgb = to_rgb
         self._fetcher = fetcher
         self._form = level.form
         self.width, self.height = options.image_dimensions or (level.width, level.height)
-        self.sampling = Sampling(level.width, level.height, level.spacing, self.width, self.height)
+        self.sampling = Sampling(
+            level.width, level.height, options.stored_spacing or level.spacing, self.width, self.height
+        )
         self._scale_x, self._scale_y = level.width / self.width, level.height / self.height
         if max(self._scale_x, self._scale_y) > MAX_DOWNSAMPLING:
             raise ImageError(
@@ -155,6 +183,28 @@ class LevelImage(OpenedImage):
     def close(self) -> None:
         """Stop fetching."""
         self._fetcher.close()
+
+    def reading(self) -> Reading:
+        """Return what patches have been made of; see ``OpenedImage.reading``."""
+        came_in, origin = self._fetcher.came_in, self._origin
+        syntaxes = sorted(syntax for syntax in came_in if syntax is not None)
+        decoders = {frame_decoder(syntax) for syntax in syntaxes}
+        if None in came_in and origin.reader is not None:
+            decoders.add(origin.reader)
+        resampling = Resampling.of(self.sampling)
+        enlarged = min(self._scale_x, self._scale_y) < 1
+        return Reading(
+            identity=origin.identity,
+            sampling=self.sampling,
+            resampling=resampling,
+            # Patches of an enlarged level are cut out before they are resized, which OpenCV cannot.
+            resizer=None if resampling is Resampling.NONE else OWN_RESIZER if enlarged else resizer(),
+            colour=colour_reading(origin.profile(), self._options.icc_target, self._transforms),
+            scaled_by_caller=self._options.stored_spacing is not None,
+            require_inside=self._options.require_inside,
+            decoders=tuple(sorted(decoders)),
+            transfer_syntaxes=tuple(syntaxes),
+        )
 
     def _region(self, patch: Patch) -> Rect:
         """Return the pixels of the level that a patch of the resized level is made of; empty for none."""

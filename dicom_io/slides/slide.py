@@ -54,10 +54,15 @@ class View(Generic[L_co]):
         return None if size == (self.level.width, self.level.height) else size
 
     @property
+    def sampling(self) -> Sampling:
+        """The level, and the size at this scale."""
+        level = self.level
+        return Sampling(level.width, level.height, level.spacing, self.width, self.height)
+
+    @property
     def spacing(self) -> Spacing | None:
         """Size of a pixel at this scale, after the size of the whole was rounded to whole pixels."""
-        level = self.level
-        return Sampling(level.width, level.height, level.spacing, self.width, self.height).spacing
+        return self.sampling.spacing
 
     def grid(self, side: int, stride: int) -> list[Patch]:
         """Return the patches of the whole; see ``grid``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
@@ -45,7 +45,13 @@ class DicomWebSource:
         found = self._known(options.icc_target, strict=opener.strict) or opener.find(
             series, self.instance_uids, options.icc_target
         )
-        return opener.open(series, found, options, session.measure)
+        frames = opener.frames(series, found)
+        # What was asked for, whatever a client's state says of it.
+        identity = replace(
+            frames.origin.identity, study_uid=self.path.study_uid, series_uid=self.path.series_uid
+        )
+        origin = replace(frames.origin, identity=identity)
+        return opener.read(replace(frames, origin=origin), options, session.measure)
 
     def findings(self, options: ReadOptions, session: ReadSession) -> tuple[Finding, ...]:
         """Return what every requirement comes to, whether the level can be opened or not.
@@ -70,4 +76,4 @@ class DicomWebSource:
             level = select_level(state.instances, self.instance_uids, strict=strict)
         except ImageError:
             return None  # the store's own metadata tells what is wrong, if anything is
-        return FoundLevel(level, state.icc_profile)
+        return FoundLevel(level, state.icc_profile, tells_icc=state.knows_icc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from importlib.metadata import version
 
+from serving.api import provenance_schema
 from serving.api import schema as api_schema
 from serving.api.check_schema import check_response
 from serving.api.json_schema import Schema
@@ -35,6 +36,7 @@ def openapi_document(settings: Settings) -> Schema:
                 "PredictResponse": api_schema.predict_response(),
                 "CheckResponse": check_response(),
                 "FailedRequest": api_schema.failed_request(),
+                "Provenance": provenance_schema.provenance(),
             }
         },
     }

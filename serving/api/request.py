@@ -15,12 +15,12 @@ import pybase64
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Spacing
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions
 from model.encoder import PATCH_SIDE
 from serving.api.encodings import Encoding
-from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
+from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size, um
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import FIELDS, KINDS, kind_of
 from serving.errors import Code, Fault, ServiceError, fault_of
@@ -219,7 +219,17 @@ def _parse_options(extensions: JsonObject) -> ReadOptions:
             "extensions.require_patches_fully_in_source_image",
             default=True,
         ),
+        stored_spacing=_parse_spacing(extensions.get("source_um_per_px")),
     )
+
+
+def _parse_spacing(value: object) -> Spacing | None:
+    if value is None:
+        return None
+    name = "extensions.source_um_per_px"
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object with x and y.")
+    return Spacing(um(value, "x", name), um(value, "y", name))
 
 
 def _parse_extras(extensions: JsonObject) -> Extras:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,9 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     answer = {
         "predictions": list(_predictions(request, predictions.outcomes)),
         **named(predictions.facts, deployed_model_id),
-        "metadata": metadata(predictions.facts) | {"encoding": request.encoding},
+        "metadata": metadata(predictions.facts)
+        | {"encoding": request.encoding}
+        | warnings_of(predictions.outcomes),
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -73,7 +76,7 @@ def model_version(facts: EncoderFacts) -> str:
 
 def metadata(facts: EncoderFacts) -> dict[str, object]:
     """Return the facts about the encoder that clients see."""
-    return {
+    always = {
         "untrained": facts.untrained,
         "dimension": facts.dimension,
         "device": facts.device,
@@ -82,6 +85,17 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
         "digest": facts.digest,
         "runtime": facts.runtime,
     }
+    return always | {"reproducible": True} if facts.reproducible else always
+
+
+def warnings_of(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what the magnification guard says of instances with vectors; nothing where that is nothing."""
+    found = [
+        {"instance": position, "kind": "magnification", **dataclasses.asdict(outcome.magnification)}
+        for position, outcome in enumerate(outcomes)
+        if not isinstance(outcome, Fault) and outcome.magnification is not None
+    ]
+    return {"warnings": found} if found else {}
 
 
 def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:
@@ -90,14 +104,15 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
             written = _written(outcome.vectors, request.encoding)
-            yield {
-                "result": {
-                    "patch_embeddings": [
-                        {"patch_coordinate": _coordinate(patch), **vector}
-                        for patch, vector in zip(item.patches, written, strict=True)
-                    ]
-                }
+            result: dict[str, object] = {
+                "patch_embeddings": [
+                    {"patch_coordinate": _coordinate(patch), **vector}
+                    for patch, vector in zip(item.patches, written, strict=True)
+                ]
             }
+            if outcome.provenance is not None:
+                result["provenance"] = outcome.provenance
+            yield {"result": result}
 
 
 def _written(vectors: Vectors, encoding: Encoding) -> Iterator[Mapping[str, object]]:

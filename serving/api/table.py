@@ -13,7 +13,7 @@ from model.encoder import PATCH_SIDE, Vectors
 from serving.api.arrow_ipc import Column, arrow_stream
 from serving.api.encodings import coded
 from serving.api.request import PredictRequest
-from serving.api.response import metadata, named
+from serving.api.response import metadata, named, warnings_of
 from serving.errors import Fault
 from serving.pipeline.types import Instance, Predictions
 
@@ -63,8 +63,19 @@ def prediction_table(request: PredictRequest, predictions: Predictions, deployed
     ]
     facts = predictions.facts
     about = named(facts, deployed_model_id) | metadata(facts)
-    about |= {"encoding": request.encoding, "patch_size": PATCH_SIDE}
+    about |= {"encoding": request.encoding, "patch_size": PATCH_SIDE} | warnings_of(predictions.outcomes)
+    if told := _provenance(predictions):
+        about["provenance"] = told
     return arrow_stream(columns, {name: _text(value) for name, value in about.items()})
+
+
+def _provenance(predictions: Predictions) -> dict[str, object]:
+    """Return what vectors are made of, where that was asked for, by the index of the instance as text."""
+    return {
+        str(number): outcome.provenance
+        for number, outcome in enumerate(predictions.outcomes)
+        if not isinstance(outcome, Fault) and outcome.provenance is not None
+    }
 
 
 def _rows(request: PredictRequest, predictions: Predictions) -> Iterator[_Row]:

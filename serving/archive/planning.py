@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 from dicom_io.colour.profiles import IccTarget
@@ -22,6 +23,8 @@ from serving.batch.target import find_target
 from serving.batch.worklist import NamedSlide
 from serving.config.settings import SettingsError
 from serving.output.files import OutputError
+
+log = logging.getLogger(__name__)
 
 
 def pieces_of(worker: Worker, named: NamedSlide) -> Iterator[Piece | Done]:
@@ -116,7 +119,9 @@ def _planned_with(worker: Worker, named: NamedSlide, token: BearerToken | None) 
     wanted = wanted_of(asked, named)
     run = run_of(asked, named, wanted)
     with worker.slide(named.where, mpp_of(asked, named), token) as slide:
-        target = find_target(slide, wanted, worker.context, pictured=False)
+        target = find_target(slide, wanted, worker.context, worker.guard, pictured=False)
+        if target.warning:
+            log.warning("magnification", extra={"reason": target.warning})
         blocks = plan(target.origins)
         head = Head(
             named.name,

@@ -14,7 +14,8 @@ from serving.batch.plan import Origin
 from serving.errors import Code, Fault
 from serving.output.table import Model, Rows
 from serving.pipeline.embedder import Embedder
-from serving.pipeline.types import Instance
+from serving.pipeline.types import Extras, Instance
+from serving.provenance import Provenance, merged, records_of
 
 OUTAGE = 20
 """A slide is given up when its store, its file or the service has failed for this many patches in a row."""
@@ -29,6 +30,10 @@ _OF_ONE_PATCH = {
     Code.TOO_MANY_PATCHES_ERROR,
 }
 """Codes that may concern only some of the patches."""
+
+
+_TOLD = Extras(provenance=True)
+"""What is wanted besides vectors: an output says what it is made of."""
 
 
 class Stopped(Exception):
@@ -54,10 +59,16 @@ class ChunkEmbedder:
     ----------
     embedders:
         As many as there are threads: each takes one, and puts it back.
+
+    Attributes
+    ----------
+    warning:
+        What the magnification guard has said of what was embedded; empty for nothing.
     """
 
     def __init__(self, source: Source, options: ReadOptions, embedders: queue.SimpleQueue[Embedder]) -> None:
         self._source, self._options, self._embedders = source, options, embedders
+        self.warning = ""
         self._failed_in_a_row = 0
         self._lock = threading.Lock()
 
@@ -71,29 +82,40 @@ class ChunkEmbedder:
             When a service fails as a whole.
         """
         embedder = self._embedders.get()
+        told: list[Provenance] = []
         try:
-            found = list(self._isolating(embedder, origins))
+            found = list(self._isolating(embedder, origins, told))
             model = model_of(embedder)
         finally:
             self._embedders.put(embedder)
-        return Rows(origins, [vector for vector, _ in found], [error for _, error in found]), model
+        vectors, errors = [vector for vector, _ in found], [error for _, error in found]
+        return Rows(origins, vectors, errors, merged(told)), model
 
     def _isolating(
-        self, embedder: Embedder, origins: Sequence[Origin]
+        self, embedder: Embedder, origins: Sequence[Origin], told: list[Provenance]
     ) -> Iterator[tuple[Vectors | None, str | None]]:
-        """Yield a vector or an error for each patch; patches that fail together are retried in halves."""
+        """Yield a vector or an error for each patch; patches that fail together are retried in halves.
+
+        Parameters
+        ----------
+        told:
+            Gets what the vectors are made of.
+        """
         patches = tuple(Patch(x, y, PATCH_SIDE, PATCH_SIDE) for x, y in origins)
-        (found,) = embedder.embed([Instance(self._source, patches, self._options)])
+        (found,) = embedder.embed([Instance(self._source, patches, self._options, _TOLD)])
         if not isinstance(found, Fault):
             with self._lock:
                 self._failed_in_a_row = 0
+                if found.magnification is not None:
+                    self.warning = found.magnification.description
+            told.extend(records_of(found.provenance))
             yield from ((vector, None) for vector in found.vectors)
         elif found.code not in _OF_ONE_PATCH:
             raise Stopped(found)
         elif len(origins) > 1:
             middle = len(origins) // 2
-            yield from self._isolating(embedder, origins[:middle])
-            yield from self._isolating(embedder, origins[middle:])
+            yield from self._isolating(embedder, origins[:middle], told)
+            yield from self._isolating(embedder, origins[middle:], told)
         else:
             with self._lock:
                 self._failed_in_a_row += found.code in _OF_OUTAGES

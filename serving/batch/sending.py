@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import cv2
 import numpy as np
 
 from dicom_io.errors import ImageError
 from dicom_io.geometry import Patch, UInt8Array
-from dicom_io.reading import ReadOptions, read_here
+from dicom_io.reading import ReadOptions, read_open
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -20,7 +20,9 @@ from model.encoder import PATCH_SIDE
 from serving.errors import Fault, fault_of
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.outcome import Embeddings, Outcome
-from serving.pipeline.types import Instance
+from serving.pipeline.provenance import joined
+from serving.pipeline.types import Extras, Instance
+from serving.provenance import records_of
 
 _WHOLE = (Patch(0, 0, PATCH_SIDE, PATCH_SIDE),)
 
@@ -46,16 +48,28 @@ class SendingEmbedder:
 
     def _one(self, instance: Instance) -> Outcome:
         waits = Cancellation(time.monotonic() + self._timeout_s)
-        session = ReadSession(self._context, waits, RasterRegistry({}), lambda _: nullcontext())
+        traced = instance.extras.provenance
+        session = ReadSession(
+            self._context, waits, RasterRegistry({}), lambda _: nullcontext(), traced=traced
+        )
         try:
-            pixels = read_here(instance.source.open(instance.options, session), instance.patches)
+            with closing(instance.source.open(instance.options, session)) as image:
+                pixels = read_open(image, instance.patches)
+                reading = image.reading() if traced else None
+                options = ReadOptions(stored_spacing=image.sampling.spacing)
         except ImageError as error:
             return fault_of(error.fault)
-        outcomes = self._service.embed([Instance(_encoded(one), _WHOLE, ReadOptions()) for one in pixels])
-        vectors = [outcome.vectors for outcome in outcomes if not isinstance(outcome, Fault)]
-        if len(vectors) < len(outcomes):
+        extras = Extras(provenance=traced)
+        outcomes = self._service.embed([Instance(_encoded(one), _WHOLE, options, extras) for one in pixels])
+        embedded = [outcome for outcome in outcomes if not isinstance(outcome, Fault)]
+        if len(embedded) < len(outcomes):
             return next(outcome for outcome in outcomes if isinstance(outcome, Fault))
-        return Embeddings(np.concatenate(vectors))
+        told = [record for one in embedded for record in records_of(one.provenance)]
+        return Embeddings(
+            np.concatenate([one.vectors for one in embedded]),
+            provenance=None if reading is None else joined(reading, told),
+            magnification=next((one.magnification for one in embedded if one.magnification), None),
+        )
 
 
 def _encoded(pixels: UInt8Array) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
@@ -23,7 +23,7 @@ from serving.batch.plan import plan
 from serving.batch.slide_findings import LevelFindings, findings_of
 from serving.batch.target import Wanted, view_of
 from serving.errors import Code, fault_of
-from serving.pipeline.magnification import Judgement, judge
+from serving.pipeline.magnification import GuardMode, MagnificationGuard, Verdict, judge, judge_for_command
 
 _DEADLINE_S = 300.0
 
@@ -42,17 +42,18 @@ class ReadingPlan:
         Of the whole grid: tissue is not looked for, as that takes pixels.
     needs:
         Frames and bytes of these; a frame that two chunks share counts for each.
+    magnification:
+        What the magnification guard finds of that size.
+    advice:
+        The same in a command's words; empty where nothing is wrong.
     """
 
     level: int
     sampling: Sampling
     patches: int
     needs: Needs
-
-    @property
-    def magnification(self) -> Judgement:
-        """What the magnification guard says."""
-        return judge(self.sampling)
+    magnification: Verdict
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,13 @@ class SlideCheck:
 
 
 def check_slide(
-    where: str, mpp: float | None, token: str | None, wanted: Wanted, target: IccTarget, context: ReadContext
+    where: str,
+    mpp: float | None,
+    token: str | None,
+    wanted: Wanted,
+    target: IccTarget,
+    context: ReadContext,
+    guard: MagnificationGuard,
 ) -> SlideCheck:
     """Open a slide as embedding it would, as far as no pixels are needed.
 
@@ -93,6 +100,8 @@ def check_slide(
         Level or scale, and stride.
     target:
         Colour space that pixels would be transformed to.
+    guard:
+        Judges the size of a pixel.
     """
     try:
         found = findings_of(where, token, target, context)
@@ -102,7 +111,7 @@ def check_slide(
     try:
         with opened(where, mpp, token, context) as slide:
             kind, levels = str(slide.facts["format"]), slide.slide.levels
-            reading = _reading(slide, wanted, target, context)
+            reading = _reading(slide, wanted, target, context, guard)
             refusal = _broken(found[reading.level]) if found else None
             return SlideCheck(refusal, kind, levels, found, None if refusal else reading)
     except TargetError as error:
@@ -122,8 +131,13 @@ def _broken(level: LevelFindings) -> str | None:
     return None
 
 
-def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: ReadContext) -> ReadingPlan:
+def _reading(
+    slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: ReadContext, guard: MagnificationGuard
+) -> ReadingPlan:
     view = view_of(slide.slide, wanted)
+    refused, warning = judge_for_command(view.sampling, guard)
+    if refused:
+        raise TargetError(f"{Code.MAGNIFICATION_ERROR}: {warning}")
     patches = view.grid(PATCH_SIDE, wanted.stride)
     if not patches:
         raise TargetError(
@@ -131,9 +145,9 @@ def _reading(slide: OpenedSlide, wanted: Wanted, target: IccTarget, context: Rea
             f"{PATCH_SIDE}x{PATCH_SIDE}."
         )
     needs = _needs(slide, view, patches, target, context)
-    level = view.level
-    sampling = Sampling(level.width, level.height, level.spacing, view.width, view.height)
-    return ReadingPlan(view.index, sampling, len(patches), needs)
+    verdict = judge(view.sampling, guard.allowed).verdict
+    _, advice = judge_for_command(view.sampling, replace(guard, mode=GuardMode.WARN))
+    return ReadingPlan(view.index, view.sampling, len(patches), needs, verdict, advice)
 
 
 def _needs(

@@ -14,7 +14,7 @@ import orjson
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.slides.findings import RuleOutcome
 from dicom_io.slides.level import ScaledLevel
-from serving.api.check_response import finding_json, magnification_json, size_json
+from serving.api.check_response import finding_json, size_json
 from serving.batch.slide_check import ReadingPlan, SlideCheck, check_slide
 from serving.batch.slide_findings import LevelFindings, holds_dicom
 from serving.batch.target import Wanted
@@ -22,21 +22,13 @@ from serving.batch.worklist import NamedSlide, WorklistError, worklist
 from serving.config.exit_status import ExitStatus
 from serving.config.group import revealed
 from serving.config.settings import Settings
-from serving.pipeline.magnification import PATH_FOUNDATION, Verdict, in_um
-from serving.processes.assembly import read_context
+from serving.pipeline.magnification import in_um
+from serving.processes.assembly import magnification_guard, read_context
 from serving.telemetry.json_log import log_as_json
 
 _BROKEN = (RuleOutcome.FAIL, RuleOutcome.REMARK)
 _MET = (RuleOutcome.PASS, RuleOutcome.NOT_APPLICABLE, RuleOutcome.NOT_CHECKED)
 _WIDTH, _INDENT = 110, " " * 12
-
-_INSTEAD = {
-    Verdict.INSIDE: "",
-    Verdict.TOO_FINE: f"Ask for --mpp {PATH_FOUNDATION.finest_um:g}, or a level in that range.",
-    Verdict.TOO_COARSE: "Ask for a finer --level or --mpp, where the slide has one.",
-    Verdict.UNKNOWN: "Give it with --slide-mpp.",
-}
-"""What to ask for instead, in this command's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +81,12 @@ def check_slides(options: CheckOptions, settings: Settings) -> ExitStatus:
         return ExitStatus.FAULT
     wanted = Wanted(None if options.mpp else options.level or 0, options.mpp, options.stride, None, None)
     token = revealed(settings.command.store_token)
-    context = read_context(settings)
+    guard, context = magnification_guard(settings), read_context(settings)
     refused = 0
     try:
         for named in slides:
             mpp = named.mpp if named.mpp is not None else options.slide_mpp
-            found = check_slide(named.where, mpp, token, wanted, target, context)
+            found = check_slide(named.where, mpp, token, wanted, target, context, guard)
             refused += found.refusal is not None
             text = _as_json(named, found) if options.as_json else "\n".join(_as_text(named, found))
             print(text, flush=True)
@@ -143,7 +135,7 @@ def _reading_json(reading: ReadingPlan) -> dict[str, object]:
         "bytes_basis": reading.needs.basis,
         "stored": size_json(sampling.stored_width, sampling.stored_height, sampling.stored_spacing),
         "read": size_json(sampling.width, sampling.height, sampling.spacing),
-        "magnification": magnification_json(reading.magnification),
+        "magnification": {"verdict": reading.magnification, "description": reading.advice},
     }
 
 
@@ -165,13 +157,13 @@ def _level_text(level: ScaledLevel) -> str:
 
 
 def _reading_text(reading: ReadingPlan) -> Iterator[str]:
-    sampling, needs, judgement = reading.sampling, reading.needs, reading.magnification
+    sampling, needs = reading.sampling, reading.needs
     size = f"{sampling.width}x{sampling.height} pixels"
     yield f"  would read level {reading.level} as {size}: {reading.patches:,} patches, tissue or not"
     frames = "" if needs.frames is None else f"{needs.frames:,} frames, "
     sent = "bytes not known before they are read" if needs.bytes is None else f"{needs.bytes:,} bytes"
     yield f"  takes     {frames}{sent}"
-    yield f"  guard     {judgement.verdict}. {judgement.description} {_INSTEAD[judgement.verdict]}".rstrip()
+    yield f"  guard     {reading.magnification}. {reading.advice}".rstrip()
 
 
 def _findings_text(number: int, level: LevelFindings) -> Iterator[str]:

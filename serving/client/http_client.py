@@ -22,7 +22,8 @@ from serving.api.encodings import NUMBERS, Coded, Encoding, decoded
 from serving.client.image import Image
 from serving.client.splitting import Limits, split
 from serving.errors import Fault
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
+from serving.provenance import Provenance, as_one, records_of
 
 MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
@@ -130,15 +131,28 @@ class PathserveClient:
             When a request fails whole, or the service stays unavailable.
         """
         found: list[list[Vectors] | Fault] = [[] for _ in images]
+        told: list[list[Provenance]] = [[] for _ in images]
+        warned: dict[int, MagnificationWarning] = {}
         for parts in split(images, self._limits):
-            predictions = self._post([part.instance for part in parts])["predictions"]
+            answer = self._post([part.instance for part in parts])
+            predictions = answer["predictions"]
+            for warning in answer["metadata"].get("warnings", ()):
+                if (said := _magnification(warning)) is not None:
+                    warned.setdefault(parts[warning["instance"]].image, said)
             for part, prediction in zip(parts, predictions, strict=True):
                 vectors = found[part.image]
                 if "error" in prediction:
                     found[part.image] = Fault(prediction["error"]["code"], prediction["error"]["description"])
                 elif isinstance(vectors, list):
                     vectors.append(_vectors(prediction, self._encoding))
-        return [parts if isinstance(parts, Fault) else Embeddings(_joined(parts)) for parts in found]
+                    if (record := prediction["result"].get("provenance")) is not None:
+                        told[part.image].append(record)
+        return [
+            parts
+            if isinstance(parts, Fault)
+            else Embeddings(_joined(parts), provenance=as_one(records), magnification=warned.get(number))
+            for number, (parts, records) in enumerate(zip(found, told, strict=True))
+        ]
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
         """Embed pixels.
@@ -152,16 +166,28 @@ class PathserveClient:
         -------
         float32 ``[n, dimension]``
         """
+        return self.patches(patches).vectors
+
+    def patches(self, patches: npt.NDArray[np.uint8], **extensions: object) -> Embeddings:
+        """Embed pixels, and return what extensions ask for besides; see ``embed_patches``."""
         if patches.dtype != np.uint8 or patches.shape[1:3] != (PATCH_SIDE, PATCH_SIDE):
             raise ValueError(
                 f"patches must be uint8 [n, {PATCH_SIDE}, {PATCH_SIDE}, 3]; "
                 f"these are {patches.dtype} {patches.shape}"
             )
-        found = self.embed([Image.of_bytes(_png(patch), [(0, 0)]) for patch in patches])
-        for vectors in found:
-            if isinstance(vectors, Fault):
-                raise ServiceFault(HTTPStatus.OK, vectors)
-        return _joined([vectors for vectors in found if not isinstance(vectors, Fault)])
+        found = self.outcomes([Image.of_bytes(_png(patch), [(0, 0)], **extensions) for patch in patches])
+        whole = []
+        for outcome in found:
+            if isinstance(outcome, Fault):
+                raise ServiceFault(HTTPStatus.OK, outcome)
+            whole.append(outcome)
+        records = [record for one in whole for record in records_of(one.provenance)]
+        warnings = [one.magnification for one in whole if one.magnification is not None]
+        return Embeddings(
+            _joined([one.vectors for one in whole]),
+            provenance=as_one(records),
+            magnification=warnings[0] if warnings else None,
+        )
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": self._encoding}}).encode()
@@ -225,6 +251,15 @@ def _vectors(prediction: dict[str, Any], encoding: Encoding) -> Vectors:
 
 def _joined(parts: list[Vectors]) -> Vectors:
     return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+
+
+def _magnification(warning: dict[str, Any]) -> MagnificationWarning | None:
+    if warning.get("kind") != "magnification":
+        return None
+    um = warning["um_per_px"]
+    return MagnificationWarning(
+        warning["verdict"], None if um is None else (um[0], um[1]), warning["description"]
+    )
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

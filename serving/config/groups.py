@@ -195,6 +195,12 @@ class EncoderSettings(Group):
         gt=0,
         le=604_800,
     )
+    reproducible: bool = setting(
+        "PATHSERVE_REPRODUCIBLE",
+        False,
+        "Whether a patch's vector is the same to the last bit whatever else is embedded with it, on one "
+        "machine with one runtime; each patch is then embedded alone.",
+    )
 
     @property
     def spec(self) -> str:

@@ -136,6 +136,11 @@ class Predictions:
         predictions = holdable(asked, predictions)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
+        record.magnification.update(
+            o.magnification.verdict
+            for o in predictions.outcomes
+            if not isinstance(o, Fault) and o.magnification is not None
+        )
         record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
         with record.stages.measure(RequestStage.SERIALISE):
             response = formed(asked, predictions, form, self._http.deployed_model_id)

@@ -16,6 +16,7 @@ from serving.output.formats import Format, writer
 from serving.output.lock import locked
 from serving.output.parts import Parts
 from serving.output.table import (
+    PROVENANCE,
     VERSION,
     About,
     Identity,
@@ -24,8 +25,10 @@ from serving.output.table import (
     Rows,
     dimension_of,
     joined,
+    provenance_of,
     table_of,
 )
+from serving.provenance import merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,16 @@ class Output:
             When a part is damaged or the disk is full: the parts that are whole stay. When not one patch has
             a vector: none does.
         """
-        dimension = self._dimension([chunk for band in bands for chunk in band])
+        chunks = [chunk for band in bands for chunk in band]
+        dimension = self._dimension(chunks)
         model = self._parts.model
-        made = {"model": model.digest, "encoder": model.name, "untrained": model.untrained}
+        told = merged(record for chunk in chunks for record in provenance_of(self._parts.schema(chunk)))
+        made = {
+            "model": model.digest,
+            "encoder": model.name,
+            "untrained": model.untrained,
+            **({PROVENANCE: told} if told else {}),
+        }
         about = {**self._slide.about, **made}
         tables = (joined(self._parts.read(band), dimension) for band in bands)
         count = write_tables(self._paths, self._kinds, self._slide.frame, about, dimension, tables)

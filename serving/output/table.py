@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ VERSION = 2
 
 ABOUT = "pathserve"
 """Under which name every kind of file has what is said about its run, as JSON."""
+
+PROVENANCE = "provenance"
+"""Under which name a part, and what is said about a run, has records of what the vectors are made of."""
 
 About = Mapping[str, Any]
 """What is said about a run, as JSON: see docs/outputs.md."""
@@ -108,11 +112,14 @@ class Rows:
         float32 ``[dimension]``, or ``None`` where there is an error.
     errors:
         ``CODE: description``, or ``None``.
+    provenance:
+        Records of what the vectors are made of.
     """
 
     origins: Sequence[tuple[int, int]]
     vectors: Sequence[Vectors | None]
     errors: Sequence[str | None]
+    provenance: Sequence[Mapping[str, Any]] = ()
 
 
 def table_of(rows: Rows, slide: Identity, frame: PatchFrame) -> pa.Table:
@@ -133,8 +140,15 @@ def table_of(rows: Rows, slide: Identity, frame: PatchFrame) -> pa.Table:
             "mpp": pa.array([frame.mpp] * count, pa.float64()),
             "vector": pa.nulls(count) if dimension is None else _column(rows.vectors, dimension),
             "error": pa.array(rows.errors, pa.string()),
-        }
+        },
+        metadata={PROVENANCE: json.dumps(rows.provenance)} if rows.provenance else None,
     )
+
+
+def provenance_of(schema: pa.Schema) -> list[Mapping[str, Any]]:
+    """Return what the rows of a part are made of; nothing of parts that tell nothing."""
+    told = (schema.metadata or {}).get(PROVENANCE.encode())
+    return [] if told is None else list(json.loads(told))
 
 
 def dimension_of(table: pa.Table) -> int | None:

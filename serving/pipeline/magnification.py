@@ -12,6 +12,9 @@ from enum import StrEnum
 
 from dicom_io.geometry import Sampling, Spacing, nearest
 from dicom_io.slides.level_image import MAX_DOWNSAMPLING
+from model.encoder import PATCH_SIDE
+from serving.errors import Code, ServiceError
+from serving.pipeline.outcome import MagnificationWarning
 
 
 class Verdict(StrEnum):
@@ -89,7 +92,7 @@ def judge(read: Sampling, allowed: MagnificationRange = PATH_FOUNDATION) -> Judg
             Verdict.UNKNOWN,
             None,
             f"Nothing says how large this image's pixels are; the model is made for {allowed}.",
-            "See to its magnification yourself, or read the slide from DICOM with Pixel Spacing.",
+            "If you know it, state it in extensions.source_um_per_px.",
         )
     sides = (spacing.x, spacing.y)
     if max(sides) > allowed.most_um:
@@ -104,6 +107,69 @@ def judge(read: Sampling, allowed: MagnificationRange = PATH_FOUNDATION) -> Judg
         f"The image's pixels are {in_um(spacing)}; the model is made for {allowed}.",
         _instead(read, allowed),
     )
+
+
+class GuardMode(StrEnum):
+    """What becomes of an image of a magnification that the model is not made for."""
+
+    OFF = "off"
+    WARN = "warn"
+    REFUSE = "refuse"
+    STRICT = "strict"
+    """As ``REFUSE``, and what is of unknown size is refused, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class MagnificationGuard:
+    """Judges images as the operator wants it."""
+
+    mode: GuardMode = GuardMode.OFF
+    allowed: MagnificationRange = PATH_FOUNDATION
+
+    def refuses(self, judgement: Judgement) -> bool:
+        """Return whether an image is refused for what was found of it."""
+        if judgement.verdict is Verdict.UNKNOWN:
+            return self.mode is GuardMode.STRICT
+        return judgement.verdict is not Verdict.INSIDE and self.mode in (GuardMode.REFUSE, GuardMode.STRICT)
+
+    def check(self, read: Sampling) -> MagnificationWarning | None:
+        """Return what there is to say of an image that is embedded all the same.
+
+        Raises
+        ------
+        ServiceError
+            MAGNIFICATION_ERROR when it is refused.
+        """
+        if self.mode is GuardMode.OFF:
+            return None
+        found = judge(read, self.allowed)
+        if found.verdict is Verdict.INSIDE:
+            return None
+        description = f"{found.description} {found.instead}"
+        if self.refuses(found):
+            raise ServiceError(Code.MAGNIFICATION_ERROR, description)
+        um = None if found.spacing is None else (found.spacing.x, found.spacing.y)
+        return MagnificationWarning(str(found.verdict), um, description)
+
+
+def judge_for_command(read: Sampling, guard: MagnificationGuard) -> tuple[bool, str]:
+    """Return whether a command must not embed a slide so, and what there is to say about it, in its words.
+
+    Empty where nothing is wrong, or the guard is off.
+    """
+    found = judge(read, guard.allowed)
+    if guard.mode is GuardMode.OFF or found.verdict is Verdict.INSIDE:
+        return False, ""
+    if found.verdict is Verdict.UNKNOWN:
+        instead = "Give it with --slide-mpp, the µm of a pixel of the largest level."
+    else:
+        instead = f"Ask for --mpp {guard.allowed.finest_um:g} to {guard.allowed.coarsest_um:g}."
+    return guard.refuses(found), f"{found.description} {instead}"
+
+
+def first_sentence(description: str) -> str:
+    """Return what is wrong, of a description here, without what to ask for instead."""
+    return f"{description.partition('. ')[0].rstrip('.')}."
 
 
 def in_um(spacing: Spacing) -> str:
@@ -136,11 +202,11 @@ def _passes(spacing: Spacing, allowed: MagnificationRange) -> bool:
 
 
 def _size_at(read: Sampling, stored: Spacing, um: float) -> tuple[int, int] | None:
-    """Return (width, height) in pixels of an image at a size of a pixel, if it may be shrunk so far."""
+    """Return (width, height) in pixels at a size of a pixel, if it may be so small and a patch fits."""
     if um / min(stored.x, stored.y) > MAX_DOWNSAMPLING:
         return None
     width, height = (
         min(max(nearest(pixels * side / um), math.ceil(pixels / MAX_DOWNSAMPLING)), pixels)
         for pixels, side in ((read.stored_width, stored.x), (read.stored_height, stored.y))
     )
-    return width, height
+    return (width, height) if min(width, height) >= PATCH_SIDE else None

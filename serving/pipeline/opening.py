@@ -17,6 +17,8 @@ from dicom_io.sources.shared_raster import RasterRegistry
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.faults import Faults, or_fault
+from serving.pipeline.magnification import MagnificationGuard
+from serving.pipeline.outcome import MagnificationWarning
 from serving.pipeline.types import Instance, Item
 from serving.pipeline.waits import Waits
 
@@ -38,12 +40,15 @@ class Opened:
         Of its instance in the request.
     first:
         Index in the request of its first patch.
+    magnification:
+        What the magnification guard says of it.
     """
 
     position: int
     first: int
     instance: Instance
     image: OpenedImage
+    magnification: MagnificationWarning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class OpenedImages:
         Gets the faults of those that cannot be opened, and those that items have already.
     frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges their magnification, before anything of them is fetched or decoded.
     open_:
         Opens images in place of ``open_instance``; called in the threads that wait for stores, too.
     """
@@ -77,9 +84,10 @@ class OpenedImages:
         waits: Waits,
         faults: Faults,
         frames: int,
+        guard: MagnificationGuard,
         open_: OpenInstance | None = None,
     ) -> None:
-        self._open = open_ or open_instance
+        self._guard, self._open = guard, open_ or open_instance
         self._session = session
         self._waits = waits
         self._faults = faults
@@ -135,7 +143,7 @@ class OpenedImages:
             self._faults[opening.position] = image
         else:
             with self._faults.of([opening.position]):
-                self._head = self._counted(opening, image)
+                self._head = self._checked(opening, image)
         self._open_ahead()
 
     def _open_ahead(self) -> None:
@@ -153,14 +161,15 @@ class OpenedImages:
             or_fault, partial(self._open, instance, self._session)
         )
 
-    def _counted(self, opening: _Opening, image: OpenedImage) -> Opened:
-        if frames := image.extra_frames(len(opening.instance.patches)):
-            try:
+    def _checked(self, opening: _Opening, image: OpenedImage) -> Opened:
+        try:
+            warning = self._guard.check(image.sampling)
+            if frames := image.extra_frames(len(opening.instance.patches)):
                 self._count(frames)
-            except ServiceError:
-                image.close()
-                raise
-        return Opened(opening.position, self._firsts[opening.position], opening.instance, image)
+        except ServiceError:
+            image.close()
+            raise
+        return Opened(opening.position, self._firsts[opening.position], opening.instance, image, warning)
 
     def _count(self, frames: int) -> None:
         """Count frames of resized levels against what the request may have decoded."""

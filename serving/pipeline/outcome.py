@@ -13,6 +13,25 @@ from serving.errors import Fault
 
 
 @dataclass(frozen=True, slots=True)
+class MagnificationWarning:
+    """Why an image's vectors may mean little: its pixels are not of a size that the model is made for.
+
+    Attributes
+    ----------
+    verdict:
+        ``too_fine``, ``too_coarse`` or ``unknown``.
+    um_per_px:
+        Size of a pixel as the model saw it, along a row and down a column; ``None`` where nothing tells.
+    description:
+        What is wrong, and what to ask for instead.
+    """
+
+    verdict: str
+    um_per_px: tuple[float, float] | None
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Embeddings:
     """An instance's vectors, and what else was wanted of it.
 
@@ -26,12 +45,15 @@ class Embeddings:
         float32 ``[patches, measures]``, where ``Extras.patch_quality`` asks for it.
     provenance:
         What the vectors are made of, as JSON, where ``Extras.provenance`` asks for it.
+    magnification:
+        What the magnification guard says of the image, where it lets it pass all the same.
     """
 
     vectors: Vectors
     faults: Mapping[int, Fault] = field(default_factory=dict)
     quality: npt.NDArray[np.float32] | None = None
     provenance: Mapping[str, object] | None = None
+    magnification: MagnificationWarning | None = None
 
 
 Outcome = Embeddings | Fault

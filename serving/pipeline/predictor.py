@@ -11,9 +11,10 @@ from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderDrifted, EncoderUnavailable
-from serving.errors import ServiceError, unavailable
+from serving.errors import Fault, ServiceError, unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import shared_images
 from serving.pipeline.outcome import Embeddings
 from serving.pipeline.preflight import Check, Preflight
@@ -39,9 +40,20 @@ class Predictor:
         Threads that decode, for all requests together; as many as there are cores.
     max_reads:
         Patches, and further frames of resized levels, that one request may read.
+    guard:
+        Judges the images' magnification; by default it is off.
     """
 
-    def __init__(self, encoder: EncoderClient, context: ReadContext, *, threads: int, max_reads: int) -> None:
+    def __init__(
+        self,
+        encoder: EncoderClient,
+        context: ReadContext,
+        *,
+        threads: int,
+        max_reads: int,
+        guard: MagnificationGuard | None = None,
+    ) -> None:
+        self._guard = guard or MagnificationGuard()
         self._encoder = encoder
         self._context = context
         self._max_reads = max_reads
@@ -97,9 +109,12 @@ class Predictor:
         try:
             with contextlib.closing(self._encoder.open_stream(patches)) as stream:
                 waits.when_cancelled(stream.abandon)
-                session = ReadSession(self._context, waits, shared_images(items), stages.measure)
+                traced = any(not isinstance(item, Fault) and item.extras.provenance for item in items)
+                session = ReadSession(
+                    self._context, waits, shared_images(items), stages.measure, traced=traced
+                )
                 extra_frames = max(0, self._max_reads - patches)
-                outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
+                outcomes = Run(items, stream, session, self._workshop, extra_frames, self._guard).outcomes()
                 embedded = sum(len(one.vectors) for one in outcomes if isinstance(one, Embeddings))
                 self._speed.add(items, embedded, time.perf_counter() - began)
                 stages.add(RequestStage.QUEUE, stream.queue_s, stream.queued)
@@ -134,7 +149,7 @@ class Predictor:
         session = ReadSession(self._context, waits, shared_images(items), stages.measure)
         extra_frames = max(0, self._max_reads - patch_count(items))
         try:
-            return Check(items, session, extra_frames, self._speed).preflight()
+            return Check(items, session, extra_frames, self._speed, self._guard).preflight()
         except DeadlineExceeded as error:
             raise _too_late() from error
 

@@ -22,7 +22,7 @@ from dicom_io.waiting import Cancelled
 from dicom_io.web.credentials import fingerprint
 from serving.errors import Fault
 from serving.pipeline.faults import Faults
-from serving.pipeline.magnification import Judgement, judge
+from serving.pipeline.magnification import Judgement, MagnificationGuard, judge
 from serving.pipeline.opening import Opened, OpenedImages, open_instance
 from serving.pipeline.speed import Pace, Speed
 from serving.pipeline.types import Instance, Item
@@ -69,6 +69,8 @@ class Plan:
         How fast this process has been at such sources lately; ``None`` where it has had none.
     sampling:
         The size at which it would be read.
+    magnification:
+        What the magnification guard finds of that.
     """
 
     patches: int
@@ -76,11 +78,7 @@ class Plan:
     is_fetched: bool
     pace: Pace | None
     sampling: Sampling
-
-    @property
-    def magnification(self) -> Judgement:
-        """What the magnification guard says."""
-        return judge(self.sampling)
+    magnification: Judgement
 
     @property
     def seconds(self) -> float | None:
@@ -121,7 +119,15 @@ class Check:
         Frames beyond one a patch that a prediction may have decoded.
     """
 
-    def __init__(self, items: Sequence[Item], session: ReadSession, extra_frames: int, speed: Speed) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        session: ReadSession,
+        extra_frames: int,
+        speed: Speed,
+        guard: MagnificationGuard,
+    ) -> None:
+        self._guard = guard
         self._items = items
         self._session = session
         self._speed = speed
@@ -131,7 +137,7 @@ class Check:
         self._paces: dict[type[Source], Pace | None] = {}
         self._waits = Waits(session.waits)
         self._opened = OpenedImages(
-            items, session, self._waits, self._faults, extra_frames, self._reports.open
+            items, session, self._waits, self._faults, extra_frames, guard, self._reports.open
         )
 
     def preflight(self) -> Preflight:
@@ -167,6 +173,7 @@ class Check:
                 instance.source.origin is not None,
                 self._pace(instance.source),
                 image.sampling,
+                judge(image.sampling, self._guard.allowed),
             )
 
     def _pace(self, source: Source) -> Pace | None:

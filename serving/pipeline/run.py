@@ -21,6 +21,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from dicom_io.made_of import Reading
 from dicom_io.reading import PATCHES_AT_ONCE, PatchTask
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
@@ -29,8 +30,10 @@ from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
 from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import Opened, OpenedImages
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
+from serving.pipeline.provenance import provenance
 from serving.pipeline.types import Item, patch_count
 from serving.pipeline.waits import Waits
 
@@ -92,6 +95,8 @@ class Run:
     ----------
     extra_frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges the images' magnification.
     """
 
     def __init__(
@@ -101,14 +106,17 @@ class Run:
         session: ReadSession,
         workshop: Workshop,
         extra_frames: int,
+        guard: MagnificationGuard,
     ) -> None:
         self._items = items
         self._stream = stream
         self._workshop = workshop
         self._faults = Faults()
         self._waits = Waits(session.waits)
-        self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames)
+        self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames, guard)
         self._held: deque[_Batch] = deque()
+        self._readings: dict[int, Reading] = {}
+        self._warnings: dict[int, MagnificationWarning] = {}
         patches = patch_count(items)
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
@@ -131,6 +139,7 @@ class Run:
                 if not self._held:
                     break
                 self._finish(self._held[0])
+                self._note(self._held[0])
                 self._release(self._held.popleft())
             self._stream.wait(self._waits.deadline)
         finally:
@@ -225,6 +234,15 @@ class Run:
         while running:
             self._await_first(running)
 
+    def _note(self, batch: _Batch) -> None:
+        """Keep what is to be said of images that have been read; ask for provenance where it is wanted."""
+        for opened in batch.images:
+            if opened.magnification is not None:
+                self._warnings[opened.position] = opened.magnification
+            if opened.instance.extras.provenance and opened.position not in self._faults:
+                with self._faults.of([opened.position]):
+                    self._readings[opened.position] = self._waits.reading_of(opened.image)
+
     def _waited_for(self, opened: Opened, task: PatchTask) -> bool:
         if opened.position not in self._faults and not task.ready():
             with self._faults.of([opened.position]):
@@ -253,11 +271,11 @@ class Run:
         for position, item in enumerate(self._items):
             count = patch_count([item])
             fault = self._faults.get(position)
-            outcomes.append(self._outcome(first, count, missing) if fault is None else fault)
+            outcomes.append(self._outcome(position, first, count, missing) if fault is None else fault)
             first += count
         return outcomes
 
-    def _outcome(self, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
+    def _outcome(self, position: int, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
         if self._stream.failed and (
             refused := [index - first for index in self._stream.failed if first <= index < first + count]
         ):
@@ -268,4 +286,7 @@ class Run:
         if missing[first : first + count].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return Embeddings(self._stream.vectors[first : first + count])
+        reading = self._readings.get(position)
+        record = None if reading is None else provenance(reading, self._stream.facts)
+        vectors = self._stream.vectors[first : first + count]
+        return Embeddings(vectors, provenance=record, magnification=self._warnings.get(position))

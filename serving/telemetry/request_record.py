@@ -94,6 +94,8 @@ class RequestRecord:
     ----------
     codes:
         Number of instances by error code.
+    magnification:
+        Number of instances with vectors by what the magnification guard warns of.
     route:
         The route as it was defined, its variable parts unfilled.
     traceparent:
@@ -107,6 +109,7 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+    magnification: Tally[str] = field(default_factory=Tally)
     route: str = ""
     traceparent: str = ""
 
@@ -119,6 +122,7 @@ class RequestRecord:
             "instances": self.instances,
             "instances_failed": sum(self.codes.values()),
             "codes": dict(self.codes),
+            **({"magnification": dict(self.magnification)} if self.magnification else {}),
             "patches": self.patches,
             "request_bytes": self.request_bytes,
             "seconds": round(time.perf_counter() - self.started, 4),
@@ -148,6 +152,12 @@ class Telemetry:
         )
         self._instances = Counter(
             "pathserve_instances", "Instances by outcome: ok or error code.", ["code"], registry=own
+        )
+        self._magnification = Counter(
+            "pathserve_magnification_warnings",
+            "Instances with vectors that the magnification guard warns of, by verdict.",
+            ["verdict"],
+            registry=own,
         )
         self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
         self._duration = Histogram(
@@ -179,6 +189,8 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
+            for verdict, count in record.magnification.items():
+                self._magnification.labels(verdict).inc(count)
         if self._spans is not None:
             self._spans.add(request_span(record, status, code, record.started + seconds))
         log.info("predict", extra=record.fields(status, code))

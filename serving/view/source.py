@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
+from dicom_io.made_of import Reading
 from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions
 from dicom_io.sources.session import ReadSession, Source
 from serving.api.fields import JsonObject, bad, integer, is_object, kind
@@ -67,6 +68,9 @@ class _Lent(OpenedImage):
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         return self._image.read(patches)
+
+    def reading(self) -> Reading:
+        return self._image.reading()
 
     def close(self) -> None:
         self._image.close()

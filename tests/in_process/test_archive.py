@@ -75,6 +75,10 @@ def test_a_shard_says_what_made_it(job: Job, store: FolderStore, small: list[Nam
     assert about["run"]["slide"] == "slide 0.svs"
     assert about["frame"]["mpp"] == 0.5
     assert about["version"] == 2
+    (record,) = about["provenance"]
+    assert record["image"]["digest"] == f"sha256:{about['slide']['digest']}"
+    assert record["read"]["um_per_px"] == [0.5, 0.5]
+    assert record["model"]["digest"] == whole.model
 
 
 class Killed(BaseException):

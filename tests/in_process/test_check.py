@@ -427,6 +427,21 @@ def test_a_slow_store_does_not_outlast_a_check() -> None:
         assert "HTTP_ERROR" in text or "SERVICE_UNAVAILABLE_ERROR" in text
 
 
+def test_the_magnification_guard_says_of_a_check_what_it_says_of_a_prediction() -> None:
+    slide = pyramid("explicit", [(500, 350)])  # of 20 µm a pixel
+    uid = [slide.instances[0].uid]
+    with App({"PATHSERVE_MAGNIFICATION_GUARD": "refuse"}) as app, Store(slide) as store:
+        stated = {"x": 0.5, "y": 0.5}
+        found = agreed(app, ask(store, slide, uid), ask(store, slide, uid, source_um_per_px=stated), GOOD)
+        assert found["checks"][0]["error"]["code"] == "MAGNIFICATION_ERROR"
+        assert [check.get("magnification", {}).get("verdict") for check in found["checks"]] == [
+            None,
+            "inside",
+            "unknown",
+        ]
+        assert found["checks"][1]["read"]["um_per_px"] == [0.5, 0.5]
+
+
 def test_an_answer_is_as_its_schema_says(probe_app: App) -> None:
     slide, bad = pyramid("JPEG", [(500, 350)]), pyramid("JPEG", [(500, 350)], HighBit=None)
     with Store(slide, bad) as store:

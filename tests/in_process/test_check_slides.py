@@ -69,7 +69,9 @@ def test_a_slide_that_can_be_embedded_is_described(check: CheckCommand, tmp_path
     assert len(found["requirements"]) == 2
 
 
-def test_a_level_beyond_the_models_range_is_said_to_be_so(check: CheckCommand, tmp_path: Path) -> None:
+def test_a_level_beyond_the_models_range_is_said_to_be_so(
+    check: CheckCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_svs(tmp_path / "a.svs", pyramid_of(1200, 900), mpp=0.25)
     status, text = check.text(path)
     assert status == 0
@@ -78,6 +80,9 @@ def test_a_level_beyond_the_models_range_is_said_to_be_so(check: CheckCommand, t
     assert "extensions" not in text
     status, text = check.text(path, "--mpp", "0.5")
     assert "inside" in text
+    monkeypatch.setenv("PATHSERVE_MAGNIFICATION_GUARD", "refuse")
+    status, text = check.text(path)
+    assert (status, "MAGNIFICATION_ERROR" in text) == (1, True)
     status, text = check.text(write_svs(tmp_path / "b.svs", pyramid_of(1200, 900), mpp=None))
     assert "unknown" in text
     assert "--slide-mpp" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -96,6 +97,17 @@ def test_extensions_work_alike(service: App, gcs: GcsEmulator) -> None:
     assert_pixels(service, named(uri, transform_imaging_to_icc_profile="SRGB"), [expected])
     outside = named(uri, (-50, 400), require_patches_fully_in_source_image=False)
     assert_pixels(service, outside, cut(tissue(), (-50, 400)))
+
+
+def test_an_object_that_several_instances_share_is_told_by_its_bytes(service: App, gcs: GcsEmulator) -> None:
+    data = encode(tissue())
+    uri = gcs.put("shared.png", data)
+    gcs.requests.clear()
+    plain, told = predictions(service, named(uri, (0, 0)), named(uri, (5, 5), provenance=True))
+
+    assert "provenance" not in plain["result"]
+    assert told["result"]["provenance"]["image"]["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert gcs.downloads() == 1
 
 
 def test_the_callers_token_is_what_reads_whatever_is_in_netrc(service: App, gcs: GcsEmulator) -> None:

@@ -18,7 +18,7 @@ FLOORS = {
         "geometry": 2, "once": 2,
         "colour": 3,
         "resampling": 4,
-        "codecs": 5,
+        "codecs": 5, "made_of": 5,
         "decoding": 6,
         "reading": 7,
         "slides": 8,
@@ -28,7 +28,8 @@ FLOORS = {
     },
     "model": {"encoder": 1, "batching": 2, "golden": 3, "transport": 4, "weights": 4, "runtimes": 5},
     "serving": {
-        "config": 1, "errors": 1, "heads": 1, "output": 1, "schema": 1, "telemetry": 1,
+        "config": 1, "errors": 1, "heads": 1, "output": 1, "schema": 1, "provenance": 0,
+        "telemetry": 1,
         "database": 2, "front": 2, "pipeline": 2,
         "api": 3,
         "client": 4, "http": 4,

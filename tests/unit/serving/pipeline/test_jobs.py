@@ -13,6 +13,7 @@ import pytest
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch, Sampling, UInt8Array
+from dicom_io.made_of import Reading
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -24,11 +25,13 @@ from serving.config.settings import load_settings
 from serving.errors import Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.outcome import Embeddings, Outcome
 from serving.pipeline.run import SMALL_BYTES, Run, Workshop
 from serving.pipeline.types import Instance, Item
 from serving.processes.assembly import read_context
 from tests.support.encoders import CornerEncoder
+from tests.support.readings import plain_reading
 from tests.support.service import wait_until
 
 MEMORY = 10 * SMALL_BYTES
@@ -68,6 +71,9 @@ class Picture(OpenedImage):
         self.opening()
         self.opened = True
         return self
+
+    def reading(self) -> Reading:
+        return plain_reading(self.sampling)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         for indexes in in_chunks(range(len(patches))):
@@ -132,7 +138,7 @@ def run(
         patches = sum(len(item.patches) for item in items if isinstance(item, Instance))
         with contextlib.closing(encoder.open_stream(patches)) as stream:
             waits.when_cancelled(stream.abandon)
-            return Run(items, stream, session, workshop, extra_frames=0).outcomes()
+            return Run(items, stream, session, workshop, 0, MagnificationGuard()).outcomes()
 
     yield run
     link = encoder._link
