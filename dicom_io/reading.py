@@ -121,6 +121,26 @@ class PatchTask:
             place[...] = pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What reading patches of an image takes.
+
+    Attributes
+    ----------
+    frames:
+        Frames, or tiles, that the patches are put together from, each once; ``None`` of an image that is
+        decoded as a whole.
+    bytes:
+        Encoded bytes of these, or of the image; ``None`` where nothing tells.
+    basis:
+        How ``bytes`` is known, or why it is not: a clause.
+    """
+
+    frames: int | None
+    bytes: int | None
+    basis: str
+
+
 class OpenedImage(Protocol):
     """An image whose header or metadata have been read; kinds of images inherit from it.
 
@@ -148,6 +168,16 @@ class OpenedImage(Protocol):
     def extra_frames(self, patches: int) -> int:
         """Return how many frames are decoded for so many patches, beyond one for each of them."""
         return 0
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return what reading these patches takes; nothing is fetched, and nothing decoded.
+
+        Raises
+        ------
+        ImageError
+            When these patches cannot be read together: what ``read`` raises at once.
+        """
+        return Needs(None, None, "nothing tells")
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Start fetching for these patches, and return tasks that cover them, in the best order to read them.

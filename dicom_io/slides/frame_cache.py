@@ -14,6 +14,7 @@ from dicom_io.cache import LeastRecentlyUsed
 from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageFault
 from dicom_io.geometry import UInt8Array
+from dicom_io.slides.frame_sizes import FrameSizes
 
 K = TypeVar("K", bound=Hashable)
 
@@ -120,6 +121,11 @@ class FrameCache(Generic[K]):
     ----------
     decode:
         Decodes a frame, once, when its pixels are first wanted.
+
+    Attributes
+    ----------
+    sizes:
+        How many bytes the frames have come in.
     """
 
     def __init__(
@@ -129,6 +135,7 @@ class FrameCache(Generic[K]):
         life_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.sizes = FrameSizes()
         self._decode = decode
         # Lock order: a frame's own lock may be held when this one is taken (``_recount``), never the reverse.
         self._lock = threading.Lock()

@@ -8,9 +8,10 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from dicom_io.codecs.frame_format import FrameError
+from dicom_io.codecs.frame_format import NATIVE, FrameError
 from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
+from dicom_io.reading import Needs
 from dicom_io.slides.frame_cache import EncodedFrame, FrameCache, SharedFrame
 from dicom_io.slides.level import TiledLevel
 from dicom_io.slides.series import FRAME_SLACK, FRAMES_PER_GET, FrameStore
@@ -79,6 +80,19 @@ class FrameFetcher:
     @property
     def _most_ahead(self) -> int:
         return _GETS_AHEAD * max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
+
+    def needs(self, frames: int) -> Needs:
+        """Return what it takes to fetch so many frames, each once; fetches none."""
+        syntax = next(iter(self._level.transfer_syntaxes), None)
+        if syntax is None:
+            return Needs(frames, None, "the store does not say how its frames are compressed")
+        if syntax in NATIVE:
+            return Needs(frames, frames * self._form.native_bytes, "frames as they are stored, uncompressed")
+        rate = self._cache.sizes.bytes_a_pixel(syntax)
+        if rate is None:
+            return Needs(frames, None, "no frame in this transfer syntax has been fetched lately")
+        size = round(frames * rate * self._form.width * self._form.height)
+        return Needs(frames, size, "estimated from frames in this transfer syntax that were fetched lately")
 
     def plan(self, needs: Sequence[Sequence[int]]) -> None:
         """Start fetching the frames that patches need, in the order in which these are read.
@@ -259,6 +273,10 @@ class FrameFetcher:
         waiting = {number: shared for _, number, shared in entries}
         try:
             for number, encoded in self._store.frames_of(part, list(waiting), self._form, self._stop):
+                if isinstance(encoded, EncodedFrame):
+                    self._cache.sizes.add(
+                        encoded.syntax, len(encoded.data), self._form.width * self._form.height
+                    )
                 waiting[number].fetched.set_result(encoded)
         except ImageError as error:
             return error.fault

@@ -19,6 +19,7 @@ from dicom_io.reading import (
     PATCHES_AT_ONCE,
     SLOW_PATCHES_AT_ONCE,
     Measure,
+    Needs,
     OpenedImage,
     PatchTask,
     ReadOptions,
@@ -121,28 +122,41 @@ class LevelImage(OpenedImage):
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks by the tiles that patches begin in, so that few frames are held at a time."""
-        regions = [self._region(patch) for patch in patches]
-        touched_by_each = [self._level.touched(region) for region in regions]
-        touched = sum(touched_by_each)
-        if touched > MAX_FRAME_USES:
-            raise ImageError(
-                ImageCode.DICOM_ERROR,
-                f"These patches are put together from {touched} tiles of {self._level.tile_width}x"
-                f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
-            )
+        parts = self._parts(patches)
         # Tiles may be of a few pixels and come in many bytes each: the fewer patches then wait for theirs.
         most = SLOW_PATCHES_AT_ONCE if self.decodes_elsewhere else PATCHES_AT_ONCE
-        at_once = max(1, min(most, _FRAMES_AT_ONCE // max(1, *touched_by_each)))
-        parts = [
-            _Part(patch, region, self._level.frames_in(region))
-            for patch, region in zip(patches, regions, strict=True)
-        ]
+        at_once = max(1, min(most, _FRAMES_AT_ONCE // max(1, *(len(part.frames) for part in parts))))
         across, down = self._level.tile_width, self._level.tile_height
         order = sorted(
             range(len(patches)), key=lambda i: (parts[i].region.y // down, parts[i].region.x // across)
         )
         self._fetcher.plan([parts[i].frames for i in order])
         return (self._task([parts[i] for i in indexes], indexes) for indexes in in_chunks(order, at_once))
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return how many frames the patches touch, and what is known of their bytes."""
+        return self._fetcher.needs(len({frame for part in self._parts(patches) for frame in part.frames}))
+
+    def _parts(self, patches: Sequence[Patch]) -> list[_Part]:
+        """Return what the patches are made of.
+
+        Raises
+        ------
+        ImageError
+            DICOM_ERROR when they are too many tiles.
+        """
+        regions = [self._region(patch) for patch in patches]
+        touched = sum(self._level.touched(region) for region in regions)
+        if touched > MAX_FRAME_USES:
+            raise ImageError(
+                ImageCode.DICOM_ERROR,
+                f"These patches are put together from {touched} tiles of {self._level.tile_width}x"
+                f"{self._level.tile_height} pixels, more than this service reads at once; ask for fewer.",
+            )
+        return [
+            _Part(patch, region, self._level.frames_in(region))
+            for patch, region in zip(patches, regions, strict=True)
+        ]
 
     def _task(self, parts: Sequence[_Part], indexes: Sequence[int]) -> PatchTask:
         return PatchTask(

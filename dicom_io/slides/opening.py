@@ -14,6 +14,8 @@ from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
 from dicom_io.made_of import UNREAD, ImageIdentity
 from dicom_io.reading import Measure, ReadOptions
+from dicom_io.slides.attributes import printable
+from dicom_io.slides.findings import Finding, RuleOutcome, fails, findings
 from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame, FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
@@ -21,6 +23,7 @@ from dicom_io.slides.level import Level, TiledLevel
 from dicom_io.slides.level_image import LevelImage, LevelOrigin
 from dicom_io.slides.overview import OpenLevel
 from dicom_io.slides.pyramid import pyramid_images, select_level
+from dicom_io.slides.requirements import Grade
 from dicom_io.slides.series import FRAMES_PER_GET, FrameStore, Series
 from dicom_io.waiting import Cancellation, Stop
 
@@ -106,6 +109,52 @@ class LevelOpener:
         return FoundLevel(
             level, None if target is IccTarget.NONE else _common_profile(series, instances, level)
         )
+
+    def findings(
+        self, series: Series, uids: Sequence[str], target: IccTarget, *, transcodes: bool = True
+    ) -> tuple[Finding, ...]:
+        """Return what every requirement comes to for a level that ``find`` finds, or refuses.
+
+        Parameters
+        ----------
+        transcodes:
+            Whether the series' frames may come in another transfer syntax than they are stored in.
+
+        Raises
+        ------
+        ImageError
+            Of the store.
+        """
+        instances = series.instances(uids)
+        found = findings(instances, uids, strict=self.strict, transcodes=transcodes)
+        outcome, sentence = RuleOutcome.NOT_APPLICABLE, None
+        if target is not IccTarget.NONE:
+            outcome, sentence = RuleOutcome.NOT_CHECKED, None
+            if not fails(found):
+                outcome, sentence = self._judge_profile(series, instances, uids, target)
+        return (
+            *found,
+            Finding(
+                "ICCProfile",
+                "0028,2000",
+                "PS3.3, C.11.15",
+                "must be the same in all levels of the pyramid, and one that the transform asked for can use",
+                Grade.NEEDED,
+                outcome,
+                sentence,
+            ),
+        )
+
+    def _judge_profile(
+        self, series: Series, instances: Sequence[SopInstance], uids: Sequence[str], target: IccTarget
+    ) -> tuple[RuleOutcome, str | None]:
+        try:
+            level = select_level(instances, uids, strict=self.strict)
+            profile = _common_profile(series, instances, level)
+            self.transforms.to_rgb(profile, target, level.form.samples)
+        except ImageError as error:
+            return RuleOutcome.FAIL, printable(error.description)
+        return RuleOutcome.PASS, "no profile: the pixels are left as they are" if profile is None else None
 
     def open(self, series: Series, found: FoundLevel, options: ReadOptions, measure: Measure) -> LevelImage:
         """Open a level; no frame is fetched yet.

@@ -13,7 +13,7 @@ from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array, crop
 from dicom_io.made_of import UNREAD, ImageIdentity, Reading, colour_reading
 from dicom_io.once import Once
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
+from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
 from dicom_io.resampling import Resampling, resize
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
@@ -70,7 +70,7 @@ class RasterImage(OpenedImage):
         self.memory_bytes = header.bytes + _CHANNELS_AT_MOST * (
             header.width * header.height + self.width * self.height
         )
-        self._shared, self._alone = shared, alone
+        self._shared, self._alone, self._bytes = shared, alone, header.bytes
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches; the first of them decodes for all.
@@ -88,6 +88,10 @@ class RasterImage(OpenedImage):
             else:
                 # Whoever waits for the first one should not keep a thread of a pool while doing so.
                 yield PatchTask(indexes, pixels, lambda: loaded.wait(self._waits), lambda: loaded.done)
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return the size of the encoded image."""
+        return Needs(None, self._bytes, "the size of the encoded image")
 
     def reading(self) -> Reading:
         """Return what patches have been made of; see ``OpenedImage.reading``."""

@@ -14,6 +14,7 @@ from dicom_io.geometry import Patch, Sampling, UInt8Array
 from dicom_io.made_of import UNREAD, ColourReading, ImageIdentity, Reading, colour_reading
 from dicom_io.reading import (
     SLOW_PATCHES_AT_ONCE,
+    Needs,
     OpenedImage,
     PatchTask,
     ReadOptions,
@@ -146,6 +147,11 @@ class ClientPatches(OpenedImage):
             partial(self._decode_all, [patches[index] for index in indexes]),
             split=lambda: [self._task(patches, [index]) for index in indexes],
         )
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return the size of the encoded patches."""
+        size = sum(len(self._encoded[patch]) * 3 // 4 for patch in set(patches))
+        return Needs(None, size, "the size of the encoded patches")
 
     def reading(self) -> Reading:
         """Return what patches have been made of; see ``OpenedImage.reading``.

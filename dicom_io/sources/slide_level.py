@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.reading import ReadOptions
+from dicom_io.slides.findings import Finding, findings
 from dicom_io.slides.level_image import LevelImage
 from dicom_io.slides.opening import FoundLevel
 from dicom_io.slides.pyramid import select_level
@@ -51,6 +52,20 @@ class DicomWebSource:
         )
         origin = replace(frames.origin, identity=identity)
         return opener.read(replace(frames, origin=origin), options, session.measure)
+
+    def findings(self, options: ReadOptions, session: ReadSession) -> tuple[Finding, ...]:
+        """Return what every requirement comes to, whether the level can be opened or not.
+
+        Raises
+        ------
+        ImageError
+            Of the store.
+        """
+        opener = session.context.levels
+        if self.state is not None and self._known(options.icc_target, strict=opener.strict) is not None:
+            return findings(self.state.instances, self.instance_uids, strict=opener.strict)
+        series = session.context.dicomweb.series(self.path, self.token, session.waits)
+        return opener.findings(series, self.instance_uids, options.icc_target)
 
     def _known(self, target: IccTarget, *, strict: bool) -> FoundLevel | None:
         """Return the level where the client's state says all that is needed."""

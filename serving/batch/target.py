@@ -109,7 +109,7 @@ def find_target(
     ImageError
         When a store or an image has a fault.
     """
-    view = _view(slide.slide, wanted)
+    view = view_of(slide.slide, wanted)
     refused, warning = judge_for_command(view.sampling, guard)
     if refused:
         raise TargetError(f"{Code.MAGNIFICATION_ERROR}: {warning}")
@@ -144,7 +144,14 @@ def find_target(
     )
 
 
-def _view(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+def view_of(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+    """Return the level, or the scale, of a slide that is wanted.
+
+    Raises
+    ------
+    TargetError
+        When there is none, or no size of a pixel.
+    """
     if wanted.mpp is not None:
         return at_scale(slide, wanted.mpp)
     levels, level = slide.levels, wanted.level or 0

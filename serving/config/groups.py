@@ -301,7 +301,9 @@ class CommandSettings(Group):
     """The user's own credentials. No process of the service is given them; the key, webhooks' runner is."""
 
     store_token: Secret = setting(
-        "PATHSERVE_STORE_TOKEN", None, "`pathserve embed` only: bearer token for the store that is read."
+        "PATHSERVE_STORE_TOKEN",
+        None,
+        "`pathserve embed` and `check` only: bearer token for the store that is read.",
     )
     api_key: Secret = setting(
         "PATHSERVE_API_KEY",

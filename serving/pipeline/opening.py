@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,10 @@ from serving.pipeline.waits import Waits
 
 OPENED_AHEAD = 8
 """Images of a request that are being opened at the same time, each perhaps at a store."""
+
+
+OpenInstance = Callable[[Instance, ReadSession], OpenedImage]
+"""Opens the image of an instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class OpenedImages:
         Frames beyond one a patch that the request may have decoded.
     guard:
         Judges their magnification, before anything of them is fetched or decoded.
+    open_:
+        Opens images in place of ``open_instance``; called in the threads that wait for stores, too.
     """
 
     def __init__(
@@ -85,8 +91,9 @@ class OpenedImages:
         patch_faults: Faults,
         frames: int,
         guard: MagnificationGuard,
+        open_: OpenInstance | None = None,
     ) -> None:
-        self._guard = guard
+        self._guard, self._open = guard, open_ or open_instance
         self._session = session
         self._waits = waits
         self._faults = faults
@@ -134,7 +141,7 @@ class OpenedImages:
         """Open the first of the images, or wait for it; it is the head then, or has a fault."""
         opening = self._opening[0]
         if opening.image is None:
-            image = or_fault(partial(_open, opening.instance, self._session))
+            image = or_fault(partial(self._open, opening.instance, self._session))
         else:
             with self._session.measure(ReadStage.FETCH):
                 image = self._waits.result(opening.image)
@@ -157,7 +164,9 @@ class OpenedImages:
     def _begin_to_open(self, instance: Instance) -> Future[OpenedImage | Fault] | None:
         if (origin := instance.source.origin) is None:
             return None
-        return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
+        return self._session.context.io.at(origin).submit(
+            or_fault, partial(self._open, instance, self._session)
+        )
 
     def _to_read(self, opening: _Opening, image: OpenedImage) -> Opened | None:
         """Return what is to be read of an image; ``None`` where all its patches have faults of their own."""
@@ -194,8 +203,13 @@ class OpenedImages:
         self._frames_left -= frames
 
 
-def _open(instance: Instance, session: ReadSession) -> OpenedImage:
-    """Open an image, and hold all of its patches to it, unless they may have faults of their own."""
+def open_instance(instance: Instance, session: ReadSession) -> OpenedImage:
+    """Open the image of an instance, and hold its patches to it, unless they may have faults of their own.
+
+    Raises
+    ------
+    ServiceError, ImageError
+    """
     if instance.extras.per_patch_errors:
         return instance.source.open(instance.options, session)
     for patch in instance.patches:

@@ -34,6 +34,11 @@ class Waits:
         with _ending_the_request():
             return self._cancellation.result(future)
 
+    def require_time(self) -> None:
+        """Raise where the waits have ended: between steps that wait for nothing."""
+        with _ending_the_request():
+            self._cancellation.require_time()
+
     def until_ready(self, task: PatchTask) -> None:
         """Wait until a task can be run; see ``PatchTask.wait``."""
         if not task.ready():

@@ -88,7 +88,7 @@ class StageTimes:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is counted and logged about one predict request: numbers and codes, nothing of its content.
+    """What is counted and logged about one request: numbers and codes, nothing of its content.
 
     Attributes
     ----------
@@ -115,6 +115,23 @@ class RequestRecord:
     patch_codes: Tally[str] = field(default_factory=Tally)
     route: str = ""
     traceparent: str = ""
+
+    def fields(self, status: int, code: str) -> dict[str, object]:
+        """Return what the log says of a request that has been answered; see ``Telemetry.finish``."""
+        return {
+            "request_id": self.request_id,
+            "http_status": status,
+            "outcome": code,
+            "instances": self.instances,
+            "instances_failed": sum(self.codes.values()),
+            "codes": dict(self.codes),
+            "patch_codes": dict(self.patch_codes),
+            **({"magnification": dict(self.magnification)} if self.magnification else {}),
+            "patches": self.patches,
+            "request_bytes": self.request_bytes,
+            "seconds": round(time.perf_counter() - self.started, 4),
+            "stages_ms": {k: round(1000 * v, 1) for k, v in self.stages.seconds.items()},
+        }
 
 
 class Telemetry:
@@ -185,23 +202,7 @@ class Telemetry:
                 self._failed_patches.labels(name).inc(count)
         if self._spans is not None:
             self._spans.add(request_span(record, status, code, record.started + seconds))
-        log.info(
-            "predict",
-            extra={
-                "request_id": record.request_id,
-                "http_status": status,
-                "outcome": code,
-                "instances": record.instances,
-                "instances_failed": failed,
-                "codes": dict(record.codes),
-                **({"magnification": dict(record.magnification)} if record.magnification else {}),
-                "patch_codes": dict(record.patch_codes),
-                "patches": record.patches,
-                "request_bytes": record.request_bytes,
-                "seconds": round(seconds, 4),
-                "stages_ms": {k: round(1000 * v, 1) for k, v in record.stages.seconds.items()},
-            },
-        )
+        log.info("predict", extra=record.fields(status, code))
 
     def exposition(self, *looked_up: Collector) -> bytes:
         """Return the metrics of all processes in Prometheus' text format.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
 from dicom_io.made_of import Reading
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions
+from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions
 from dicom_io.sources.session import ReadSession, Source
 from serving.api.fields import JsonObject, bad, integer, is_object, kind
 from serving.api.json_schema import Schema, a_string, an_object
@@ -62,6 +62,9 @@ class _Lent(OpenedImage):
 
     def extra_frames(self, patches: int) -> int:
         return self._image.extra_frames(patches)
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        return self._image.needs(patches)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         return self._image.read(patches)
