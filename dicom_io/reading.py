@@ -237,7 +237,7 @@ def read_open(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array]:
 
 
 def read_each(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array | ImageFault]:
-    """Read patches as ``read_here`` does, with a fault in place of one that fails alone.
+    """Read patches as ``read_open`` does, with a fault in place of one that fails alone.
 
     Raises
     ------
@@ -246,15 +246,14 @@ def read_each(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array |
     Cancelled, TimeoutError
     """
     found: dict[int, UInt8Array | ImageFault] = {}
-    with contextlib.closing(image):
-        for task in image.read(patches):
-            if task.split is None:
-                task.wait()
-                found |= zip(task.indexes, task.pixels(), strict=True)
-            for one in () if task.split is None else task.split():
-                try:
-                    one.wait()
-                    found |= zip(one.indexes, one.pixels(), strict=True)
-                except ImageError as error:
-                    found[one.indexes[0]] = error.fault
+    for task in image.read(patches):
+        if task.split is None:
+            task.wait()
+            found |= zip(task.indexes, task.pixels(), strict=True)
+        for one in () if task.split is None else task.split():
+            try:
+                one.wait()
+                found |= zip(one.indexes, one.pixels(), strict=True)
+            except ImageError as error:
+                found[one.indexes[0]] = error.fault
     return [found[index] for index in range(len(patches))]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeGuard
 
+from dicom_io.geometry import Spacing
 from serving.errors import Code, ServiceError
 
 JsonObject = Mapping[str, object]
@@ -65,6 +66,13 @@ def um(fields: JsonObject, key: str, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not LEAST_UM <= value <= MOST_UM:
         raise bad(f"{name}.{key} must be a number of µm, {LEAST_UM:g} to {MOST_UM:g}.")
     return float(value)
+
+
+def statable(spacing: Spacing | None) -> Spacing | None:
+    """Return a size of a pixel as a request may state it; ``None`` for one that it may not, or is unknown."""
+    if spacing is None or not all(LEAST_UM <= side <= MOST_UM for side in (spacing.x, spacing.y)):
+        return None
+    return spacing
 
 
 def kind(value: object) -> str:

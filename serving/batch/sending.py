@@ -18,6 +18,7 @@ from dicom_io.sources.session import ReadContext, ReadSession, Source
 from dicom_io.sources.shared_raster import RasterRegistry
 from dicom_io.waiting import Cancellation
 from model.encoder import PATCH_SIDE
+from serving.api.fields import statable
 from serving.errors import Fault, fault_of
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.outcome import Embeddings, Outcome, joined
@@ -60,18 +61,25 @@ class SendingEmbedder:
                     read_each(image, instance.patches) if each else [*read_open(image, instance.patches)]
                 )
                 reading = image.reading() if traced else None
-                options = ReadOptions(stored_spacing=image.sampling.spacing)
+                options = ReadOptions(stored_spacing=statable(image.sampling.spacing))
         except ImageError as error:
             return fault_of(error.fault)
         extras = Extras(provenance=traced, patch_quality=instance.extras.patch_quality)
         good = [one for one in read if not isinstance(one, ImageFault)]
         sent = [Instance(_encoded(one), _WHOLE, options, extras) for one in good]
-        outcomes = iter(self._service.embed(sent) if sent else ())
+        outcomes = iter(self._service.embed(sent) if sent else self._nothing())
         found = [fault_of(one) if isinstance(one, ImageFault) else next(outcomes) for one in read]
         whole = _together(found, each, int(str(self.metadata.get("dimension", 0))))
         if reading is None or isinstance(whole, Fault):
             return whole
         return replace(whole, provenance=put_together(reading, records_of(whole.provenance)))
+
+    def _nothing(self) -> Sequence[Outcome]:
+        """Return no outcomes; a black patch makes a service tell of its encoder that has not yet."""
+        if "digest" not in self.metadata:
+            black = np.zeros((PATCH_SIDE, PATCH_SIDE, 3), np.uint8)
+            self._service.embed([Instance(_encoded(black), _WHOLE, ReadOptions())])
+        return ()
 
 
 def _together(found: Sequence[Outcome], each: bool, dimension: int) -> Outcome:

@@ -27,7 +27,7 @@ from tests.support.asking import cut
 from tests.support.commands import EmbedCommand, probe_in_process
 from tests.support.local_slides import pyramid_of, write_dicom, write_svs
 from tests.support.models import TOLERANCE, probe
-from tests.support.slides import CODINGS, Slide, stained
+from tests.support.slides import CODINGS, Slide, pyramid, stained
 from tests.support.store import Store
 from tests.support.tissue import UInt8Array, encode
 
@@ -232,6 +232,33 @@ def test_a_slide_of_which_every_patch_fails_has_failed(embed: EmbedCommand, tmp_
     assert done.status == 1
     assert "Every patch failed, the first with DICOM_ERROR" in done.err
     assert not (tmp_path / "s.parquet").exists()
+
+
+def test_one_that_is_read_here_and_sent_has_failed_as_well_though_nothing_is_sent(
+    embed: EmbedCommand, served_app: ServedApp, tmp_path: Path
+) -> None:
+    slide = Slide()
+    level = slide.add_level(stained(500, 400), CODINGS["JPEG"])[0]
+    level.frames[:] = [frame[:200] for frame in level.frames]
+    folder = write_dicom(tmp_path / "dicom", slide)
+    done = embed(folder, "--out", tmp_path / "s.parquet", "--all", "--service", served_app.url)
+    assert done.status == 1
+    assert "Every patch failed, the first with DICOM_ERROR" in done.err
+
+
+def test_a_slide_whose_metadata_has_a_pixel_that_cannot_be_is_sent_without_it(
+    embed: EmbedCommand, served_app: ServedApp, tmp_path: Path
+) -> None:
+    slide = pyramid("explicit", [(500, 400)])
+    measures = slide.instances[0].dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.PixelSpacing = [5, 5]
+    folder = write_dicom(tmp_path / "dicom", slide)
+    found = []
+    for name, more in (("here", ()), ("sent", ("--service", served_app.url))):
+        done = embed(folder, "--out", tmp_path / f"{name}.parquet", "--all", *more)
+        assert done.status == 0, done.err
+        found.append(rows_of(tmp_path / f"{name}.parquet"))
+    assert found[0] == found[1]
 
 
 def test_dicom_in_a_folder_is_one_slide_and_beside_others_one_of_many(

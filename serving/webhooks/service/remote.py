@@ -28,6 +28,7 @@ from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
 from dicom_io.web.sessions import plain_session
 from model.encoder import Vectors
+from serving.api.fields import statable
 from serving.api.sources.registry import write_source
 from serving.client import PathserveClient, ServiceFault
 from serving.client.embedder import ServiceEmbedder
@@ -183,8 +184,8 @@ class RemoteEmbedding:
     ) -> Future[Embeddings]:
         """Send pixels ``[n, 224, 224, 3]`` of a size, if that is known, in another thread."""
         extensions: dict[str, object] = {"provenance": True} if traced else {}
-        if spacing is not None:
-            extensions["source_um_per_px"] = {"x": spacing.x, "y": spacing.y}
+        if (told := statable(spacing)) is not None:
+            extensions["source_um_per_px"] = {"x": told.x, "y": told.y}
         return self._senders.submit(self.ask, lambda client: client.patches(pixels, **extensions))
 
 
