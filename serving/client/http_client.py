@@ -245,13 +245,14 @@ def _embeddings(prediction: dict[str, Any], encoding: Encoding, dimension: int) 
     found = _vectors([rows[index] for index in good], encoding) if good else np.empty((0, dimension))
     vectors = np.full((len(rows), found.shape[1]), np.nan, np.float32)
     vectors[good] = found
-    quality = [[row.get("quality", {}).get(one, np.nan) for one in Measure] for row in rows]
-    measured = any("quality" in row for row in rows)
-    return Embeddings(
-        vectors,
-        faults,
-        np.array(quality, np.float32) if measured else None,
-        prediction["result"].get("provenance"),
+    return Embeddings(vectors, faults, _quality(rows), prediction["result"].get("provenance"))
+
+
+def _quality(rows: list[dict[str, Any]]) -> npt.NDArray[np.float32] | None:
+    if not any("quality" in row for row in rows):
+        return None
+    return np.array(
+        [[row.get("quality", {}).get(one, np.nan) for one in Measure] for row in rows], np.float32
     )
 
 

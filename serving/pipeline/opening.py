@@ -170,6 +170,16 @@ class OpenedImages:
 
     def _to_read(self, opening: _Opening, image: OpenedImage) -> Opened | None:
         """Return what is to be read of an image; ``None`` where all its patches have faults of their own."""
+        try:
+            opened = self._held_to_limits(opening, image)
+        except BaseException:
+            image.close()
+            raise
+        if opened is None:
+            image.close()
+        return opened
+
+    def _held_to_limits(self, opening: _Opening, image: OpenedImage) -> Opened | None:
         instance, first = opening.instance, self._firsts[opening.position]
         indexes: Sequence[int] = range(first, first + len(instance.patches))
         patches: Sequence[Patch] = instance.patches
@@ -181,15 +191,10 @@ class OpenedImages:
             indexes = [index for index in indexes if index not in self._patch_faults]
             patches = [instance.patches[index - first] for index in indexes]
             if not patches:
-                image.close()
                 return None
-        try:
-            warning = self._guard.check(image.sampling)
-            if frames := image.extra_frames(len(patches)):
-                self._count(frames)
-        except ServiceError:
-            image.close()
-            raise
+        warning = self._guard.check(image.sampling)
+        if frames := image.extra_frames(len(patches)):
+            self._count(frames)
         return Opened(opening.position, indexes, patches, instance, image, warning)
 
     def _count(self, frames: int) -> None:

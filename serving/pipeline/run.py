@@ -11,31 +11,23 @@ their thread waiting, keep no JPEG from being decoded.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-
-from dicom_io.made_of import Reading
-from dicom_io.quality.measures import Measure
 from dicom_io.reading import PATCHES_AT_ONCE
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
-from serving.errors import Code, Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
-from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
 from serving.pipeline.magnification import MagnificationGuard
+from serving.pipeline.notes import Notes
 from serving.pipeline.opening import Opened, OpenedImages
-from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
-from serving.pipeline.provenance import provenance
-from serving.pipeline.types import Instance, Item, patch_count
+from serving.pipeline.outcome import Outcome
+from serving.pipeline.types import Item, patch_count
 from serving.pipeline.waits import Waits
 
 SMALL_BYTES = 8_000_000
@@ -43,8 +35,6 @@ SMALL_BYTES = 8_000_000
 
 ALONE = 8
 """Patches, at most, of one image that are read in the request's own thread, without trips to another."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +99,16 @@ class Run:
         extra_frames: int,
         guard: MagnificationGuard,
     ) -> None:
-        self._items = items
         self._stream = stream
         self._workshop = workshop
-        self._faults, self._patch_faults = Faults(), Faults()
+        self._notes = notes = Notes(items)
+        self._faults, self._patch_faults = notes.faults, notes.patch_faults
         self._waits = Waits(session.waits)
         self._opened = OpenedImages(
             items, session, self._waits, self._faults, self._patch_faults, extra_frames, guard
         )
         self._held: deque[_Batch] = deque()
-        self._readings: dict[int, Reading] = {}
-        self._warnings: dict[int, MagnificationWarning] = {}
         patches = patch_count(items)
-        measured = any(isinstance(item, Instance) and item.extras.patch_quality for item in items)
-        self._quality = np.full((patches, len(Measure)), np.nan, np.float32) if measured else None
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
         alone = len(items) == 1 and patches <= ALONE
@@ -152,7 +138,7 @@ class Run:
             for batch in self._held:
                 self._drop(batch)
                 self._release(batch)
-        return self._by_instance()
+        return self._notes.outcomes(self._stream)
 
     # Holding images
 
@@ -243,10 +229,10 @@ class Run:
         """Keep what is to be said of images that have been read; ask for provenance where it is wanted."""
         for opened in batch.images:
             if opened.magnification is not None:
-                self._warnings[opened.position] = opened.magnification
+                self._notes.warnings[opened.position] = opened.magnification
             if opened.instance.extras.provenance and opened.position not in self._faults:
                 with self._faults.of([opened.position]):
-                    self._readings[opened.position] = self._waits.reading_of(opened.image)
+                    self._notes.readings[opened.position] = self._waits.reading_of(opened.image)
 
     def _waited_for(self, part: Part) -> bool:
         """Wait for what a part is read from; return whether it can be read."""
@@ -263,7 +249,7 @@ class Run:
         slots = self._stream.acquire(sum(len(part.task.indexes) for part in parts), self._waits.deadline)
         elsewhere = any(part.opened.image.decodes_elsewhere for part in parts)
         pool = self._workshop.waiting if elsewhere else self._computing
-        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream, self._quality))
+        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream, self._notes.quality))
 
     def _await_first(self, running: deque[Job]) -> None:
         found = self._waits.result(running[0].found)
@@ -273,49 +259,3 @@ class Run:
                 self._patch_faults[part.indexes[0]] = fault
             else:
                 self._faults.setdefault(part.opened.position, fault)
-
-    # Outcomes
-
-    def _by_instance(self) -> list[Outcome]:
-        outcomes, first = list[Outcome](), 0
-        # The encoder gives no NaN: such a row was never written.
-        missing = np.asarray(np.isnan(self._stream.vectors).any(axis=1))
-        for position, item in enumerate(self._items):
-            count = patch_count([item])
-            rows = range(first, first + count)
-            fault = item if isinstance(item, Fault) else self._faults.get(position)
-            outcomes.append(fault or self._outcome(position, item, rows, missing))
-            first += count
-        return outcomes
-
-    def _outcome(self, position: int, item: Item, rows: range, missing: npt.NDArray[np.bool_]) -> Outcome:
-        assert isinstance(item, Instance)  # a fault is its own outcome
-        found, faults = slice(rows.start, rows.stop), dict[int, Fault]()
-        if item.extras.per_patch_errors:
-            faults = self._faults_of_patches(rows, missing)
-        elif refused := [index for index in self._stream.failed if index in rows]:
-            return _refused(min(refused) - rows.start)
-        elif missing[found].any():
-            log.error("a patch was not embedded")
-            return UNEXPECTED
-        quality = self._quality[found] if self._quality is not None and item.extras.patch_quality else None
-        reading = self._readings.get(position)
-        record = None if reading is None else provenance(reading, self._stream.facts)
-        warning = self._warnings.get(position)
-        return Embeddings(self._stream.vectors[found], faults, quality, record, warning)
-
-    def _faults_of_patches(self, rows: range, missing: npt.NDArray[np.bool_]) -> dict[int, Fault]:
-        faults: dict[int, Fault] = {}
-        for index in np.flatnonzero(missing[rows.start : rows.stop]).tolist():
-            if (row := rows.start + index) in self._patch_faults:
-                faults[index] = self._patch_faults[row]
-            elif row in self._stream.failed:
-                faults[index] = _refused(index)
-            else:
-                log.error("a patch was not embedded")
-                faults[index] = UNEXPECTED
-        return faults
-
-
-def _refused(index: int) -> Fault:
-    return Fault(Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{index}] of this image.")

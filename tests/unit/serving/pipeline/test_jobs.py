@@ -273,6 +273,34 @@ def test_an_image_all_of_whose_patches_are_refused_is_not_read(run: Callable[...
     assert numbers(good) == [0]
 
 
+def test_an_image_that_cannot_be_judged_is_closed_and_fails_alone(
+    run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> int:
+        raise ZeroDivisionError
+
+    picture, other = Picture(), Picture()
+    monkeypatch.setattr(picture, "extra_frames", broken)
+    failed, good = run(instances([picture, other]))
+    assert isinstance(failed, Fault)
+    assert failed.code == "INTERNAL_ERROR"
+    assert picture.closed.is_set()
+    assert numbers(good) == [1]
+
+
+def test_nothing_is_said_of_vectors_that_are_none(run: Callable[..., list[Outcome]]) -> None:
+    asked = Extras(provenance=True, per_patch_errors=True, patch_quality=True)
+    pictures = [Picture(damaged=frozenset(range(20))), Picture(damaged=frozenset({20}))]
+    none, some = run([replace(item, extras=asked) for item in instances(pictures, patches=20)])
+    assert isinstance(none, Embeddings)
+    assert isinstance(some, Embeddings)
+    assert len(none.faults) == 20
+    assert none.provenance is None
+    assert some.provenance is not None
+    assert some.quality is not None
+    assert [*np.flatnonzero(np.isnan(some.quality).any(axis=1))] == [*some.faults] == [0]
+
+
 def test_poison_costs_its_own_row(run: Callable[..., list[Outcome]]) -> None:
     (outcome,) = run(each(instances([Picture()], patches=256)))
     assert isinstance(outcome, Embeddings)
