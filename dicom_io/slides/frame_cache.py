@@ -11,7 +11,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from dicom_io.cache import LeastRecentlyUsed
-from dicom_io.codecs.frame_format import FrameFormat
+from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.errors import ImageFault
 from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_sizes import FrameSizes
@@ -72,6 +72,7 @@ class SharedFrame:
         self._changed = changed
         self._lock = threading.Lock()
         self._pixels: UInt8Array | None = None
+        self._why_not: str | None = None
 
     def pixels(self, form: FrameFormat) -> UInt8Array:
         """Return the decoded frame, uint8 ``[height, width, samples]``; it must have been fetched.
@@ -85,13 +86,20 @@ class SharedFrame:
         # Decoded under the lock: a second thread waits for the pixels instead of decoding them again.
         with self._lock:
             if self._pixels is None:
+                if self._why_not is not None:
+                    # Every patch that touches it asks, and hostile ones take long to fail.
+                    raise FrameError(self._why_not)
                 came = self.fetched.result(0)
                 assert not isinstance(came, ImageFault)
-                pixels = (
-                    came.pixels
-                    if isinstance(came, DecodedFrame)
-                    else self._decode(came.data, came.syntax, form)
-                )
+                try:
+                    pixels = (
+                        came.pixels
+                        if isinstance(came, DecodedFrame)
+                        else self._decode(came.data, came.syntax, form)
+                    )
+                except FrameError as error:
+                    self._why_not = str(error)
+                    raise
                 pixels.flags.writeable = False
                 self.syntax = came.syntax if isinstance(came, EncodedFrame) else None
                 self._pixels = pixels

@@ -9,6 +9,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.codecs.frame import decode_frame
 from dicom_io.codecs.frame_format import FrameError, FrameFormat
+from dicom_io.geometry import UInt8Array
 from dicom_io.slides.frame_cache import FRAME_OVERHEAD, EncodedFrame, FrameCache, SharedFrame
 from tests.unit.dicom_io.test_cache import Clock
 
@@ -31,6 +32,22 @@ def test_a_frame_is_claimed_once_and_decoded_once() -> None:
         other.pixels(FORM)
     cache.forget("b", other)
     assert cache.claim(["b"], 24)[1] == [0]
+
+
+def test_a_frame_that_cannot_be_decoded_is_tried_once_for_all_patches_that_touch_it() -> None:
+    tried = []
+
+    def broken(*frame: object) -> UInt8Array:
+        tried.append(frame)
+        raise FrameError("its data end early")
+
+    cache: FrameCache[str] = FrameCache(10_000, broken)
+    (frame,), _ = cache.claim(["a"], 24)
+    frame.fetched.set_result(EncodedFrame(b"", ExplicitVRLittleEndian))
+    for _ in range(3):
+        with pytest.raises(FrameError, match="its data end early"):
+            frame.pixels(FORM)
+    assert len(tried) == 1
 
 
 def test_the_frame_cache_is_bounded() -> None:
