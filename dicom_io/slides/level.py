@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
@@ -27,6 +26,10 @@ class FrameAddress:
 
     part: str
     number: int
+
+
+LEAST_MM, MOST_MM = 1e-9, 1e9
+"""Lengths that are believed; what a level's size is reckoned with beyond them is 0 or infinite."""
 
 
 class ScaledLevel(Protocol):
@@ -210,7 +213,7 @@ class Level(TileGrid):
     def spacing(self) -> Spacing | None:
         """Size of a pixel, ``None`` where the metadata does not tell.
 
-        Pixel Spacing (PS3.3, C.7.6.16.2.1) comes first. Where it is missing or not positive, the imaged
+        Pixel Spacing (PS3.3, C.7.6.16.2.1) comes first. Where it is missing or no length, the imaged
         volume is divided by the total pixel matrix, which in a TILED_FULL image covers all of it (PS3.3,
         C.8.12.4.1.2).
         """
@@ -245,4 +248,4 @@ class Level(TileGrid):
 
 
 def _is_length(mm: float | None) -> TypeGuard[float]:
-    return mm is not None and 0 < mm < math.inf
+    return mm is not None and LEAST_MM <= mm <= MOST_MM

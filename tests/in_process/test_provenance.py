@@ -43,6 +43,16 @@ def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+@pytest.mark.parametrize("mm", [1e306, 5e-324])
+def test_a_pixel_spacing_that_is_no_length_is_none(probe_app: App, mm: float) -> None:
+    slide = pyramid("explicit", [(1000, 700)])
+    measures = slide.instances[0].dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.PixelSpacing = [mm, mm]
+    with Store(slide) as store:
+        ((record, _),) = told(probe_app, ask(store, slide, [slide.instances[0].uid], (0, 0)))
+    assert record["image"]["um_per_px"] == pytest.approx([10, 80 / 7])  # by the imaged volume
+
+
 def told(app: App | ServedApp, *asked: dict[str, Any]) -> list[tuple[Record, np.ndarray]]:
     """Return the record and the vectors of instances; every record is held to the schema."""
     wanted = []
