@@ -1,4 +1,4 @@
-"""Rectangles in an image's pixel frame, and cutting them out of its pixels.
+"""Rectangles in an image's pixel frame, cutting them out of its pixels, and how large a pixel is.
 
 Coordinate frame: x to the right, y down, (0, 0) is the upper left corner of the upper left
 pixel. Patches are given in pixels of the image after any resize that the request asked for.
@@ -71,6 +71,50 @@ class Rect:
 
 Patch = Rect
 """A rectangle that is to be embedded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How far apart the centres of adjacent pixels are, in µm: along a row (x) and down a column (y)."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The size at which an image is read, beside that in which it is stored.
+
+    Attributes
+    ----------
+    stored_width, stored_height:
+        Size in pixels as stored.
+    stored_spacing:
+        Size of such a pixel; ``None`` where nothing tells.
+    width, height:
+        Size in pixels of the whole as it is read: after any resize.
+    """
+
+    stored_width: int
+    stored_height: int
+    stored_spacing: Spacing | None
+    width: int
+    height: int
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether nothing is resized."""
+        return (self.width, self.height) == (self.stored_width, self.stored_height)
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """Size of a pixel as it is read; ``None`` where nothing tells."""
+        if self.stored_spacing is None or self.is_as_stored:
+            return self.stored_spacing
+        return Spacing(
+            self.stored_spacing.x * self.stored_width / self.width,
+            self.stored_spacing.y * self.stored_height / self.height,
+        )
 
 
 def nearest(value: float) -> int:

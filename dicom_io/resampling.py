@@ -7,12 +7,13 @@ INTER_AREA and INTER_CUBIC, which Path Foundation's clients resize with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dicom_io.geometry import UInt8Array
+from dicom_io.geometry import Sampling, UInt8Array
 
 _A = -0.75
 """Sharpness of the cubic kernel (OpenCV's INTER_CUBIC)."""
@@ -42,6 +43,24 @@ def resize(pixels: UInt8Array, width: int, height: int) -> UInt8Array:
     if smaller != (width, height):
         out = np.asarray(cv2.resize(out, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     return out.reshape(height, width, channels)
+
+
+class Resampling(StrEnum):
+    """How an image is brought to another size."""
+
+    NONE = "none"
+    AREA = "area"
+    BICUBIC = "bicubic"
+    MIXED = "area and bicubic"
+
+    @staticmethod
+    def of(sampling: Sampling) -> Resampling:
+        """Return how: by area where an axis shrinks, by bicubic splines where one grows."""
+        shrinks = sampling.width < sampling.stored_width or sampling.height < sampling.stored_height
+        grows = sampling.width > sampling.stored_width or sampling.height > sampling.stored_height
+        if shrinks and grows:
+            return Resampling.MIXED
+        return Resampling.AREA if shrinks else Resampling.BICUBIC if grows else Resampling.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,9 @@ class Mend(Enum):
     CACHE_FOLDER = auto()
     """Which folder keeps downloads and what is made of models."""
 
+    REPRODUCIBLE = auto()
+    """Whether vectors must be the same to the last bit."""
+
 
 class ModelError(Exception):
     """The model cannot be loaded.
@@ -92,6 +95,8 @@ class EncoderFacts:
         Largest batch in patches.
     golden:
         Digest of the golden file that it is held to while it runs; empty where there is none.
+    reproducible:
+        Whether a patch's vector is the same to the last bit whatever else is embedded with it.
     """
 
     model: str
@@ -104,6 +109,7 @@ class EncoderFacts:
     runtime: str
     max_batch: int
     golden: str = ""
+    reproducible: bool = False
 
 
 class Encoder(Protocol):

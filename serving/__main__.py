@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from serving.cli.archive_arguments import add_archive
+from serving.cli.check_arguments import add_check
 from serving.cli.embed_arguments import add_embed
 from serving.cli.golden_arguments import add_golden
 from serving.cli.head_arguments import add_train
@@ -34,8 +35,7 @@ def main(arguments: list[str] | None = None) -> ExitStatus:
     webhooks = commands.add_parser("webhooks", help="serve webhooks of other systems until SIGTERM or Ctrl-C")
     webhooks.set_defaults(run=_webhooks)
     add_parked(webhooks).set_defaults(run=_parked)
-    check = commands.add_parser("check", help="print what would run; fail when anything is wrong")
-    check.set_defaults(run=_check)
+    add_check(commands).set_defaults(run=_check)
     add_golden(commands).set_defaults(run=_make_golden)
     add_embed(commands).set_defaults(run=_embed)
     add_archive(commands).set_defaults(run=_archive)
@@ -124,7 +124,11 @@ def _without(
     return ExitStatus.FAULT
 
 
-def _check(_: argparse.Namespace, settings: Settings) -> ExitStatus:
+def _check(options: argparse.Namespace, settings: Settings) -> ExitStatus:
+    if options.where:
+        from serving.cli.check_slide import CheckOptions, check_slides
+
+        return check_slides(CheckOptions.of(options), settings)
     from serving.cli.check import check
 
     return check(settings)

@@ -41,6 +41,7 @@ class Code(StrEnum):
     UNAPPROVED_DICOM_STORE_ERROR = "UNAPPROVED_DICOM_STORE_ERROR"
     UNAPPROVED_GCS_BUCKET_ERROR = "UNAPPROVED_GCS_BUCKET_ERROR"
     EZ_WSI_STATE_ERROR = "EZ_WSI_STATE_ERROR"
+    MAGNIFICATION_ERROR = "MAGNIFICATION_ERROR"
     TOO_MANY_PATCHES_ERROR = "TOO_MANY_PATCHES_ERROR"
     API_KEY_ERROR = "API_KEY_ERROR"
     REQUEST_TIMEOUT_ERROR = "REQUEST_TIMEOUT_ERROR"
@@ -112,6 +113,10 @@ TABLE: Mapping[Code, Row] = {
     Code.UNAPPROVED_DICOM_STORE_ERROR: Row("The DICOM store is not on this service's allow-list."),
     Code.UNAPPROVED_GCS_BUCKET_ERROR: Row("The GCS bucket is not on this service's allow-list."),
     Code.EZ_WSI_STATE_ERROR: Row("`ez_wsi_state` is malformed or contradicts the request."),
+    Code.MAGNIFICATION_ERROR: Row(
+        "The image's pixels are larger or smaller than the model is made for, or of unknown size, and this "
+        "service's guard refuses that."
+    ),
     Code.TOO_MANY_PATCHES_ERROR: Row(
         "More patches than one request may hold.", status=HTTPStatus.BAD_REQUEST
     ),

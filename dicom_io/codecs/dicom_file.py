@@ -46,7 +46,7 @@ def open_dicom(data: bytes, max_pixels: int) -> EncodedImage:
         except FrameError as error:
             raise _unsupported(f"its pixels cannot be decoded: {error}") from error
 
-    return EncodedImage(form.width, form.height, decodes_in_process(frame, syntax), decode)
+    return EncodedImage(form.width, form.height, decodes_in_process(frame, syntax), decode, syntax=syntax)
 
 
 def _checked_form(dataset: Dataset) -> FrameFormat:

@@ -40,6 +40,8 @@ class EncodedImage:
     decode_to:
         Does the same, and writes the pixels to a contiguous uint8 ``[height, width, 3]``, which is returned;
         ``None`` where the decoder cannot, or the image is not RGB.
+    syntax:
+        Transfer syntax of the image in a DICOM file.
     """
 
     width: int
@@ -47,6 +49,7 @@ class EncodedImage:
     in_process: bool
     decode: Callable[[], tuple[UInt8Array, bytes | None]]
     decode_to: Callable[[UInt8Array], tuple[UInt8Array, bytes | None]] | None = None
+    syntax: str | None = None
 
 
 def check_size(width: int, height: int, max_pixels: int, samples: int = 1) -> None:

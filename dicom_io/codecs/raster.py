@@ -86,6 +86,10 @@ class RasterFile:
         Pixels, as stored: no orientation is applied.
     in_process:
         Whether decoding is safe and bounded enough for a process that also serves other requests.
+    format:
+        What it is called.
+    syntax:
+        Transfer syntax of the image in a DICOM file; ``None`` of other formats.
 
     Raises
     ------
@@ -103,7 +107,7 @@ class RasterFile:
                 ImageCode.IMAGE_ERROR,
                 f"The bytes are not a readable image; send a complete {_NAMES} image.",
             )
-        self._format, open_image = found
+        self.format, open_image = found
         try:
             self._image = open_image(data, max_pixels)
         except ImageError:
@@ -111,7 +115,7 @@ class RasterFile:
         except Exception as error:  # readers raise anything at hostile bytes
             raise self._unreadable(error) from error
         self.width, self.height = self._image.width, self._image.height
-        self.in_process = self._image.in_process
+        self.in_process, self.syntax = self._image.in_process, self._image.syntax
 
     def decode(self, place: UInt8Array | None = None) -> Raster:
         """Decode the pixels; of an animation or a multi-page TIFF the first image.
@@ -140,5 +144,5 @@ class RasterFile:
         reason = error if isinstance(error, DamagedImage) else "it is cut off or damaged"
         return ImageError(
             ImageCode.IMAGE_ERROR,
-            f"The {self._format} image cannot be read: {reason}. Send it complete, or as a PNG image.",
+            f"The {self.format} image cannot be read: {reason}. Send it complete, or as a PNG image.",
         )

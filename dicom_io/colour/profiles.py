@@ -25,6 +25,9 @@ Matrix = npt.NDArray[np.float64]
 D50_XYZ = (0.9642, 1.0, 0.8249)
 """The profile connection space's white (ICC.1:2010, 7.2.16)."""
 
+_CREATED = struct.pack(">6H", 2020, 1, 1, 0, 0, 0)
+"""Date and time that profiles made here bear."""
+
 _D65: Chromaticity = (0.3127, 0.3290)
 _D50: Chromaticity = (0.3457, 0.3585)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -103,7 +106,9 @@ _SPACES = {
 def target_profile(target: IccTarget) -> bytes:
     """Return the ICC profile of a target colour space (not of NONE)."""
     if target is IccTarget.SRGB:
-        return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        # lcms2 writes the time; the same profile is to have the same digest everywhere (ICC.1:2010, 7.2.8).
+        return made[:24] + _CREATED + made[36:]
     return write_matrix_profile(_SPACES[target])
 
 
@@ -114,6 +119,12 @@ def is_rgb_profile(profile: bytes) -> bool:
     except (OSError, ImageCms.PyCMSError):
         return False
     return opened.xcolor_space.strip() == "RGB"
+
+
+def without_padding(profile: bytes) -> bytes:
+    """Return an ICC profile as long as its header says it is (ICC.1:2010, 7.2.2), where only zeros follow."""
+    size = int.from_bytes(profile[:4], "big")
+    return profile[:size] if 128 <= size < len(profile) and not any(profile[size:]) else profile
 
 
 def write_matrix_profile(space: RgbSpace) -> bytes:
@@ -142,7 +153,7 @@ def write_matrix_profile(space: RgbSpace) -> bytes:
         b"mntr",
         b"RGB ",
         b"XYZ ",
-        struct.pack(">6H", 2020, 1, 1, 0, 0, 0),
+        _CREATED,
         b"acsp",
         bytes(28),
         _fixed(D50_XYZ),

@@ -186,6 +186,10 @@ class ColourTransforms:
 
         return self._transforms.get((digest, target, channels), make, _BUILD_S)
 
+    def target_digest(self, target: IccTarget) -> str:
+        """Return the SHA-256, in hexadecimal, of the profile that a target (not NONE) stands for."""
+        return hashlib.sha256(self._profiles.get(target) or target_profile(target)).hexdigest()
+
     def _table(self, name: str, transform: IccTransform) -> IccTable | None:
         with self._lock:
             if self._tables >= MAX_TABLES:

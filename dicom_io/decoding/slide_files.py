@@ -107,6 +107,7 @@ def _description(handle: openslide.OpenSlide) -> SlideDescription:
         _number(properties.get(openslide.PROPERTY_NAME_MPP_Y)),
         _number(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
         properties.get(openslide.PROPERTY_NAME_QUICKHASH1),
+        openslide.__library_version__,
     )
 
 

@@ -53,6 +53,8 @@ class SlideDescription:
         Size of a pixel of level 0 in µm.
     quickhash:
         OpenSlide's hash of the slide's metadata and smallest level, as far as it can make one.
+    library:
+        Version of OpenSlide.
     """
 
     vendor: str
@@ -61,6 +63,7 @@ class SlideDescription:
     mpp_y: float | None
     objective_power: float | None
     quickhash: str | None
+    library: str
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""

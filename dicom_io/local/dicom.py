@@ -8,6 +8,7 @@ JPEG XL, and gives wrong pixels of frames in two fragments.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -78,7 +79,9 @@ class DicomFiles:
         """Return a level with its frames, as of a store; see ``SlideFiles``."""
         opener = session.context.levels
         series = LocalSeries(self, session.context.io.at(self.key), session.waits)
-        return opener.frames(series, opener.find(series, self.levels[index].sop_uids, target))
+        frames = opener.frames(series, opener.find(series, self.levels[index].sop_uids, target))
+        identity = replace(frames.origin.identity, digest=self.facts.digest, level=index)
+        return replace(frames, origin=replace(frames.origin, identity=identity))
 
     def frames(
         self, instance: SopInstance, numbers: Sequence[int], form: FrameFormat, stop: Stop
@@ -182,18 +185,43 @@ def open_dicom_slide(
     opened: list[Section] = []
     kept: set[PositionedFile] = set()
     try:
-        series = None if is_zip or path.is_dir() else _header_of(path, opened).instance.series_uid
-        found = dicom_files_of_zip(path) if is_zip else dicom_files_in(path if path.is_dir() else path.parent)
-        files = _one_series(path, list(_headers(found, opened, series)))
-        slide = DicomFiles(files, context, slide_mpp)
+        with _unreadable(path):
+            files = _one_series(path, opened, is_zip=is_zip)
+            slide = DicomFiles(files, context, slide_mpp)
         kept = {file.file.file for file in files}
         return slide
+    finally:
+        _close_all_but(kept, opened)
+
+
+def read_instances(path: Path, *, is_zip: bool = False) -> tuple[SopInstance, ...]:
+    """Return the SOP instances of a DICOM slide, by their headers, though they may be no levels of one.
+
+    Parameters
+    ----------
+    path:
+        As of ``open_dicom_slide``.
+
+    Raises
+    ------
+    NotASlide, UnreadableSlide
+    """
+    opened: list[Section] = []
+    try:
+        with _unreadable(path):
+            return tuple(file.instance for file in _one_series(path, opened, is_zip=is_zip))
+    finally:
+        _close_all_but(set(), opened)
+
+
+@contextlib.contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except DamagedImage as error:
         raise UnreadableSlide(f"{path.name} cannot be read: {error}.") from error
     except OSError as error:
         raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
-    finally:
-        _close_all_but(kept, opened)
 
 
 def _header_of(path: Path, opened: list[Section]) -> DicomFile:
@@ -215,7 +243,10 @@ def _headers(files: Iterable[Section], opened: list[Section], series: str | None
             section.file.close()  # at once: a folder may have more files than a process may have open
 
 
-def _one_series(path: Path, files: Sequence[DicomFile]) -> list[DicomFile]:
+def _one_series(path: Path, opened: list[Section], *, is_zip: bool) -> list[DicomFile]:
+    series = None if is_zip or path.is_dir() else _header_of(path, opened).instance.series_uid
+    sections = dicom_files_of_zip(path) if is_zip else dicom_files_in(path if path.is_dir() else path.parent)
+    files = list(_headers(sections, opened, series))
     if not files:
         raise NotASlide(f"{path.name} holds no DICOM images of microscopy.")
     # Labels and overviews may be a series of their own.
@@ -225,7 +256,7 @@ def _one_series(path: Path, files: Sequence[DicomFile]) -> list[DicomFile]:
             f"{path.name} holds DICOM images of {len(found)} series; name one of a slide's files, or a "
             "folder with one slide."
         )
-    return [file for file in files if file.instance.series_uid in found] or list(files)
+    return [file for file in files if file.instance.series_uid in found] or files
 
 
 def _close_all_but(kept: set[PositionedFile], opened: Iterable[Section]) -> None:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode, ImageError
+from dicom_io.geometry import Spacing
 from dicom_io.local.files import PositionedFile
-from dicom_io.slides.level import FrameAddress, Spacing, TileGrid
+from dicom_io.slides.level import FrameAddress, TileGrid
 from dicom_io.slides.series import most_encoded_bytes
 
 

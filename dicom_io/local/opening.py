@@ -6,12 +6,13 @@ from pathlib import Path
 
 from dicom_io.codecs.dicom_file import is_dicom_file
 from dicom_io.decoding.slide_jobs import NOT_KNOWN, SlideFault
-from dicom_io.local.dicom import open_dicom_slide
+from dicom_io.local.dicom import open_dicom_slide, read_instances
 from dicom_io.local.files import PositionedFile
 from dicom_io.local.openslide import open_with_openslide
 from dicom_io.local.slide import BrokenTiff, LocalSlide, NotASlide, UnreadableSlide
 from dicom_io.local.sniffing import HEAD_BYTES, what_else
 from dicom_io.local.tiff_bounds import why_not_whole
+from dicom_io.slides.instance import SopInstance
 from dicom_io.sources.session import ReadContext
 
 _ZIP = b"PK\x03\x04"
@@ -57,6 +58,24 @@ def open_slide(path: Path, context: ReadContext, *, slide_mpp: float | None = No
         if str(fault) == NOT_KNOWN:
             raise NotASlide(f"{path.name} is not a slide: it is {what_else(path, head)}.") from fault
         raise UnreadableSlide(f"{path.name} cannot be opened as a slide: {fault}.") from fault
+
+
+def dicom_instances_of(path: Path) -> tuple[SopInstance, ...]:
+    """Return the SOP instances of a DICOM slide, though they may be no levels of one; none of other slides.
+
+    Raises
+    ------
+    NotASlide, UnreadableSlide
+    """
+    if path.is_dir():
+        return read_instances(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise UnreadableSlide(f"{path.name} cannot be read: {error.strerror}.") from error
+    is_zip = head.startswith(_ZIP)
+    return read_instances(path, is_zip=is_zip) if is_zip or is_dicom_file(head) else ()
 
 
 def _require_whole(path: Path) -> None:

@@ -22,12 +22,14 @@ from dicom_io.codecs.frame_format import FrameError, FrameFormat
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.decoding.slide_jobs import SlideDescription, SlideFault, SlideFile, StoredLevel, TileTable
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import UInt8Array, nearest
+from dicom_io.geometry import Spacing, UInt8Array, nearest
 from dicom_io.local.file_level import FileLevel, JpegTiles
 from dicom_io.local.files import PositionedFile, stamp_of, unreadable
 from dicom_io.local.slide import Scale, SlideFacts, UnreadableSlide, believed_scale
+from dicom_io.made_of import ImageIdentity
 from dicom_io.slides.frame_cache import DecodedFrame, DecodeFrame, EncodedFrame
-from dicom_io.slides.level import ScaledLevel, Spacing, TileGrid
+from dicom_io.slides.level import ScaledLevel, TileGrid
+from dicom_io.slides.level_image import LevelOrigin
 from dicom_io.slides.opening import LevelFrames
 from dicom_io.slides.series import FRAMES_PER_GET
 from dicom_io.slides.slide import Slide
@@ -76,6 +78,7 @@ class OpenSlideFiles:
         self.key: Hashable = ("slide", file.path, file.stamp)
         self._file = file
         self._icc = icc
+        self._reader = f"OpenSlide {description.library}"
         self._stored = description.levels
         self._has_plain_grid = description.vendor in _PLAIN_GRIDS
         self._bytes = PositionedFile.open(Path(file.path))
@@ -106,7 +109,10 @@ class OpenSlideFiles:
         """Return a level with its frames; see ``SlideFiles``."""
         at_once = FRAMES_PER_GET if index in self._jpegs else _REGIONS_AT_ONCE
         store = _Frames(self, session.context.io.at(self.key), session.waits, at_once)
-        return LevelFrames(store, self._levels[index], None if target is IccTarget.NONE else self._icc)
+        identity = ImageIdentity("level", self.facts.format, self.facts.digest, level=index)
+        origin = LevelOrigin(identity, lambda: self._icc, self._reader)
+        wanted = None if target is IccTarget.NONE else self._icc
+        return LevelFrames(store, self._levels[index], origin, wanted)
 
     def frames(
         self, index: int, numbers: Sequence[int], stop: Stop

@@ -12,9 +12,9 @@ from typing import Protocol, Self
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Spacing, UInt8Array
 from dicom_io.reading import OpenedImage, ReadOptions, read_here
-from dicom_io.slides.level import ScaledLevel, Spacing
+from dicom_io.slides.level import ScaledLevel
 from dicom_io.slides.opening import LevelFrames
 from dicom_io.slides.slide import Slide, View
 from dicom_io.sources.session import ReadContext, ReadSession, Source

@@ -14,6 +14,7 @@ from dicom_io.cache import LeastRecentlyUsed
 from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageFault
 from dicom_io.geometry import UInt8Array
+from dicom_io.slides.frame_sizes import FrameSizes
 
 K = TypeVar("K", bound=Hashable)
 
@@ -57,11 +58,14 @@ class SharedFrame:
         Whether fetching it came to nothing.
     encoded_bytes:
         Bytes of the frame as it was sent, while they are held.
+    syntax:
+        The transfer syntax that it has been decoded from; ``None`` where its pixels came as such.
     """
 
     def __init__(self, decode: DecodeFrame, changed: Callable[[SharedFrame], None]) -> None:
         self.failed = False
         self.encoded_bytes = 0
+        self.syntax: str | None = None
         self.fetched: Future[EncodedFrame | DecodedFrame | ImageFault] = Future()
         self.fetched.add_done_callback(self._arrived)
         self._decode = decode
@@ -89,6 +93,7 @@ class SharedFrame:
                     else self._decode(came.data, came.syntax, form)
                 )
                 pixels.flags.writeable = False
+                self.syntax = came.syntax if isinstance(came, EncodedFrame) else None
                 self._pixels = pixels
                 # The encoded bytes have no use any more. Whoever fetches for another request may look at this
                 # at any moment, and gives up what has not come: there must always be a result.
@@ -116,6 +121,11 @@ class FrameCache(Generic[K]):
     ----------
     decode:
         Decodes a frame, once, when its pixels are first wanted.
+
+    Attributes
+    ----------
+    sizes:
+        How many bytes the frames have come in.
     """
 
     def __init__(
@@ -125,6 +135,7 @@ class FrameCache(Generic[K]):
         life_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.sizes = FrameSizes()
         self._decode = decode
         # Lock order: a frame's own lock may be held when this one is taken (``_recount``), never the reverse.
         self._lock = threading.Lock()

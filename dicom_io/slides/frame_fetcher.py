@@ -8,10 +8,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from dicom_io.codecs.frame_format import FrameError
+from dicom_io.codecs.frame_format import NATIVE, FrameError
 from dicom_io.errors import ImageCode, ImageError, ImageFault
 from dicom_io.geometry import UInt8Array
-from dicom_io.slides.frame_cache import FrameCache, SharedFrame
+from dicom_io.reading import Needs
+from dicom_io.slides.frame_cache import EncodedFrame, FrameCache, SharedFrame
 from dicom_io.slides.level import TiledLevel
 from dicom_io.slides.series import FRAME_SLACK, FRAMES_PER_GET, FrameStore
 from dicom_io.waiting import Stop
@@ -21,6 +22,9 @@ _Entry = tuple[int, int, SharedFrame]
 
 _GIVEN_UP = ImageFault(ImageCode.HTTP_ERROR, "A frame was not fetched: who asked for it gave up.")
 """Of frames whose request has ended: who shares one asks anew."""
+
+_FAILED_IN_A_ROW = 20
+"""Frames that are asked for alone, and do not come, before it is the store that fails, not a frame."""
 
 _BYTES_PER_GET = 16 << 20
 _GETS_AHEAD = 4
@@ -50,7 +54,10 @@ class FrameFetcher:
         self._uses: Counter[int] = Counter()
         self._frames: dict[int, SharedFrame] = {}
         self._mine: set[int] = set()
+        self._alone: set[int] = set()
+        self._failed_in_a_row = 0
         self._arrived: set[int] = set()
+        self._came_in: set[str | None] = set()
         self._coming: deque[SharedFrame] = deque()
         self._asking: list[Future[ImageFault]] = []
         self._stop = Stop()
@@ -62,12 +69,30 @@ class FrameFetcher:
         return (self._form.decoded_bytes + FRAME_SLACK) * frames
 
     @property
+    def came_in(self) -> frozenset[str | None]:
+        """Transfer syntaxes in which frames came that were waited for; ``None`` for pixels as such."""
+        return frozenset(self._came_in)
+
+    @property
     def _per_get(self) -> int:
         return min(self._store.frames_per_get, self._most_ahead // _GETS_AHEAD)
 
     @property
     def _most_ahead(self) -> int:
         return _GETS_AHEAD * max(1, min(FRAMES_PER_GET, _BYTES_PER_GET // self._form.native_bytes))
+
+    def needs(self, frames: int) -> Needs:
+        """Return what it takes to fetch so many frames, each once; fetches none."""
+        syntax = next(iter(self._level.transfer_syntaxes), None)
+        if syntax is None:
+            return Needs(frames, None, "the store does not say how its frames are compressed")
+        if syntax in NATIVE:
+            return Needs(frames, frames * self._form.native_bytes, "frames as they are stored, uncompressed")
+        rate = self._cache.sizes.bytes_a_pixel(syntax)
+        if rate is None:
+            return Needs(frames, None, "no frame in this transfer syntax has been fetched lately")
+        size = round(frames * rate * self._form.width * self._form.height)
+        return Needs(frames, size, "estimated from frames in this transfer syntax that were fetched lately")
 
     def plan(self, needs: Sequence[Sequence[int]]) -> None:
         """Start fetching the frames that patches need, in the order in which these are read.
@@ -100,6 +125,45 @@ class FrameFetcher:
             self._wait_for(frame)
             self._arrived.add(frame)
         self._fetch_ahead()
+
+    def wait_for_each(self, frames: Iterable[int]) -> None:
+        """Wait as ``wait`` does, for all of the frames whatever becomes of one.
+
+        One that failed in a request for several is asked for alone: it may not have been the reason. Where
+        that comes to nothing for many in a row, the store is down, and is not asked so any more.
+
+        Raises
+        ------
+        ImageError
+            Of the first frame that did not come.
+        Cancelled
+        """
+        fault: ImageFault | None = None
+        for frame in frames:
+            if frame in self._arrived:
+                continue
+            try:
+                self.wait([frame])
+                self._failed_in_a_row = 0
+            except ImageError as error:
+                fault = fault or self._fault_alone(frame, error.fault)
+        if fault is not None:
+            raise ImageError.of(fault)
+
+    def _fault_alone(self, frame: int, fault: ImageFault) -> ImageFault | None:
+        """Return why a frame that has failed does not come alone, either."""
+        if frame in self._alone or self._failed_in_a_row >= _FAILED_IN_A_ROW:
+            return fault
+        self._alone.add(frame)
+        self._claim([frame])
+        try:
+            self._wait_for(frame)
+        except ImageError as error:
+            self._failed_in_a_row += 1
+            return error.fault
+        self._arrived.add(frame)
+        self._failed_in_a_row = 0
+        return None
 
     def pixels(self, frame: int) -> UInt8Array:
         """Return a decoded frame.
@@ -147,6 +211,8 @@ class FrameFetcher:
             except TimeoutError as error:
                 raise ImageError(ImageCode.HTTP_ERROR, "The store did not send a frame in time.") from error
             if not isinstance(came, ImageFault):
+                # Once it has been decoded, for somebody else perhaps, only the frame itself knows.
+                self._came_in.add(came.syntax if isinstance(came, EncodedFrame) else shared.syntax)
                 return
             self._cache.forget(self._key(frame), shared)
             if frame in self._mine:
@@ -207,6 +273,10 @@ class FrameFetcher:
         waiting = {number: shared for _, number, shared in entries}
         try:
             for number, encoded in self._store.frames_of(part, list(waiting), self._form, self._stop):
+                if isinstance(encoded, EncodedFrame):
+                    self._cache.sizes.add(
+                        encoded.syntax, len(encoded.data), self._form.width * self._form.height
+                    )
                 waiting[number].fetched.set_result(encoded)
         except ImageError as error:
             return error.fault

@@ -9,7 +9,7 @@ from typing import Protocol, TypeGuard
 
 from dicom_io.codecs.frame_format import FrameFormat
 from dicom_io.errors import ImageCode
-from dicom_io.geometry import Rect
+from dicom_io.geometry import Rect, Spacing
 from dicom_io.slides.instance import SopInstance
 
 
@@ -27,14 +27,6 @@ class FrameAddress:
 
     part: str
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Spacing:
-    """How far apart the centres of adjacent pixels are, in µm: along a row (x) and down a column (y)."""
-
-    x: float
-    y: float
 
 
 class ScaledLevel(Protocol):
@@ -61,6 +53,8 @@ class TiledLevel(Protocol):
 
     Attributes
     ----------
+    spacing:
+        Size of a pixel; ``None`` where nothing tells.
     form:
         How the frames hold their pixels, whatever they are compressed with.
     transfer_syntaxes:
@@ -79,6 +73,8 @@ class TiledLevel(Protocol):
     def tile_height(self) -> int: ...
     @property
     def frames(self) -> int: ...
+    @property
+    def spacing(self) -> Spacing | None: ...
     @property
     def form(self) -> FrameFormat: ...
     @property

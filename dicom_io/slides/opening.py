@@ -8,28 +8,39 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from dicom_io.codecs.frame_format import FrameFormat
-from dicom_io.colour.profiles import IccTarget
+from dicom_io.colour.profiles import IccTarget, without_padding
 from dicom_io.colour.transforms import ColourTransforms
 from dicom_io.errors import ImageCode, ImageError, Remedy
 from dicom_io.io_threads import run_together
+from dicom_io.made_of import UNREAD, ImageIdentity
 from dicom_io.reading import Measure, ReadOptions
+from dicom_io.slides.attributes import printable
+from dicom_io.slides.findings import Finding, RuleOutcome, fails, findings
 from dicom_io.slides.frame_cache import DecodedFrame, EncodedFrame, FrameCache
 from dicom_io.slides.frame_fetcher import FrameFetcher
 from dicom_io.slides.instance import IccReference, SopInstance
 from dicom_io.slides.level import Level, TiledLevel
-from dicom_io.slides.level_image import LevelImage
+from dicom_io.slides.level_image import LevelImage, LevelOrigin
 from dicom_io.slides.overview import OpenLevel
 from dicom_io.slides.pyramid import pyramid_images, select_level
+from dicom_io.slides.requirements import Grade
 from dicom_io.slides.series import FRAMES_PER_GET, FrameStore, Series
 from dicom_io.waiting import Cancellation, Stop
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLevel:
-    """A level, and the ICC profile of its pixels where that is wanted; empty where it cannot be used."""
+    """A level, and the ICC profile of its pixels where that is wanted; empty where it cannot be used.
+
+    Attributes
+    ----------
+    tells_icc:
+        Whether the level's metadata tells which profile it has: a client's may not.
+    """
 
     level: Level
     icc_profile: bytes | None = field(repr=False)
+    tells_icc: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class LevelFrames:
 
     store: FrameStore
     level: TiledLevel
+    origin: LevelOrigin
     icc_profile: bytes | None = field(default=None, repr=False)
 
     def stored(self, frame: int) -> EncodedFrame | DecodedFrame:
@@ -98,6 +110,52 @@ class LevelOpener:
             level, None if target is IccTarget.NONE else _common_profile(series, instances, level)
         )
 
+    def findings(
+        self, series: Series, uids: Sequence[str], target: IccTarget, *, transcodes: bool = True
+    ) -> tuple[Finding, ...]:
+        """Return what every requirement comes to for a level that ``find`` finds, or refuses.
+
+        Parameters
+        ----------
+        transcodes:
+            Whether the series' frames may come in another transfer syntax than they are stored in.
+
+        Raises
+        ------
+        ImageError
+            Of the store.
+        """
+        instances = series.instances(uids)
+        found = findings(instances, uids, strict=self.strict, transcodes=transcodes)
+        outcome, sentence = RuleOutcome.NOT_APPLICABLE, None
+        if target is not IccTarget.NONE:
+            outcome, sentence = RuleOutcome.NOT_CHECKED, None
+            if not fails(found):
+                outcome, sentence = self._judge_profile(series, instances, uids, target)
+        return (
+            *found,
+            Finding(
+                "ICCProfile",
+                "0028,2000",
+                "PS3.3, C.11.15",
+                "must be the same in all levels of the pyramid, and one that the transform asked for can use",
+                Grade.NEEDED,
+                outcome,
+                sentence,
+            ),
+        )
+
+    def _judge_profile(
+        self, series: Series, instances: Sequence[SopInstance], uids: Sequence[str], target: IccTarget
+    ) -> tuple[RuleOutcome, str | None]:
+        try:
+            level = select_level(instances, uids, strict=self.strict)
+            profile = _common_profile(series, instances, level)
+            self.transforms.to_rgb(profile, target, level.form.samples)
+        except ImageError as error:
+            return RuleOutcome.FAIL, printable(error.description)
+        return RuleOutcome.PASS, "no profile: the pixels are left as they are" if profile is None else None
+
     def open(self, series: Series, found: FoundLevel, options: ReadOptions, measure: Measure) -> LevelImage:
         """Open a level; no frame is fetched yet.
 
@@ -111,7 +169,10 @@ class LevelOpener:
 
     def frames(self, series: Series, found: FoundLevel) -> LevelFrames:
         """Return a level of a series with its frames; none is fetched."""
-        return LevelFrames(FramesOfSeries(series, found.level), found.level, found.icc_profile)
+        level, first = found.level, found.level.instance
+        identity = ImageIdentity("level", "DICOM", None, first.study_uid, first.series_uid, level.sop_uids)
+        origin = LevelOrigin(identity, lambda: _own_profile(series, found))
+        return LevelFrames(FramesOfSeries(series, level), level, origin, found.icc_profile)
 
     def of_series(self, series: Series, levels: Sequence[Level]) -> OpenLevel:
         """Return what opens the levels of a series in their colours as stored, by their index."""
@@ -131,7 +192,7 @@ class LevelOpener:
             )
         to_rgb = self.transforms.to_rgb(frames.icc_profile, options.icc_target, form.samples)
         fetcher = FrameFetcher(frames.store, self.cache, level)
-        return LevelImage(level, options, to_rgb, fetcher, measure)
+        return LevelImage(level, options, to_rgb, fetcher, measure, frames.origin, self.transforms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +222,21 @@ class FramesOfSeries:
         return self.series.frames(instance, numbers, form, stop)
 
 
+def _own_profile(series: Series, found: FoundLevel) -> bytes | str | None:
+    """Return a level's own profile, whether it is used or not; ``UNREAD`` where it cannot be read."""
+    if found.icc_profile is not None:
+        return found.icc_profile
+    reference = found.level.instance.icc
+    if reference is None:
+        return None if found.tells_icc else UNREAD
+    if reference.uri is None:
+        return reference.inline
+    try:
+        return series.icc_profile(reference.uri)
+    except ImageError:
+        return UNREAD  # nothing was made by it
+
+
 def _common_profile(series: Series, instances: Sequence[SopInstance], level: Level) -> bytes | None:
     """Return the profile of a level, having seen that all levels of the pyramid have the same.
 
@@ -184,9 +260,3 @@ def _common_profile(series: Series, instances: Sequence[SopInstance], level: Lev
             Remedy.COLOUR_AS_STORED,
         )
     return profiles.pop()
-
-
-def without_padding(profile: bytes) -> bytes:
-    """Return an ICC profile as long as its header says it is (ICC.1:2010, 7.2.2), where only zeros follow."""
-    size = int.from_bytes(profile[:4], "big")
-    return profile[:size] if 128 <= size < len(profile) and not any(profile[size:]) else profile

@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from dicom_io.codecs.frame_format import PHOTOMETRIC
 from dicom_io.errors import ImageCode, ImageError
+from dicom_io.slides.attributes import ATTRIBUTES
 from dicom_io.slides.instance import SopInstance
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,19 @@ class Requirement:
     grade: Grade = Grade.NEEDED
     code: ImageCode = ImageCode.DICOM_ERROR
     applies: Callable[[SopInstance], bool] = lambda _: True
+
+    @property
+    def clause(self) -> str:
+        """Where the rule comes from."""
+        return f"Path Foundation API, DICOM requirements; {ATTRIBUTES[self.keyword].clause}"
+
+    def found(self, instance: SopInstance) -> str | None:
+        """Return what an instance has there, as text; ``None`` where it is missing or malformed."""
+        return ATTRIBUTES[self.keyword].found(instance)
+
+    def refuses(self, *, strict: bool) -> bool:
+        """Return whether an instance that breaks the rule is refused; see ``require_valid``."""
+        return self.grade is Grade.NEEDED or strict
 
 
 def _is_positive(value: float | None) -> bool:
@@ -158,7 +172,7 @@ def require_valid(instance: SopInstance, *, strict: bool) -> None:
     for rule in REQUIREMENTS:
         if not rule.applies(instance) or rule.holds(instance):
             continue
-        if rule.grade is Grade.NEEDED or strict:
+        if rule.refuses(strict=strict):
             raise ImageError(
                 rule.code,
                 f"{rule.keyword} ({rule.tag}) {rule.sentence}; SOP instance {instance.sop_uid}.",

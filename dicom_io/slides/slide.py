@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, Rect, UInt8Array, nearest, rounded
-from dicom_io.slides.level import ScaledLevel, Spacing
+from dicom_io.geometry import Patch, Rect, Sampling, Spacing, UInt8Array, nearest, rounded
+from dicom_io.slides.level import ScaledLevel
 from dicom_io.slides.level_image import MAX_DOWNSAMPLING
 from dicom_io.slides.overview import OpenLevel, read_overview
 from dicom_io.slides.tissue import TissueMap, find_tissue
@@ -54,12 +54,15 @@ class View(Generic[L_co]):
         return None if size == (self.level.width, self.level.height) else size
 
     @property
+    def sampling(self) -> Sampling:
+        """The level, and the size at this scale."""
+        level = self.level
+        return Sampling(level.width, level.height, level.spacing, self.width, self.height)
+
+    @property
     def spacing(self) -> Spacing | None:
         """Size of a pixel at this scale, after the size of the whole was rounded to whole pixels."""
-        stored = self.level.spacing
-        if stored is None:
-            return None
-        return Spacing(stored.x * self.level.width / self.width, stored.y * self.level.height / self.height)
+        return self.sampling.spacing
 
     def grid(self, side: int, stride: int) -> list[Patch]:
         """Return the patches of the whole; see ``grid``."""

@@ -31,7 +31,7 @@ differ: a lightness of 196 is a dim slide's glass and another's tissue."""
 MOST_SATURATED_GLASS, DARKEST_GLASS = 50, 150
 """Beyond these the lightest pixels are tissue, too: a picture that tissue fills."""
 
-USUAL_GLASS = (8.0, 230.0)
+USUAL_GLASS = (8, 230)
 """Saturation and lightness of glass where there is none to be seen."""
 
 
@@ -76,9 +76,22 @@ def tissue_mask(pixels: UInt8Array) -> npt.NDArray[np.bool_]:
     saturation = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)[:, :, 1]
     lightness = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     lit: npt.NDArray[np.bool_] = lightness >= MIN_LIGHTNESS
-    saturation_of_glass, lightness_of_glass = _glass(saturation[lit], lightness[lit])
-    stained = saturation >= saturation_of_glass + MORE_SATURATION
-    darker = lightness <= lightness_of_glass - LESS_LIGHTNESS
+    return tissue_beside(_glass(saturation[lit], lightness[lit]), saturation, lightness)
+
+
+def tissue_beside(
+    glass: tuple[float, float], saturation: npt.NDArray[Any], lightness: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels show tissue beside glass of a saturation and a lightness.
+
+    Parameters
+    ----------
+    glass, saturation, lightness:
+        Of 255: HSV's saturation, and OpenCV's gray; arrays of one shape, which is that of the result.
+    """
+    lit: npt.NDArray[np.bool_] = lightness >= MIN_LIGHTNESS
+    stained = saturation >= glass[0] + MORE_SATURATION
+    darker = lightness <= glass[1] - LESS_LIGHTNESS
     return lit & (stained | darker)
 
 

@@ -31,7 +31,7 @@ class EncodedSource:
     def open(self, options: ReadOptions, session: ReadSession) -> RasterImage:
         """Read the image's header."""
         context = session.context
-        shared = SharedRaster(self.data, context.decoders, context.max_image_pixels)
+        shared = SharedRaster(self.data, context.decoders, context.max_image_pixels, traced=session.traced)
         return RasterImage(shared, options, session, alone=True)
 
 
@@ -59,6 +59,7 @@ class GcsSource:
                 lambda: context.gcs.fetch(self.uri, self.token, session.waits),
                 context.decoders,
                 context.max_image_pixels,
+                traced=session.traced,
             ),
         )
         try:

@@ -7,12 +7,14 @@ from functools import partial
 
 import numpy as np
 
+from dicom_io.codecs.software import file_decoders, frame_decoder, resizer
 from dicom_io.colour.transforms import ToRgb
 from dicom_io.errors import ImageCode, ImageError, Remedy
-from dicom_io.geometry import Patch, Rect, UInt8Array, crop
+from dicom_io.geometry import Patch, Rect, Sampling, UInt8Array, crop
+from dicom_io.made_of import UNREAD, ImageIdentity, Reading, colour_reading
 from dicom_io.once import Once
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
-from dicom_io.resampling import resize
+from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
+from dicom_io.resampling import Resampling, resize
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import SharedRaster
 
@@ -51,7 +53,8 @@ class RasterImage(OpenedImage):
     ) -> None:
         self._options, self._transforms = options, session.context.transforms
         self._measure, self._waits, self._done = session.measure, session.waits, done
-        header = shared.header()
+        self._header = header = shared.header()
+        self._profile: bytes | str | None = UNREAD  # before it is decoded
         self.source_size = (header.width, header.height)
         self.decodes_elsewhere = header.decodes_elsewhere
         self.width, self.height = options.image_dimensions or self.source_size
@@ -62,10 +65,12 @@ class RasterImage(OpenedImage):
                 f"at most {MAX_RESIZED_SIDE} pixels a side are allowed.",
                 Remedy.ANOTHER_SIZE,
             )
+        # What image files say of their resolution is mostly a printer's: it is not believed.
+        self.sampling = Sampling(header.width, header.height, options.stored_spacing, self.width, self.height)
         self.memory_bytes = header.bytes + _CHANNELS_AT_MOST * (
             header.width * header.height + self.width * self.height
         )
-        self._shared, self._alone = shared, alone
+        self._shared, self._alone, self._bytes = shared, alone, header.bytes
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches; the first of them decodes for all.
@@ -84,6 +89,26 @@ class RasterImage(OpenedImage):
                 # Whoever waits for the first one should not keep a thread of a pool while doing so.
                 yield PatchTask(indexes, pixels, lambda: loaded.wait(self._waits), lambda: loaded.done)
 
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return the size of the encoded image."""
+        return Needs(None, self._bytes, "the size of the encoded image")
+
+    def reading(self) -> Reading:
+        """Return what patches have been made of; see ``OpenedImage.reading``."""
+        header, resampling = self._header, Resampling.of(self.sampling)
+        syntax = header.syntax
+        return Reading(
+            identity=ImageIdentity("image", header.format, header.digest),
+            sampling=self.sampling,
+            resampling=resampling,
+            resizer=None if resampling is Resampling.NONE else resizer(),
+            colour=colour_reading(self._profile, self._options.icc_target, self._transforms),
+            scaled_by_caller=self._options.stored_spacing is not None,
+            require_inside=self._options.require_inside,
+            decoders=file_decoders(header.format) if syntax is None else (frame_decoder(syntax),),
+            transfer_syntaxes=() if syntax is None else (syntax,),
+        )
+
     def close(self) -> None:
         """Let others who share the image know."""
         self._done()
@@ -101,6 +126,7 @@ class RasterImage(OpenedImage):
         (place,) = places
         with self._measure(ReadStage.DECODE):
             raster = self._shared.raster_at(place)
+        self._profile = raster.icc_profile
         channels = raster.pixels.shape[2]
         to_rgb = self._transforms.to_rgb(raster.icc_profile, self._options.icc_target, channels)
         with self._measure(ReadStage.COLOUR):
@@ -113,6 +139,7 @@ class RasterImage(OpenedImage):
         with self._measure(ReadStage.DECODE):
             raster = self._shared.raster()
             pixels = resize(raster.pixels, self.width, self.height)
+        self._profile = raster.icc_profile
         channels = raster.pixels.shape[2]
         return pixels, self._transforms.to_rgb(raster.icc_profile, self._options.icc_target, channels)
 

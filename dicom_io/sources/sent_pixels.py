@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dicom_io.codecs.raster import RasterFile
+from dicom_io.codecs.software import file_decoders, frame_decoder
 from dicom_io.colour.profiles import IccTarget
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
+from dicom_io.made_of import UNREAD, ColourReading, ImageIdentity, Reading, colour_reading
 from dicom_io.reading import (
     SLOW_PATCHES_AT_ONCE,
+    Needs,
     OpenedImage,
     PatchTask,
     ReadOptions,
     ReadStage,
     in_chunks,
 )
+from dicom_io.resampling import Resampling
 from dicom_io.sources.client_state import ImageState, bad_state, decode_base64
-from dicom_io.sources.encoded import EncodedSource
+from dicom_io.sources.raster import RasterImage
 from dicom_io.sources.session import ReadSession
+from dicom_io.sources.shared_raster import SharedRaster
 from dicom_io.web.gcs import GcsUri
 
 PLACEHOLDER = "gs:///placeholder.png"
@@ -64,11 +70,45 @@ class ClientImageSource:
             options = replace(options, icc_target=IccTarget.NONE)
         if state.image is None:
             return ClientPatches(state, options, session)
-        text = state.image
-        image = EncodedSource(lambda: decode_base64(text)).open(options, session)
+        image = ClientImage(state.image, state.normalised_to, options, session)
         if state.size not in (None, image.source_size, (image.width, image.height)):
             raise bad_state(f"its image is not of {state.size[0]}x{state.size[1]} pixels")
         return image
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadPatch:
+    """What one patch came as."""
+
+    digest: bytes
+    format: str
+    syntax: str | None
+    icc_profile: bytes | None = field(repr=False)
+
+
+def _by_client(reading: Reading, normalised_to: IccTarget) -> Reading:
+    """Return a reading of pixels that the client may have transformed before: the profile is gone then."""
+    if normalised_to is IccTarget.NONE:
+        return reading
+    return replace(reading, colour=ColourReading(UNREAD, normalised_to, None, by_client=True))
+
+
+class ClientImage(RasterImage):
+    """A whole image, whose colours the client may have transformed."""
+
+    def __init__(
+        self, text: str, normalised_to: IccTarget, options: ReadOptions, session: ReadSession
+    ) -> None:
+        context = session.context
+        shared = SharedRaster(
+            lambda: decode_base64(text), context.decoders, context.max_image_pixels, traced=session.traced
+        )
+        super().__init__(shared, options, session, alone=True)
+        self._normalised_to = normalised_to
+
+    def reading(self) -> Reading:
+        """Return what patches have been made of; see ``OpenedImage.reading``."""
+        return _by_client(super().reading(), self._normalised_to)
 
 
 class ClientPatches(OpenedImage):
@@ -85,6 +125,11 @@ class ClientPatches(OpenedImage):
                 f"{options.image_dimensions[0]}x{options.image_dimensions[1]} pixels are asked for"
             )
         self.width, self.height = state.size
+        # The client has resized the image, if anybody has: how large its own pixels are is not told.
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
+        self._traced, self._options, self._normalised_to = session.traced, options, state.normalised_to
+        # Of each patch that is read, where it is traced: written by several threads, each its own patches'.
+        self._read: dict[Patch, _ReadPatch] = {}
         self._encoded: Mapping[Patch, str] = state.patches
         self._target = options.icc_target
         self._transforms, self._measure = session.context.transforms, session.measure
@@ -94,7 +139,47 @@ class ClientPatches(OpenedImage):
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches."""
         for indexes in in_chunks(range(len(patches)), SLOW_PATCHES_AT_ONCE):
-            yield PatchTask(indexes, partial(self._decode_all, [patches[index] for index in indexes]))
+            yield self._task(patches, indexes)
+
+    def _task(self, patches: Sequence[Patch], indexes: Sequence[int]) -> PatchTask:
+        return PatchTask(
+            indexes,
+            partial(self._decode_all, [patches[index] for index in indexes]),
+            split=lambda: [self._task(patches, [index]) for index in indexes],
+        )
+
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        """Return the size of the encoded patches."""
+        size = sum(len(self._encoded[patch]) * 3 // 4 for patch in set(patches))
+        return Needs(None, size, "the size of the encoded patches")
+
+    def reading(self) -> Reading:
+        """Return what patches have been made of; see ``OpenedImage.reading``.
+
+        The digest is that of the patches' own, in their order.
+        """
+        read = list(dict(sorted(self._read.items(), key=lambda item: (item[0].y, item[0].x))).values())
+        syntaxes = {one.syntax for one in read if one.syntax is not None}
+        decoders = {frame_decoder(syntax) for syntax in syntaxes}
+        for one in read:
+            decoders.update(() if one.syntax is not None else file_decoders(one.format))
+        colours = {colour_reading(one.icc_profile, self._target, self._transforms) for one in read}
+        reading = Reading(
+            identity=ImageIdentity(
+                "patches",
+                ", ".join(sorted({one.format for one in read})),
+                hashlib.sha256(b"".join(one.digest for one in read)).hexdigest(),
+            ),
+            sampling=self.sampling,
+            resampling=Resampling.NONE,
+            resizer=None,
+            colour=colours.pop() if len(colours) == 1 else ColourReading(UNREAD, self._target),
+            scaled_by_caller=False,
+            require_inside=self._options.require_inside,
+            decoders=tuple(sorted(decoders)),
+            transfer_syntaxes=tuple(sorted(syntaxes)),
+        )
+        return _by_client(reading, self._normalised_to)
 
     def _decode_all(self, patches: Sequence[Patch]) -> list[UInt8Array]:
         return [self._decode(patch) for patch in patches]
@@ -110,6 +195,10 @@ class ClientPatches(OpenedImage):
                     f"{patch.width}x{patch.height}"
                 )
             raster = self._decoders.image(file, data, pixels)
+        if self._traced:
+            self._read[patch] = _ReadPatch(
+                hashlib.sha256(data).digest(), file.format, file.syntax, raster.icc_profile
+            )
         with self._measure(ReadStage.COLOUR):
             transform = self._transforms.to_rgb(raster.icc_profile, self._target, raster.pixels.shape[2])
             return transform(raster.pixels)

@@ -111,12 +111,15 @@ class ReadSession:
         Images that several instances name.
     measure:
         Adds the time of a ``with`` block to one of the request's stages: fetch, decode or colour.
+    traced:
+        Whether some image will be asked what its patches have been made of (``OpenedImage.reading``).
     """
 
     context: ReadContext
     waits: Cancellation
     rasters: RasterRegistry
     measure: Measure
+    traced: bool = False
 
 
 class Source(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -24,12 +25,21 @@ class Header:
         Of the encoded image.
     decodes_elsewhere:
         Whether decoding waits for a decoding helper.
+    format:
+        What the image's format is called.
+    syntax:
+        Transfer syntax of the image in a DICOM file.
+    digest:
+        SHA-256 of the encoded image in hexadecimal, where it was asked for.
     """
 
     width: int
     height: int
     bytes: int
     decodes_elsewhere: bool
+    format: str
+    syntax: str | None
+    digest: str | None
 
 
 class SharedRaster:
@@ -41,12 +51,16 @@ class SharedRaster:
         Returns the encoded image; may take long. Called once.
     decoders:
         Decodes it.
+    traced:
+        Whether the digest of its bytes will be asked for: they are let go of once it is decoded.
     """
 
-    def __init__(self, fetch: Callable[[], bytes], decoders: DecodePool, max_pixels: int) -> None:
+    def __init__(
+        self, fetch: Callable[[], bytes], decoders: DecodePool, max_pixels: int, *, traced: bool = False
+    ) -> None:
         # Neither of the two refers to this object: it would hold itself, and an image that is opened but not
         # decoded would stay, with its bytes, until the garbage collector comes by.
-        opened = Once(lambda: _Encoded(fetch(), max_pixels))
+        opened = Once(lambda: _Encoded(fetch(), max_pixels, traced=traced))
         self._opened = opened
         self._raster = Once(lambda: opened.get().decode(decoders))
         self._decoders = decoders
@@ -73,9 +87,12 @@ class SharedRaster:
 class _Encoded:
     """An encoded image whose header has been read."""
 
-    def __init__(self, data: bytes, max_pixels: int) -> None:
+    def __init__(self, data: bytes, max_pixels: int, *, traced: bool) -> None:
         file = RasterFile(data, max_pixels)
-        self.header = Header(file.width, file.height, len(data), not file.in_process)
+        digest = hashlib.sha256(data).hexdigest() if traced else None
+        self.header = Header(
+            file.width, file.height, len(data), not file.in_process, file.format, file.syntax, digest
+        )
         self._max_pixels = max_pixels
         self._encoded: tuple[RasterFile, bytes] | None = (file, data)
 

@@ -30,6 +30,8 @@ def load_encoder(
     cache: Path | None = None,
     runtime: str = "tensorflow",
     connect: Callable[[], storage.Client] | None = None,
+    *,
+    reproducible: bool = False,
 ) -> Encoder:
     """Load a model, try it, and make it ready to run at once: ``find_model`` and ``load_found``.
 
@@ -49,13 +51,18 @@ def load_encoder(
         TensorFlow's vectors, and there is no GPU; else TensorFlow.
     connect:
         Makes the client for Cloud Storage; without it, models there are refused.
+    reproducible:
+        Whether a patch's vector must be the same to the last bit whatever else is embedded with it, on one
+        machine with one runtime. TensorFlow's settings are a process's, so this is for one that has not used
+        TensorFlow otherwise.
 
     Raises
     ------
     ModelError
         Whatever is wrong with the model.
     """
-    return load_found(find_model(spec, cache, connect), spec, precision, max_batch, cache, runtime)
+    folder = find_model(spec, cache, connect)
+    return load_found(folder, spec, precision, max_batch, cache, runtime, reproducible=reproducible)
 
 
 def find_model(
@@ -80,25 +87,32 @@ def load_found(
     max_batch: int | None = None,
     cache: Path | None = None,
     runtime: str = "tensorflow",
+    *,
+    reproducible: bool = False,
 ) -> Encoder:
     """Load a model that has been found; see ``load_encoder``."""
     try:
         if runtime == "openvino" or (runtime == "auto" and not _has_gpu()):
             try:
-                return _with_openvino(folder, precision, max_batch, cache)
+                return _with_openvino(folder, precision, max_batch, cache, reproducible)
             except ModelError as error:
                 if runtime == "openvino":
                     raise
                 log.info("running TensorFlow", extra={"reason": str(error)})
-        return _with_tensorflow(folder, precision, max_batch)
+        return _with_tensorflow(folder, precision, max_batch, reproducible)
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(f"The model in {spec} does not run: {reason_of(error)}.") from error
 
 
-def model_in_tensorflow(folder: ModelFolder | None) -> LoadedModel:
+def model_in_tensorflow(folder: ModelFolder | None, *, reproducible: bool = False) -> LoadedModel:
     """Return a model as TensorFlow runs it; ``None`` is the built-in encoder.
+
+    Parameters
+    ----------
+    reproducible:
+        Whether TensorFlow is first set to compute the same bits again.
 
     Raises
     ------
@@ -111,23 +125,39 @@ def model_in_tensorflow(folder: ModelFolder | None) -> LoadedModel:
             weights = beside.submit(seeded_weights)
             from model.runtimes.vit import load_builtin
 
+            if reproducible:
+                _set_reproducible()
             return load_builtin(weights.result())
         require_savedmodel(folder.path)  # before everything in the folder is read
         digest = beside.submit(folder.digest)
         from model.runtimes.savedmodel import load_savedmodel
 
+        if reproducible:
+            _set_reproducible()
         return load_savedmodel(folder.path, folder.name, digest.result())
 
 
-def _with_tensorflow(folder: ModelFolder | None, precision: str, max_batch: int | None) -> Encoder:
-    model = model_in_tensorflow(folder)
+def _set_reproducible() -> None:
+    from model.runtimes.determinism import set_reproducible
+
+    set_reproducible()
+
+
+def _with_tensorflow(
+    folder: ModelFolder | None, precision: str, max_batch: int | None, reproducible: bool
+) -> Encoder:
+    model = model_in_tensorflow(folder, reproducible=reproducible)
     from model.runtimes.tensorflow import TensorFlowEncoder
 
-    return TensorFlowEncoder(model, precision, max_batch)
+    return TensorFlowEncoder(model, precision, max_batch, reproducible=reproducible)
 
 
 def _with_openvino(
-    folder: ModelFolder | None, precision: str, max_batch: int | None, cache: Path | None
+    folder: ModelFolder | None,
+    precision: str,
+    max_batch: int | None,
+    cache: Path | None,
+    reproducible: bool,
 ) -> Encoder:
     try:
         from model.runtimes.openvino import OpenVinoEncoder
@@ -135,7 +165,8 @@ def _with_openvino(
         raise ModelError("OpenVINO is not installed: pip install 'pathserve[openvino]'.") from error
     from model.runtimes.reference import reference_of
 
-    return OpenVinoEncoder(reference_of(folder, cache_folder(cache)), precision, max_batch)
+    reference = reference_of(folder, cache_folder(cache))
+    return OpenVinoEncoder(reference, precision, max_batch, reproducible=reproducible)
 
 
 def _has_gpu() -> bool:

@@ -5,8 +5,11 @@ OpenVINO reads the SavedModel itself. Whatever it runs must first agree with Ten
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,8 @@ import openvino as ov
 import openvino.preprocess
 
 from model.batching import bucket_sizes
-from model.encoder import EncoderFacts, ModelError, PixelBatch, Vectors, reason_of
+from model.encoder import PATCH_SHAPE, EncoderFacts, Mend, ModelError, PixelBatch, Vectors, reason_of
+from model.runtimes.alone import Embed, cores, require_same_again
 from model.runtimes.parity import PARITY_PATCHES, finding, parity_patches
 from model.runtimes.reference import Reference
 from model.runtimes.warming import warm
@@ -45,6 +49,8 @@ class OpenVinoEncoder:
     precision:
         ``float32``, ``bfloat16`` or ``int8`` (weights, and activations as they come). A lower one is kept
         only if its vectors agree with TensorFlow's float32.
+    reproducible:
+        Whether each patch is embedded alone, in one thread.
 
     Raises
     ------
@@ -52,12 +58,22 @@ class OpenVinoEncoder:
         When OpenVINO cannot read or run the model, or not even its float32 vectors agree.
     """
 
-    def __init__(self, reference: Reference, precision: str, max_batch: int | None = None) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        precision: str,
+        max_batch: int | None = None,
+        *,
+        reproducible: bool = False,
+    ) -> None:
         self._core = ov.Core()
         self._reference = reference
-        max_batch = max_batch or MAX_BATCH
+        self._reproducible = reproducible
+        max_batch = max_batch or (max(MAX_BATCH, cores()) if reproducible else MAX_BATCH)
         self._sizes = (PARITY_PATCHES, *bucket_sizes(max_batch))
         precision, parity = self._prepare(precision)
+        if reproducible:
+            require_same_again(self.embed, reference.name)
         self.facts = EncoderFacts(
             model=reference.name,
             untrained=reference.untrained,
@@ -68,12 +84,12 @@ class OpenVinoEncoder:
             digest=reference.digest,
             runtime=f"OpenVINO {_VERSION}",
             max_batch=max_batch,
+            reproducible=reproducible,
         )
 
     def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
-        # Shared, the pixels are not copied into OpenVINO's memory; nobody writes to them before this returns.
-        return np.array(self._request.infer({0: patches}, share_inputs=True)[0], np.float32)
+        return self._embed(patches)
 
     def _prepare(self, precision: str) -> tuple[str, str]:
         refused = ""
@@ -93,19 +109,38 @@ class OpenVinoEncoder:
     def _compile(self, precision: str) -> bool:
         """Make the model ready to run; return whether it runs in this precision."""
         model = self._int8() if precision == "int8" else _read(self._core, self._reference.folder)
+        configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
+        if self._reproducible:
+            model.reshape([1, *PATCH_SHAPE])
+            configuration |= {"NUM_STREAMS": str(cores()), "INFERENCE_NUM_THREADS": str(cores())}
         steps = openvino.preprocess.PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
-        configuration = {"PERFORMANCE_HINT": "LATENCY", **_CONFIGURATIONS[precision]}
         try:
             compiled = self._core.compile_model(steps.build(), _DEVICE, configuration)
         except RuntimeError as error:
             name = self._reference.name
             raise ModelError(f"The model {name} does not run in OpenVINO: {reason_of(error)}.") from error
-        self._request = compiled.create_infer_request()
+        self._embed = self._ways(compiled)
         # OpenVINO takes bfloat16 for a hint, and computes in float32 on a CPU without it.
         lower = precision == "bfloat16"
         return not lower or compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.bf16
+
+    def _ways(self, compiled: ov.CompiledModel) -> Embed:
+        """Return how a batch is embedded: by one request, or its patches by one for each stream."""
+        if not self._reproducible:
+            return _by(compiled.create_infer_request())
+        streams, threads = (
+            compiled.get_property("NUM_STREAMS"),
+            compiled.get_property("INFERENCE_NUM_THREADS"),
+        )
+        if streams != threads:
+            raise ModelError(
+                f"OpenVINO computes with {threads} threads in {streams} streams here, so its vectors are not "
+                "reproducible; TensorFlow's may be.",
+                Mend.REPRODUCIBLE,
+            )
+        return _each_alone([compiled.create_infer_request() for _ in range(streams)])
 
     def _int8(self) -> ov.Model:
         """Return the model with weights of 8 bits, which are made once and cached."""
@@ -114,6 +149,42 @@ class OpenVinoEncoder:
             entry, lambda made: _compress(_read(self._core, self._reference.folder), made / _INT8)
         )
         return self._core.read_model(folder / _INT8)
+
+
+def _by(request: ov.InferRequest) -> Embed:
+    # Shared, the pixels are not copied into OpenVINO's memory; nobody writes to them before this returns.
+    return lambda patches: np.array(request.infer({0: patches}, share_inputs=True)[0], np.float32)
+
+
+def _each_alone(requests: Sequence[ov.InferRequest]) -> Embed:
+    """Return a function that embeds a batch patch by patch, as many at once as there are requests.
+
+    All from one thread: where two threads are the first to call OpenVINO's bindings, each may wait for the
+    other for good.
+    """
+
+    def embed(patches: PixelBatch) -> Vectors:
+        running: deque[ov.InferRequest] = deque()
+        vectors = []
+        try:
+            for row in range(len(patches)):
+                if len(running) == len(requests):
+                    vectors.append(_vector(running.popleft()))
+                request = requests[row % len(requests)]
+                request.start_async({0: patches[row : row + 1]}, share_inputs=True)
+                running.append(request)
+            return np.concatenate([*vectors, *map(_vector, running)])
+        finally:
+            for request in running:  # behind one that fails: they read what the caller writes to next
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
+
+    return embed
+
+
+def _vector(request: ov.InferRequest) -> Vectors:
+    request.wait()
+    return np.array(request.get_output_tensor(0).data, np.float32)
 
 
 def _read(core: ov.Core, folder: Path) -> ov.Model:

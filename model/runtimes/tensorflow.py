@@ -10,6 +10,7 @@ import numpy as np
 
 from model.batching import bucket_sizes
 from model.encoder import PATCH_SHAPE, EncoderFacts, PixelBatch, Vectors, reason_of
+from model.runtimes.alone import EachAlone, Embed, cores, require_same_again
 from model.runtimes.bfloat16 import NotRewritten, in_bfloat16
 from model.runtimes.import_tensorflow import tf
 from model.runtimes.largest_batch import largest_batch
@@ -47,6 +48,9 @@ class TensorFlowEncoder:
         Largest batch in patches; by the device when not given.
     lower:
         How bfloat16 is made; by the device when not given.
+    reproducible:
+        Whether each patch is embedded alone. TensorFlow was set for it before the model was made (see
+        ``determinism``).
 
     Raises
     ------
@@ -60,10 +64,17 @@ class TensorFlowEncoder:
         precision: str,
         max_batch: int | None = None,
         lower: Lowering | None = None,
+        *,
+        reproducible: bool = False,
     ) -> None:
         self._model = model
         device = _prepare_device()
         self._on_cpu = device == "CPU"
+        self._embed: Embed = self._together
+        if reproducible:
+            # A device that is no CPU runs one batch after the other anyway.
+            self._embed = EachAlone([self._together] * (cores() if self._on_cpu else 1))
+            max_batch = max_batch or max(CPU_MAX_BATCH, cores())
         self._function = _compile(model.forward)
         dimension = warm(self.embed, (PARITY_PATCHES, 1), model.name)
         parity = ""
@@ -71,6 +82,8 @@ class TensorFlowEncoder:
             precision, parity = self._try(precision, lower or (_by_onednn if self._on_cpu else _by_rewrite))
         max_batch = max_batch or (CPU_MAX_BATCH if self._on_cpu else largest_batch(self._seconds_of))
         warm(self.embed, self._sizes_to_warm(max_batch), model.name, dimension)
+        if reproducible:
+            require_same_again(self.embed, model.name)
         self.facts = EncoderFacts(
             model=model.name,
             untrained=model.untrained,
@@ -81,10 +94,14 @@ class TensorFlowEncoder:
             digest=model.digest,
             runtime=f"TensorFlow {tf.__version__}",
             max_batch=max_batch,
+            reproducible=reproducible,
         )
 
     def embed(self, patches: PixelBatch) -> Vectors:
         """Map uint8 ``[n, 224, 224, 3]`` to float32 ``[n, dimension]``."""
+        return self._embed(patches)
+
+    def _together(self, patches: PixelBatch) -> Vectors:
         return np.asarray(self._function(_tensor_of(patches)).numpy(), np.float32)
 
     def _sizes_to_warm(self, max_batch: int) -> tuple[int, ...]:

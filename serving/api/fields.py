@@ -10,6 +10,9 @@ from serving.errors import Code, ServiceError
 
 JsonObject = Mapping[str, object]
 
+LEAST_UM, MOST_UM = 0.001, 1000.0
+"""Sizes of a pixel that are taken, in µm."""
+
 
 def bad(description: str) -> ServiceError:
     """Return INVALID_REQUEST_FIELD_ERROR."""
@@ -54,6 +57,14 @@ def size(fields: JsonObject, key: str, name: str, default: int | None = None) ->
     if value <= 0:
         raise bad(f"{name}.{key} must be positive.")
     return value
+
+
+def um(fields: JsonObject, key: str, name: str) -> float:
+    """Return a field that is the size of a pixel in µm, ``LEAST_UM`` to ``MOST_UM``."""
+    value = fields.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not LEAST_UM <= value <= MOST_UM:
+        raise bad(f"{name}.{key} must be a number of µm, {LEAST_UM:g} to {MOST_UM:g}.")
+    return float(value)
 
 
 def kind(value: object) -> str:

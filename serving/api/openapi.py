@@ -5,13 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 from importlib.metadata import version
 
+from serving.api import provenance_schema
 from serving.api import schema as api_schema
+from serving.api.check_schema import check_response
 from serving.api.json_schema import Schema
 from serving.api.table import MEDIA_TYPE as ARROW
 from serving.config.settings import Settings
 from serving.errors import TABLE
 
 _JSON = "application/json"
+
+CHECK_ROUTE = "/check"
+"""Where a request is checked before it is sent."""
 
 
 def openapi_document(settings: Settings) -> Schema:
@@ -29,7 +34,9 @@ def openapi_document(settings: Settings) -> Schema:
             "schemas": {
                 "PredictRequest": api_schema.predict_request(),
                 "PredictResponse": api_schema.predict_response(),
+                "CheckResponse": check_response(),
                 "FailedRequest": api_schema.failed_request(),
+                "Provenance": provenance_schema.provenance(),
             }
         },
     }
@@ -39,6 +46,7 @@ def paths(settings: Settings) -> dict[str, dict[str, Schema]]:
     """Return the routes and what they do."""
     found = {
         settings.http.predict_route: {"post": _predict("predict", "Embed patches")},
+        CHECK_ROUTE: {"post": _check()},
         settings.http.health_route: {"get": _health()},
         "/metrics": {"get": _metrics()},
     }
@@ -88,6 +96,20 @@ def _predict(operation: str, summary: str) -> Schema:
         "requestBody": {"required": True, "content": {_JSON: {"schema": _reference("PredictRequest")}}},
         "responses": {
             "200": _predictions(),
+            **_failures(*(row.status for row in TABLE.values() if row.status not in (None, *_OTHER_ROUTES))),
+        },
+    }
+
+
+def _check() -> Schema:
+    return {
+        "operationId": "check",
+        "summary": "Check a request before it is sent",
+        "description": "What a prediction of the same request would come to; no frame is fetched, no pixel "
+        "decoded. What only pixels can tell, such as a frame that is cut off, is not found.",
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _reference("PredictRequest")}}},
+        "responses": {
+            "200": _answer("A verdict for each instance.", "CheckResponse"),
             **_failures(*(row.status for row in TABLE.values() if row.status not in (None, *_OTHER_ROUTES))),
         },
     }

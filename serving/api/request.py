@@ -15,12 +15,12 @@ import pybase64
 
 from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Spacing
 from dicom_io.json_size import unfolds_beyond
 from dicom_io.reading import ReadOptions
 from model.encoder import PATCH_SIDE
 from serving.api.encodings import Encoding
-from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size
+from serving.api.fields import JsonObject, bad, boolean, integer, is_object, kind, size, um
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import FIELDS, KINDS, kind_of
 from serving.errors import Code, Fault, ServiceError, fault_of
@@ -163,19 +163,21 @@ def _parse_instance(value: object, kinds: tuple[SourceKind, ...]) -> Instance:
         extensions = {}
     if not is_object(extensions):
         raise bad(f"extensions must be a JSON object, not {kind(extensions)}.")
-    patches, state = _parse_patches(value), extensions.get("ez_wsi_state") or None
-    parsed = source.parse(value, patches, state)
-    return Instance(parsed, patches, _parse_options(extensions), _parse_extras(extensions))
+    extras = _parse_extras(extensions)
+    patches = _parse_patches(value, of_any_size=extras.per_patch_errors)
+    parsed = source.parse(value, patches, extensions.get("ez_wsi_state") or None)
+    return Instance(parsed, patches, _parse_options(extensions), extras)
 
 
-def _parse_patches(instance: JsonObject) -> tuple[Patch, ...]:
+def _parse_patches(instance: JsonObject, *, of_any_size: bool) -> tuple[Patch, ...]:
+    """Parse the patches; where sizes may be any, who reads them says which the model does not take."""
     values = instance.get("patch_coordinates")
     if not isinstance(values, list) or not values:
         raise bad("patch_coordinates must be a list of at least one patch.")
-    return tuple(_parse_patch(index, value) for index, value in enumerate(values))
+    return tuple(_parse_patch(index, value, of_any_size=of_any_size) for index, value in enumerate(values))
 
 
-def _parse_patch(index: int, value: object) -> Patch:
+def _parse_patch(index: int, value: object, *, of_any_size: bool) -> Patch:
     if (patch := _plain_patch(value)) is not None:
         return patch
     name = f"patch_coordinates[{index}]"
@@ -183,7 +185,7 @@ def _parse_patch(index: int, value: object) -> Patch:
         raise bad(f"{name} must be a JSON object, not {kind(value)}.")
     x_origin, y_origin = (integer(value, key, name) for key in ("x_origin", "y_origin"))
     width, height = (size(value, key, name, PATCH_SIDE) for key in ("width", "height"))
-    if (width, height) != (PATCH_SIDE, PATCH_SIDE):
+    if (width, height) != (PATCH_SIDE, PATCH_SIDE) and not of_any_size:
         raise ServiceError(
             Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
             f"{name} is {width}x{height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
@@ -219,7 +221,17 @@ def _parse_options(extensions: JsonObject) -> ReadOptions:
             "extensions.require_patches_fully_in_source_image",
             default=True,
         ),
+        stored_spacing=_parse_spacing(extensions.get("source_um_per_px")),
     )
+
+
+def _parse_spacing(value: object) -> Spacing | None:
+    if value is None:
+        return None
+    name = "extensions.source_um_per_px"
+    if not is_object(value):
+        raise bad(f"{name} must be a JSON object with x and y.")
+    return Spacing(um(value, "x", name), um(value, "y", name))
 
 
 def _parse_extras(extensions: JsonObject) -> Extras:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +12,18 @@ import orjson
 import pybase64
 
 from dicom_io.geometry import Patch
+from dicom_io.quality.measures import Measure
 from model.encoder import EncoderFacts, Vectors
 from serving.api.encodings import LARGEST_FLOAT16, Encoding, beyond, coded
 from serving.api.request import PredictRequest
 from serving.errors import Code, Fault
 from serving.pipeline.outcome import Outcome
 from serving.pipeline.types import Instance, Item, Predictions
+
+_MEASURES = [one.value for one in Measure]
+
+_DIGITS = 4
+"""Behind the point, of a patch's quality: a patch has about 800 cells."""
 
 
 def prediction_body(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -34,7 +42,9 @@ def prediction_body(request: PredictRequest, predictions: Predictions, deployed_
     answer = {
         "predictions": list(_predictions(request, predictions.outcomes)),
         **named(predictions.facts, deployed_model_id),
-        "metadata": metadata(predictions.facts) | {"encoding": request.encoding},
+        "metadata": metadata(predictions.facts)
+        | {"encoding": request.encoding}
+        | warnings_of(predictions.outcomes),
     }
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -73,7 +83,7 @@ def model_version(facts: EncoderFacts) -> str:
 
 def metadata(facts: EncoderFacts) -> dict[str, object]:
     """Return the facts about the encoder that clients see."""
-    return {
+    always = {
         "untrained": facts.untrained,
         "dimension": facts.dimension,
         "device": facts.device,
@@ -82,6 +92,17 @@ def metadata(facts: EncoderFacts) -> dict[str, object]:
         "digest": facts.digest,
         "runtime": facts.runtime,
     }
+    return always | {"reproducible": True} if facts.reproducible else always
+
+
+def warnings_of(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what the magnification guard says of instances with vectors; nothing where that is nothing."""
+    found = [
+        {"instance": position, "kind": "magnification", **dataclasses.asdict(outcome.magnification)}
+        for position, outcome in enumerate(outcomes)
+        if not isinstance(outcome, Fault) and outcome.magnification is not None
+    ]
+    return {"warnings": found} if found else {}
 
 
 def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[dict[str, object]]:
@@ -90,14 +111,26 @@ def _predictions(request: PredictRequest, outcomes: list[Outcome]) -> Iterator[d
             yield {"error": outcome.as_json()}
         elif isinstance(item, Instance):
             written = _written(outcome.vectors, request.encoding)
-            yield {
-                "result": {
-                    "patch_embeddings": [
-                        {"patch_coordinate": _coordinate(patch), **vector}
-                        for patch, vector in zip(item.patches, written, strict=True)
-                    ]
-                }
-            }
+            rows: list[dict[str, object]] = [
+                {"patch_coordinate": _coordinate(patch), **vector}
+                for patch, vector in zip(item.patches, written, strict=True)
+            ]
+            for index, fault in outcome.faults.items():
+                rows[index] = {"patch_coordinate": rows[index]["patch_coordinate"], "error": fault.as_json()}
+            if outcome.quality is not None:
+                for row, measures in zip(rows, outcome.quality.tolist(), strict=True):
+                    row.update(_quality(measures))
+            result: dict[str, object] = {"patch_embeddings": rows}
+            if outcome.provenance is not None:
+                result["provenance"] = outcome.provenance
+            yield {"result": result}
+
+
+def _quality(measures: list[float]) -> dict[str, object]:
+    if math.isnan(measures[0]):
+        return {}  # of a patch that could not be read
+    rounded = (round(value, _DIGITS) for value in measures)
+    return {"quality": dict(zip(_MEASURES, rounded, strict=True))}
 
 
 def _written(vectors: Vectors, encoding: Encoding) -> Iterator[Mapping[str, object]]:

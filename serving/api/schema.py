@@ -7,8 +7,10 @@ OpenAPI 3.0.2 schema object in YAML); ``make schemata`` writes them and a test h
 from __future__ import annotations
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.quality.measures import MEANINGS, Measure
 from model.encoder import PATCH_SIDE
 from serving.api.encodings import Encoding
+from serving.api.fields import LEAST_UM, MOST_UM
 from serving.api.json_schema import Schema, a_boolean, a_list, a_string, an_integer, an_object
 from serving.api.sources.registry import FIELDS, KINDS
 from serving.errors import MAX_DESCRIPTION_LENGTH, TABLE
@@ -69,6 +71,21 @@ def _extensions() -> Schema:
                 "Whether a patch that is partly outside of the image is an error; else it is black there. "
                 "By default true."
             ),
+            "source_um_per_px": an_object(
+                {"x": _um("Along a row."), "y": _um("Down a column.")},
+                ["x", "y"],
+                "Size of a pixel as stored, in µm, in place of what the image says: what its magnification "
+                "is judged by, and told as. It changes no pixel.",
+            ),
+            "provenance": a_boolean("Whether what the vectors are made of is told. By default false."),
+            "patch_quality": a_boolean(
+                "Whether each patch's pixels are measured: `quality` beside its vector. By default false."
+            ),
+            "per_patch_errors": a_boolean(
+                "Whether a patch that cannot be read, is not of the model's size or lies outside of the "
+                "image has an error of its own in place of a vector; else it is its instance's. By default "
+                "false."
+            ),
             "ez_wsi_state": {
                 "type": "object",
                 "description": "What ez-wsi-dicomweb already knows of the image. Other clients leave it out.",
@@ -77,6 +94,15 @@ def _extensions() -> Schema:
         [],
         "How the image is read.",
     )
+
+
+def _um(description: str) -> Schema:
+    return {
+        "type": "number",
+        "minimum": LEAST_UM,
+        "maximum": MOST_UM,
+        "description": description,
+    }
 
 
 def parameters() -> Schema:
@@ -120,12 +146,23 @@ def prediction() -> Schema:
                 "type": "number",
                 "description": "What the numbers of base64-int8 are multiplied by; others have none.",
             },
+            "error": error(),
+            "quality": _quality(),
         },
-        ["patch_coordinate", "embedding_vector"],
-        "A patch and its embedding.",
+        ["patch_coordinate"],
+        "A patch and its embedding; or its error, where extensions.per_patch_errors allows it one.",
+        oneOf=[{"required": ["embedding_vector"]}, {"required": ["error"]}],
     )
+    provenance: Schema = {
+        "type": "object",
+        "description": "What the vectors are made of, where extensions.provenance asks for it; its schema is "
+        "docs/provenance.schema.json, and Provenance in the components of /openapi.json.",
+    }
     result = an_object(
-        {"patch_embeddings": a_list(embedding, "In the order of patch_coordinates.")},
+        {
+            "patch_embeddings": a_list(embedding, "In the order of patch_coordinates."),
+            "provenance": provenance,
+        },
         ["patch_embeddings"],
         "The embeddings.",
     )
@@ -135,6 +172,16 @@ def prediction() -> Schema:
         "The embeddings of one instance, or the one error that it met.",
         title="PathservePrediction",
         oneOf=[{"required": ["result"]}, {"required": ["error"]}],
+    )
+
+
+def _quality() -> Schema:
+    measures: dict[str, Schema] = {
+        str(one): {"type": "number", "description": MEANINGS[one], "minimum": 0, "maximum": 1}
+        for one in Measure
+    }
+    return an_object(
+        measures, [*measures], "What the patch's pixels are like, where extensions.patch_quality asks for it."
     )
 
 
@@ -156,10 +203,35 @@ def predict_response() -> Schema:
             "model": a_string("The model's name."),
             "modelVersionId": a_string("Beginning of the weights' digest."),
             "modelDisplayName": a_string("The model's name for people."),
-            "metadata": {"type": "object", "description": "Facts about the encoder that made the vectors."},
+            "metadata": {
+                "type": "object",
+                "description": "Facts about the encoder that made the vectors, and warnings about instances.",
+                "properties": {"warnings": a_list(_warning(), "Only where there is something to say.")},
+            },
         },
         ["predictions", "deployedModelId", "model", "modelVersionId", "modelDisplayName", "metadata"],
         "What every instance gave.",
+    )
+
+
+def _warning() -> Schema:
+    """Return the schema of what is said about an instance that has its vectors all the same."""
+    return an_object(
+        {
+            "instance": an_integer("Index of the instance in the request.", minimum=0),
+            "kind": a_string("What it is about.", enum=["magnification"]),
+            "verdict": a_string(
+                "Of the size of a pixel, beside what the model is made for.",
+                enum=["too_fine", "too_coarse", "unknown"],
+            ),
+            "um_per_px": {
+                "description": "Size of a pixel as the model saw it, in µm along a row and down a column; "
+                "null where nothing tells.",
+            },
+            "description": a_string("What is wrong, and what to ask for instead."),
+        },
+        ["instance", "kind", "verdict", "um_per_px", "description"],
+        "A warning.",
     )
 
 

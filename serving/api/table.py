@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from dicom_io.geometry import Patch
+from dicom_io.quality.measures import Measure
 from model.encoder import PATCH_SIDE, Vectors
 from serving.api.arrow_ipc import Column, arrow_stream
 from serving.api.encodings import coded
 from serving.api.request import PredictRequest
-from serving.api.response import metadata, named
+from serving.api.response import metadata, named, warnings_of
 from serving.errors import Fault
 from serving.pipeline.types import Instance, Predictions
 
@@ -35,6 +37,7 @@ class _Row:
     at: Patch | None = None
     vector: Vectors | None = None
     fault: Fault | None = None
+    quality: npt.NDArray[np.float32] | None = None
 
 
 def prediction_table(request: PredictRequest, predictions: Predictions, deployed_model_id: str) -> bytes:
@@ -61,10 +64,23 @@ def prediction_table(request: PredictRequest, predictions: Predictions, deployed
         Column("error_code", [None if row.fault is None else row.fault.code for row in rows]),
         Column("error_description", [None if row.fault is None else row.fault.description for row in rows]),
     ]
+    if any(row.quality is not None for row in rows):
+        columns += _quality(rows)
     facts = predictions.facts
     about = named(facts, deployed_model_id) | metadata(facts)
-    about |= {"encoding": request.encoding, "patch_size": PATCH_SIDE}
+    about |= {"encoding": request.encoding, "patch_size": PATCH_SIDE} | warnings_of(predictions.outcomes)
+    if told := _provenance(predictions):
+        about["provenance"] = told
     return arrow_stream(columns, {name: _text(value) for name, value in about.items()})
+
+
+def _provenance(predictions: Predictions) -> dict[str, object]:
+    """Return what vectors are made of, where that was asked for, by the index of the instance as text."""
+    return {
+        str(number): outcome.provenance
+        for number, outcome in enumerate(predictions.outcomes)
+        if not isinstance(outcome, Fault) and outcome.provenance is not None
+    }
 
 
 def _rows(request: PredictRequest, predictions: Predictions) -> Iterator[_Row]:
@@ -74,7 +90,20 @@ def _rows(request: PredictRequest, predictions: Predictions) -> Iterator[_Row]:
         elif isinstance(item, Instance):
             for patch, (at, vector) in enumerate(zip(item.patches, outcome.vectors, strict=True)):
                 fault = outcome.faults.get(patch)
-                yield _Row(number, patch, at, vector if fault is None else None, fault)
+                quality = None if outcome.quality is None else outcome.quality[patch]
+                yield _Row(number, patch, at, vector if fault is None else None, fault, quality)
+
+
+def _quality(rows: list[_Row]) -> list[Column]:
+    """Return a column for each measure, null for patches that could not be read or were not measured."""
+    none = np.full(len(Measure), np.nan, np.float32)
+    found = np.stack([none if row.quality is None else row.quality for row in rows])
+    known = ~np.isnan(found[:, 0])
+    found[~known] = 0
+    return [
+        Column(f"quality_{one}", np.ascontiguousarray(column), known)
+        for one, column in zip(Measure, found.T, strict=True)
+    ]
 
 
 def _whole_numbers(name: str, values: list[int | None], kind: str) -> Column:

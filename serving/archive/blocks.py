@@ -14,7 +14,7 @@ from serving.archive.job import Done, Piece
 from serving.archive.plans import SlidePlan
 from serving.archive.records import Failure, Refused, write_failure
 from serving.archive.worker import Worker
-from serving.batch.asked import mpp_of
+from serving.batch.asked import mpp_of, quality_of
 from serving.batch.chunks import ChunkEmbedder, Stopped
 from serving.batch.plan import Origin
 from serving.client import ServiceFault
@@ -71,7 +71,14 @@ def _embedded_with(
         worker.slide(piece.slide.where, mpp, token) as slide,
         worker.embedders(slide) as embedders,
     ):
-        chunks = ChunkEmbedder(slide.source(head.frame.level), head.options, embedders)
+        asked = worker.job.asked
+        chunks = ChunkEmbedder(
+            slide.source(head.frame.level),
+            head.options,
+            embedders,
+            quality=bool(quality_of(asked)),
+            bounds=asked.min_quality,
+        )
         rows, model = chunks.embed(origins)
     worker.require_model(model)
     return rows

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,8 @@ from serving.archive.records import Failure, WholeSlide, write_whole
 from serving.archive.stores.store import OutputStore
 from serving.output.files import OutputError
 from serving.output.parquet import write_compact
-from serving.output.table import joined
+from serving.output.table import PROVENANCE, joined, provenance_of
+from serving.provenance import merged
 
 _MOST_FAILURES = 100
 
@@ -68,7 +70,13 @@ def tidy(store: OutputStore, head: Head) -> None:
 def _write(store: OutputStore, head: Head, path: Path) -> WholeSlide:
     counts: Counter[str] = Counter()
     found: Counter[Failure] = Counter()
-    made = {"model": head.model.digest, "encoder": head.model.name, "untrained": head.model.untrained}
+    told = merged(record for band in head.bands for block in band for record in _told_of(store, head, block))
+    made = {
+        "model": head.model.digest,
+        "encoder": head.model.name,
+        "untrained": head.model.untrained,
+        **({PROVENANCE: told} if told else {}),
+    }
 
     def bands() -> Iterator[pa.Table]:
         for band in head.bands:
@@ -134,6 +142,15 @@ def _part(store: OutputStore, head: Head, block: int) -> pa.Table:
         raise OutputError(
             f"{store.address}/{name} is damaged; remove it, and run again: it is made anew."
         ) from error
+
+
+def _told_of(store: OutputStore, head: Head, block: int) -> list[Mapping[str, Any]]:
+    """Return what a part's vectors are made of, reading no rows."""
+    name = layout.part_of(head.slide, block)
+    if not store.exists(name):
+        raise _Gone
+    with store.open(name) as file:
+        return provenance_of(pq.read_schema(file))
 
 
 def _failures(slide: str, block: int, table: pa.Table) -> Iterator[Failure]:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from serving.batch.asked import quality_of
+from serving.batch.min_quality import Bounds
 from serving.batch.worklist import NamedSlide
 
 
@@ -38,12 +40,15 @@ class Asked:
     min_tissue: float = 0.05
     tissue: Path | None = None
     icc: str = "NONE"
+    quality: bool = False
+    min_quality: Bounds = ()
 
     def as_json(self) -> Mapping[str, Any]:
         """Return it as JSON: outputs that differ in it are not mixed."""
         facts = dataclasses.asdict(self)
         facts["tissue"] = None if self.tissue is None else str(self.tissue)
-        return facts
+        del facts["quality"], facts["min_quality"]
+        return {**facts, **quality_of(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 
 from dicom_io.colour.profiles import IccTarget
@@ -22,6 +23,8 @@ from serving.batch.target import find_target
 from serving.batch.worklist import NamedSlide
 from serving.config.settings import SettingsError
 from serving.output.files import OutputError
+
+log = logging.getLogger(__name__)
 
 
 def pieces_of(worker: Worker, named: NamedSlide) -> Iterator[Piece | Done]:
@@ -92,7 +95,8 @@ def _head(worker: Worker, named: NamedSlide) -> Head:
     head = head_from(data, f"{store.address}/{name}")
     worker.require_model(head.model)
     # A file that is gone has no size; what was made of it is not worth less for that.
-    differ = [key for key in run if head.run.get(key) != run[key] and (key, run[key]) != ("bytes", None)]
+    keys = dict.fromkeys((*run, "quality", "min_quality"))
+    differ = [k for k in keys if head.run.get(k) != run.get(k) and (k, run.get(k)) != ("bytes", None)]
     if differ:
         raise TargetError(
             f"{store.address}/{name} was made for something else ({', '.join(sorted(differ))} differ); name "
@@ -116,7 +120,9 @@ def _planned_with(worker: Worker, named: NamedSlide, token: BearerToken | None) 
     wanted = wanted_of(asked, named)
     run = run_of(asked, named, wanted)
     with worker.slide(named.where, mpp_of(asked, named), token) as slide:
-        target = find_target(slide, wanted, worker.context, pictured=False)
+        target = find_target(slide, wanted, worker.context, worker.guard, pictured=False)
+        if target.warning:
+            log.warning("magnification", extra={"reason": target.warning})
         blocks = plan(target.origins)
         head = Head(
             named.name,

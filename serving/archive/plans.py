@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicom_io.colour.profiles import IccTarget
+from dicom_io.geometry import Spacing
 from dicom_io.reading import ReadOptions
 from serving.batch.plan import Origin
 from serving.output.files import OutputError
@@ -70,6 +71,7 @@ class SlidePlan:
 def to_bytes(plan: SlidePlan) -> bytes:
     """Return a plan as it is written."""
     head = plan.head
+    spacing = head.options.stored_spacing
     facts = {
         "version": VERSION,
         "slide": head.slide,
@@ -81,6 +83,7 @@ def to_bytes(plan: SlidePlan) -> bytes:
         "frame": dataclasses.asdict(head.frame),
         "image_dimensions": head.options.image_dimensions,
         "icc": str(head.options.icc_target),
+        "stored_um_per_px": None if spacing is None else [spacing.x, spacing.y],
         "bands": head.bands,
         "about": head.about,
     }
@@ -100,13 +103,17 @@ def head_from(data: bytes, name: str) -> Head:
         facts = json.loads(data[: data.index(b"\n")])
         if facts["version"] != VERSION:
             raise OutputError(f"{name} is of another version of this program; name another output.")
-        size = facts["image_dimensions"]
+        size, scale = facts["image_dimensions"], facts.get("stored_um_per_px")
         return Head(
             facts["slide"],
             facts["about"],
             Identity(**facts["identity"]),
             PatchFrame(**facts["frame"]),
-            ReadOptions(None if size is None else (size[0], size[1]), IccTarget.named(facts["icc"])),
+            ReadOptions(
+                None if size is None else (size[0], size[1]),
+                IccTarget.named(facts["icc"]),
+                stored_spacing=None if scale is None else Spacing(*scale),
+            ),
             Model(**facts["model"]),
             facts["dimension"],
             facts["patches"],

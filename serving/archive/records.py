@@ -119,8 +119,8 @@ def same_or_refused(store: OutputStore, name: str, facts: Mapping[str, Any], wha
     """
     data = as_json(facts)
     if not store.add(name, data) and (found := store.read(name)) != data:
-        was = _read(store, name) if found is not None else {}
-        differ = sorted(key for key in facts if (was or {}).get(key) != facts[key])
+        was = (_read(store, name) if found is not None else None) or {}
+        differ = sorted(key for key in {*was, *facts} if was.get(key) != facts.get(key))
         raise Refused(
             f"{store.address} is of another {what}: {', '.join(differ)} differ. Name another output, or give "
             f"what {store.address}/{name} says."

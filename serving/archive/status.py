@@ -68,7 +68,8 @@ class StatusReader:
         for name in store.names(layout.DONE):
             slide = layout.slide_in(name)
             if slide not in self._whole and (whole := read_whole(store, slide)) is not None:
-                self._whole[slide] = whole.rows, whole.errors
+                # All of its patches are done, also those that were left out for their quality.
+                self._whole[slide] = self._planned.get(slide, whole.rows), whole.errors
         parts = _by_folder(store, layout.PARTS)
         failed = _by_folder(store, layout.FAILED)
         # That of a slide which is whole says that something else was asked of it since.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import queue
 import threading
 from collections import OrderedDict
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Spacing
 from dicom_io.reading import ReadOptions
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext
@@ -34,7 +35,7 @@ from serving.output.table import Model
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.in_process import embedder_in_process
 from serving.pipeline.types import Instance
-from serving.processes.assembly import read_context
+from serving.processes.assembly import magnification_guard, read_context
 
 _PLANS = 16
 """Plans that are kept: one of 25,000 patches takes 3 MB."""
@@ -65,6 +66,7 @@ class Worker:
         self.job = job
         self.store = open_store(job.out)
         self.context: ReadContext = read_context(settings, at_once=job.at_once)
+        self.guard = magnification_guard(settings)
         self.tokens = tokens_of(job, settings)
         self.outages = Outages()
         self._slides = OpenedSlides()
@@ -158,5 +160,8 @@ class Worker:
                 file = io.BytesIO()
                 Image.new("RGB", (PATCH_SIDE, PATCH_SIDE)).save(file, "PNG")
                 whole = (Patch(0, 0, PATCH_SIDE, PATCH_SIDE),)
-                embedder.embed([Instance(EncodedSource(file.getvalue), whole, ReadOptions())])
+                # Of a size that no guard has anything against: it is no image of anything.
+                um = math.sqrt(self.guard.allowed.finest_um * self.guard.allowed.coarsest_um)
+                options = ReadOptions(stored_spacing=Spacing(um, um))
+                embedder.embed([Instance(EncodedSource(file.getvalue), whole, options)])
             return model_of(embedder), int(str(embedder.metadata["dimension"]))

@@ -13,6 +13,7 @@ from dicom_io.colour.profiles import IccTarget
 from dicom_io.errors import ImageError
 from dicom_io.local.archive import dicom_files_in
 from serving.batch.given_tissue import tissue_file
+from serving.batch.min_quality import Bounds
 from serving.batch.opened import OpenedSlide
 from serving.batch.plan import CHUNK
 from serving.batch.target import Target, Wanted
@@ -40,6 +41,10 @@ class SlideOptions(Protocol):
     def tissue(self) -> Path | None: ...
     @property
     def icc(self) -> str: ...
+    @property
+    def quality(self) -> bool: ...
+    @property
+    def min_quality(self) -> Bounds: ...
 
 
 def mpp_of(options: SlideOptions, named: NamedSlide) -> float | None:
@@ -79,7 +84,14 @@ def run_of(options: SlideOptions, named: NamedSlide, wanted: Wanted) -> Mapping[
         "min_tissue": wanted.least_tissue,
         "tissue": None if wanted.tissue is None else _digest_of(wanted.tissue),
         "icc": str(IccTarget.named(options.icc)),
+        **quality_of(options),
     }
+
+
+def quality_of(options: SlideOptions) -> Mapping[str, Any]:
+    """Return what was asked for of patches' quality, as JSON: nothing, where nothing was."""
+    bounds = {"min_quality": dict(options.min_quality)} if options.min_quality else {}
+    return {"quality": True, **bounds} if options.quality or bounds else {}
 
 
 def about_of(run: Mapping[str, Any], slide: OpenedSlide, target: Target) -> About:

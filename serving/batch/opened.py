@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,11 @@ from dicom_io.codecs.dicom_file import is_dicom_file
 from dicom_io.codecs.raster import RasterFile
 from dicom_io.colour.transforms import to_rgb
 from dicom_io.errors import ImageError
-from dicom_io.geometry import UInt8Array
+from dicom_io.geometry import Spacing, UInt8Array
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import BrokenTiff, LocalSlide, NotASlide, believed_scale
 from dicom_io.reading import ReadOptions
-from dicom_io.slides.level import Level, ScaledLevel, Spacing
+from dicom_io.slides.level import Level, ScaledLevel
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.series import Series
 from dicom_io.slides.slide import Slide
@@ -78,6 +78,8 @@ class OpenedSlide:
         What is known of it, as JSON: its format, digest, and ``mpp``, what itself says of level 0.
     by_name:
         Whether a service can be asked for its patches by name; else they are read here and sent.
+    scaled_by_caller:
+        Whether the caller has said how large the pixels are.
     """
 
     slide: Slide[ScaledLevel]
@@ -86,6 +88,11 @@ class OpenedSlide:
     overview: Callable[[], UInt8Array]
     facts: Mapping[str, object] = field(repr=False)
     by_name: bool = True
+    scaled_by_caller: bool = False
+
+    def given_spacing(self, level: int) -> Spacing | None:
+        """Return the size of a level's pixels as stored where the caller has given it."""
+        return self.slide.levels[level].spacing if self.scaled_by_caller else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +162,7 @@ def _local(where: str, mpp: float | None, context: ReadContext, files: contextli
             return _picture(as_text(where), data, mpp, context)
     except OSError as error:
         raise TargetError(f"{as_text(where)} cannot be read: {error.strerror or error}.") from error
-    return _of_local(as_text(where), local)
+    return replace(_of_local(as_text(where), local), scaled_by_caller=mpp is not None)
 
 
 def _begins_as_picture(path: Path) -> bool:
@@ -225,7 +232,7 @@ def _picture(
     context: ReadContext,
     source: Callable[[SharedRaster], Source] | None = None,
 ) -> OpenedSlide:
-    shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels)
+    shared = SharedRaster(lambda: data, context.decoders, context.max_image_pixels, traced=True)
     header = shared.header()
     level = _PlainLevel(header.width, header.height, believed_scale(None, mpp).spacing)
     kept = _KeptPicture(lambda: data, shared) if source is None else source(shared)
@@ -235,6 +242,7 @@ def _picture(
         lambda _: kept,
         lambda: overview_of(to_rgb(shared.raster().pixels)),
         {"format": "picture", "mpp": None, "digest": hashlib.sha256(data).hexdigest()},
+        scaled_by_caller=mpp is not None,
     )
 
 
@@ -258,6 +266,7 @@ def _series(
         lambda index: DicomWebSource(path, levels[index].sop_uids, token),
         overview,
         {"format": "dicom", "mpp": _pair(stored.spacing)},
+        scaled_by_caller=mpp is not None,
     )
 
 

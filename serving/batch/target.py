@@ -17,7 +17,9 @@ from model.encoder import PATCH_SIDE
 from serving.batch.given_tissue import read_tissue
 from serving.batch.opened import OpenedSlide, TargetError
 from serving.batch.plan import Origin
+from serving.errors import Code
 from serving.output.table import PatchFrame
+from serving.pipeline.magnification import MagnificationGuard, judge_for_command
 
 MOST_ENLARGED = 1.15
 """How much coarser than asked for a slide may be: scanners' 20x has pixels of 0.44 to 0.55 µm, and what is
@@ -63,6 +65,8 @@ class Target:
         The whole slide, uint8 RGB ``[rows, columns, 3]``; ``None`` where it cannot be read, nor has to.
     tissue:
         Where tissue is; ``None`` where it was not looked for.
+    warning:
+        What the magnification guard says of the scale; empty for nothing.
     """
 
     frame: PatchFrame
@@ -70,6 +74,7 @@ class Target:
     origins: list[Origin]
     overview: UInt8Array | None = field(repr=False)
     tissue: TissueMap | None = field(repr=False)
+    warning: str = ""
 
     @property
     def scale(self) -> str:
@@ -79,7 +84,14 @@ class Target:
         return f"{size}, level {frame.level}" + ("" if frame.mpp is None else f" at {frame.mpp:.4g} µm")
 
 
-def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pictured: bool = True) -> Target:
+def find_target(
+    slide: OpenedSlide,
+    wanted: Wanted,
+    context: ReadContext,
+    guard: MagnificationGuard,
+    *,
+    pictured: bool = True,
+) -> Target:
     """Choose a level, look for tissue and lay the grid.
 
     Parameters
@@ -90,13 +102,17 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pic
     Raises
     ------
     TargetError
-        When there is no such level or scale, no size of a pixel, or no patch to embed.
+        When there is no such level or scale, no size of a pixel, or no patch to embed; or the guard refuses
+        the scale, MAGNIFICATION_ERROR.
     TissueError
         When the file of tissue cannot be used.
     ImageError
         When a store or an image has a fault.
     """
-    view = _view(slide.slide, wanted)
+    view = view_of(slide.slide, wanted)
+    refused, warning = judge_for_command(view.sampling, guard)
+    if refused:
+        raise TargetError(f"{Code.MAGNIFICATION_ERROR}: {warning}")
     needed = wanted.least_tissue is not None and wanted.tissue is None
     overview = _overview(slide, needed=needed) if needed or pictured else None
     tissue = None
@@ -120,14 +136,22 @@ def find_target(slide: OpenedSlide, wanted: Wanted, context: ReadContext, *, pic
         )
     return Target(
         _frame(slide.slide, view),
-        ReadOptions(image_dimensions=view.image_dimensions),
+        ReadOptions(image_dimensions=view.image_dimensions, stored_spacing=slide.given_spacing(view.index)),
         [(patch.x, patch.y) for patch in patches],
         overview,
         tissue,
+        warning,
     )
 
 
-def _view(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+def view_of(slide: Slide[ScaledLevel], wanted: Wanted) -> View[ScaledLevel]:
+    """Return the level, or the scale, of a slide that is wanted.
+
+    Raises
+    ------
+    TargetError
+        When there is none, or no size of a pixel.
+    """
     if wanted.mpp is not None:
         return at_scale(slide, wanted.mpp)
     levels, level = slide.levels, wanted.level or 0

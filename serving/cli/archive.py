@@ -20,6 +20,7 @@ from serving.archive.status import Status, StatusReader
 from serving.archive.stores.opening import open_store
 from serving.archive.submitting import Sample, submit
 from serving.archive.tokens import tokens_of
+from serving.batch.min_quality import ordered
 from serving.batch.worklist import NamedSlide, WorklistError
 from serving.config.exit_status import ExitStatus
 from serving.config.settings import Settings
@@ -105,6 +106,7 @@ def job_of(options: argparse.Namespace) -> Job:
             f"{options.workers}."
         )
     asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(Asked)}
+    asked["min_quality"] = ordered(options.min_quality)
     return Job(
         options.out,
         Asked(**asked),

@@ -105,3 +105,5 @@ def _print_model(facts: EncoderFacts) -> None:
     print(f"  runtime   {facts.runtime}")
     print(f"  device    {facts.device}, batches of up to {facts.max_batch}")
     print(f"  precision {facts.precision}{': ' + facts.parity if facts.parity else ''}")
+    if facts.reproducible:
+        print("  reproducible: each patch is embedded alone")

@@ -18,6 +18,7 @@ from dicom_io.errors import ImageError
 from serving.batch.chunks import Stopped
 from serving.batch.embedders import Embedders, InProcess, client_of
 from serving.batch.given_tissue import TissueError
+from serving.batch.min_quality import Bounds, ordered
 from serving.batch.opened import TargetError
 from serving.batch.worklist import NamedSlide, WorklistError, worklist
 from serving.cli.one_slide import SlideEmbedder
@@ -59,6 +60,8 @@ class EmbedOptions:
         Whether patches without tissue are embedded, too.
     tissue:
         File, or folder of files, that people have outlined tissue in.
+    quality, min_quality:
+        Whether there are columns of the patches' quality, and how good those are that are kept.
     picture:
         Whether a picture of what was embedded is written.
     """
@@ -75,6 +78,8 @@ class EmbedOptions:
     min_tissue: float
     tissue: Path | None
     icc: str
+    quality: bool
+    min_quality: Bounds
     picture: bool
 
     @classmethod
@@ -82,7 +87,8 @@ class EmbedOptions:
         """Return what ``serving.cli.embed_arguments`` has parsed."""
         given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(cls)}
         formats = tuple(Format(name) for name in dict.fromkeys(arguments.formats))
-        return cls(**given | {"where": tuple(arguments.where), "formats": formats})
+        bounds = ordered(arguments.min_quality)
+        return cls(**given | {"where": tuple(arguments.where), "formats": formats, "min_quality": bounds})
 
 
 class _Failed(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from serving.batch.min_quality import bounds
 from serving.batch.pixel_size import pixel_size
 
 FORMATS = ("parquet", "h5", "zarr", "geojson")
@@ -88,6 +89,21 @@ def add_selection(command: argparse.ArgumentParser) -> None:
         help="tissue that you have outlined: a mask of the whole slide (PNG, not black is tissue), or "
         "GeoJSON in pixels of the largest level; or a folder with one of the slide's name",
     )
+    command.add_argument(
+        "--quality",
+        action="store_true",
+        help="columns for the quality of each patch: tissue, blur, brightness, saturation, pen, black, white",
+    )
+    command.add_argument(
+        "--min-quality",
+        action="append",
+        type=_bounds,
+        default=[],
+        metavar="NAME=VALUE[,…]",
+        help="leave out patches that are not so good: tissue=0.5,blur=0.6 keeps those with at least 0.5 of "
+        "tissue and at most 0.6 of blur (pen, black and white are at most, too); with the columns of "
+        "--quality",
+    )
     command.add_argument("--icc", default="NONE", help="colour space to transform to: SRGB, ADOBERGB, …")
 
 
@@ -101,6 +117,13 @@ def _formats(text: str) -> list[str]:
 def _mpp(text: str) -> float:
     try:
         return pixel_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' {error}") from None
+
+
+def _bounds(text: str) -> dict[str, float]:
+    try:
+        return bounds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}' {error}") from None
 

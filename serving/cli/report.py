@@ -52,11 +52,13 @@ class Report:
     def add(self, result: Result) -> None:
         """Print a slide's line."""
         self._results.append(result)
+        prefix = f"{result.name}: " if self._many else ""
         if result.failure is not None:
-            prefix = f"{result.name}: " if self._many else ""
             print(f"pathserve: {prefix}{result.failure}", file=sys.stderr)
         else:
             print(f"{result.path}: {_said(result)}.")
+            if result.written is not None and result.written.warning:
+                print(f"pathserve: {prefix}warning: {result.written.warning}", file=sys.stderr)
 
     def end(self) -> None:
         """Print the table, where there may be several slides."""
@@ -86,7 +88,9 @@ def _said(result: Result) -> str:
         return "done already"
     scale = "" if written.scale is None else f" of {written.scale}"
     patches = "patch" if written.count.rows == 1 else "patches"
-    return f"{written.count.rows} {patches}{scale}, {written.count.errors} with an error"
+    left = written.count.left_out
+    left_out = f", {left} left out for their quality" if left else ""
+    return f"{written.count.rows} {patches}{scale}, {written.count.errors} with an error{left_out}"
 
 
 def _result(result: Result) -> str:

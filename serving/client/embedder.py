@@ -48,4 +48,6 @@ def _extensions(options: ReadOptions, extras: Extras) -> Mapping[str, object]:
     if options.image_dimensions is not None:
         width, height = options.image_dimensions
         extensions["image_dimensions"] = {"width_px": width, "height_px": height}
+    if (spacing := options.stored_spacing) is not None:
+        extensions["source_um_per_px"] = {"x": spacing.x, "y": spacing.y}
     return extensions

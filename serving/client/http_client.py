@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -16,13 +17,14 @@ import requests
 from PIL import Image as PillowImage
 from requests.auth import AuthBase
 
+from dicom_io.quality.measures import Measure
 from dicom_io.web.sessions import plain_session
 from model.encoder import PATCH_SIDE, Vectors
 from serving.api.encodings import NUMBERS, Coded, Encoding, decoded
 from serving.client.image import Image
 from serving.client.splitting import Limits, split
 from serving.errors import Fault
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome, joined
 
 MAX_REQUEST_BYTES = 8_000_000
 MAX_PATCHES = 1000
@@ -122,23 +124,37 @@ class PathserveClient:
 
         Returns
         -------
-        For each image its vectors and what its extensions ask for besides, or its fault.
+        For each image its vectors and what its extensions ask for besides, or its fault. With the extension
+        ``per_patch_errors`` a patch may have a fault of its own, and NaN for a vector.
 
         Raises
         ------
         ServiceFault
             When a request fails whole, or the service stays unavailable.
         """
-        found: list[list[Vectors] | Fault] = [[] for _ in images]
+        found: list[list[Embeddings] | Fault] = [[] for _ in images]
+        warned: dict[int, MagnificationWarning] = {}
         for parts in split(images, self._limits):
-            predictions = self._post([part.instance for part in parts])["predictions"]
+            answer = self._post([part.instance for part in parts])
+            predictions = answer["predictions"]
+            for warning in answer["metadata"].get("warnings", ()):
+                if (said := _magnification(warning)) is not None:
+                    warned.setdefault(parts[warning["instance"]].image, said)
             for part, prediction in zip(parts, predictions, strict=True):
-                vectors = found[part.image]
+                some = found[part.image]
                 if "error" in prediction:
-                    found[part.image] = Fault(prediction["error"]["code"], prediction["error"]["description"])
-                elif isinstance(vectors, list):
-                    vectors.append(_vectors(prediction, self._encoding))
-        return [parts if isinstance(parts, Fault) else Embeddings(_joined(parts)) for parts in found]
+                    found[part.image] = _fault_in(prediction)
+                elif isinstance(some, list):
+                    some.append(_embeddings(prediction, self._encoding, self._dimension))
+        return [
+            parts if isinstance(parts, Fault) else replace(joined(parts), magnification=warned.get(number))
+            for number, parts in enumerate(found)
+        ]
+
+    @property
+    def _dimension(self) -> int:
+        """How long vectors are, as far as the service has said."""
+        return int(self.metadata.get("dimension", 0))
 
     def embed_patches(self, patches: npt.NDArray[np.uint8]) -> Vectors:
         """Embed pixels.
@@ -152,16 +168,22 @@ class PathserveClient:
         -------
         float32 ``[n, dimension]``
         """
+        return self.patches(patches).vectors
+
+    def patches(self, patches: npt.NDArray[np.uint8], **extensions: object) -> Embeddings:
+        """Embed pixels, and return what extensions ask for besides; see ``embed_patches``."""
         if patches.dtype != np.uint8 or patches.shape[1:3] != (PATCH_SIDE, PATCH_SIDE):
             raise ValueError(
                 f"patches must be uint8 [n, {PATCH_SIDE}, {PATCH_SIDE}, 3]; "
                 f"these are {patches.dtype} {patches.shape}"
             )
-        found = self.embed([Image.of_bytes(_png(patch), [(0, 0)]) for patch in patches])
-        for vectors in found:
-            if isinstance(vectors, Fault):
-                raise ServiceFault(HTTPStatus.OK, vectors)
-        return _joined([vectors for vectors in found if not isinstance(vectors, Fault)])
+        whole = []
+        images = [Image.of_bytes(_png(patch), [(0, 0)], **extensions) for patch in patches]
+        for outcome in self.outcomes(images):
+            if isinstance(outcome, Fault):
+                raise ServiceFault(HTTPStatus.OK, outcome)
+            whole.append(outcome)
+        return joined(whole)
 
     def _post(self, instances: list[dict[str, object]]) -> dict[str, Any]:
         body = json.dumps({"instances": instances, "parameters": {"encoding": self._encoding}}).encode()
@@ -211,20 +233,46 @@ def _png(patch: npt.NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
-def _vectors(prediction: dict[str, Any], encoding: Encoding) -> Vectors:
-    embeddings, numbers = prediction["result"]["patch_embeddings"], NUMBERS[encoding]
-    written = [embedding["embedding_vector"] for embedding in embeddings]
+def _fault_in(answer: dict[str, Any]) -> Fault:
+    return Fault(answer["error"]["code"], answer["error"]["description"])
+
+
+def _embeddings(prediction: dict[str, Any], encoding: Encoding, dimension: int) -> Embeddings:
+    """Return what a prediction says of its patches; vectors of ``dimension`` NaN where there is none."""
+    rows = prediction["result"]["patch_embeddings"]
+    faults = {index: _fault_in(row) for index, row in enumerate(rows) if "error" in row}
+    good = [index for index in range(len(rows)) if index not in faults]
+    found = _vectors([rows[index] for index in good], encoding) if good else np.empty((0, dimension))
+    vectors = np.full((len(rows), found.shape[1]), np.nan, np.float32)
+    vectors[good] = found
+    quality = [[row.get("quality", {}).get(one, np.nan) for one in Measure] for row in rows]
+    measured = any("quality" in row for row in rows)
+    return Embeddings(
+        vectors,
+        faults,
+        np.array(quality, np.float32) if measured else None,
+        prediction["result"].get("provenance"),
+    )
+
+
+def _vectors(rows: list[dict[str, Any]], encoding: Encoding) -> Vectors:
+    numbers, written = NUMBERS[encoding], [row["embedding_vector"] for row in rows]
     if encoding is Encoding.JSON:
         return np.array(written, np.float32)
     scales = None
     if encoding is Encoding.BASE64_INT8:
-        scales = np.array([embedding["embedding_scale"] for embedding in embeddings], np.float32)
-    rows = np.stack([np.frombuffer(base64.b64decode(text), numbers) for text in written])
-    return decoded(Coded(rows, scales))
+        scales = np.array([row["embedding_scale"] for row in rows], np.float32)
+    coded = np.stack([np.frombuffer(base64.b64decode(text), numbers) for text in written])
+    return decoded(Coded(coded, scales))
 
 
-def _joined(parts: list[Vectors]) -> Vectors:
-    return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
+def _magnification(warning: dict[str, Any]) -> MagnificationWarning | None:
+    if warning.get("kind") != "magnification":
+        return None
+    um = warning["um_per_px"]
+    return MagnificationWarning(
+        warning["verdict"], None if um is None else (um[0], um[1]), warning["description"]
+    )
 
 
 def _answer(response: requests.Response) -> dict[str, Any]:

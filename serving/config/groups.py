@@ -195,6 +195,12 @@ class EncoderSettings(Group):
         gt=0,
         le=604_800,
     )
+    reproducible: bool = setting(
+        "PATHSERVE_REPRODUCIBLE",
+        False,
+        "Whether a patch's vector is the same to the last bit whatever else is embedded with it, on one "
+        "machine with one runtime; each patch is then embedded alone.",
+    )
 
     @property
     def spec(self) -> str:
@@ -295,7 +301,9 @@ class CommandSettings(Group):
     """The user's own credentials. No process of the service is given them; the key, webhooks' runner is."""
 
     store_token: Secret = setting(
-        "PATHSERVE_STORE_TOKEN", None, "`pathserve embed` only: bearer token for the store that is read."
+        "PATHSERVE_STORE_TOKEN",
+        None,
+        "`pathserve embed` and `check` only: bearer token for the store that is read.",
     )
     api_key: Secret = setting(
         "PATHSERVE_API_KEY",

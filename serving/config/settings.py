@@ -25,6 +25,7 @@ from serving.config.groups import (
     SharedFolders,
     StoreSettings,
 )
+from serving.config.magnification_group import MagnificationSettings
 from serving.config.slidescore_group import SlideScoreSettings
 from serving.config.store_group import IngestSettings, SlideStoreSettings
 from serving.config.techcyte_group import TechcyteSettings
@@ -55,6 +56,7 @@ class Settings(BaseModel):
     encoder: EncoderSettings = EncoderSettings()
     stores: StoreSettings = StoreSettings()
     images: ImageSettings = ImageSettings()
+    magnification: MagnificationSettings = MagnificationSettings()
     log: LogSettings = LogSettings()
     webhooks: WebhookSettings = WebhookSettings()
     jobs: JobSettings = JobSettings()

@@ -15,6 +15,7 @@ from serving.config.settings import Settings
 from serving.front.application import HttpApplication
 from serving.http.access import ApiKeys, secured
 from serving.http.answers import answer_error, refusal
+from serving.http.check import check_door
 from serving.http.docs import docs_door
 from serving.http.door import Door
 from serving.http.gate import Gate
@@ -70,6 +71,7 @@ def doors_of_the_service(
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
         # After those whose routes are settings: of two routes that are the same, the first one answers.
+        check_door(settings, predictor, kinds),
         kserve_door(settings, predictor, telemetry, keys, kinds),
         sagemaker_door(settings, predictor, telemetry, keys, kinds),
     )

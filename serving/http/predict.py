@@ -136,7 +136,10 @@ class Predictions:
         predictions = holdable(asked, predictions)
         failed = [o for o in predictions.outcomes if isinstance(o, Fault)]
         record.codes.update(str(fault.code) for fault in failed)
-        record.patches = sum(len(o.vectors) for o in predictions.outcomes if not isinstance(o, Fault))
+        embedded = [o for o in predictions.outcomes if not isinstance(o, Fault)]
+        record.magnification.update(o.magnification.verdict for o in embedded if o.magnification is not None)
+        record.patch_codes.update(str(fault.code) for o in embedded for fault in o.faults.values())
+        record.patches = sum(len(o.vectors) - len(o.faults) for o in embedded)
         with record.stages.measure(RequestStage.SERIALISE):
             response = formed(asked, predictions, form, self._http.deployed_model_id)
         response.headers.extend(self._vertex_headers(predictions.facts))

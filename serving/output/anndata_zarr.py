@@ -19,7 +19,16 @@ from zarr.errors import UnstableSpecificationWarning
 
 from model.encoder import PATCH_SIDE
 from serving.output.files import whole_path
-from serving.output.table import ABOUT, About, PatchFrame, columns_of, vectors_of
+from serving.output.table import (
+    ABOUT,
+    QUALITY,
+    About,
+    PatchFrame,
+    columns_of,
+    has_quality,
+    quality_of,
+    vectors_of,
+)
 
 _ROWS_A_CHUNK = 1024
 
@@ -36,7 +45,9 @@ class _AnnData:
         self._middle = np.array([across, down]) * PATCH_SIDE / 2
         root.attrs.update(_encoding("anndata", "0.1.0") | {ABOUT: dict(about)})
         self._vectors = _array(root, "X", (0, dimension), np.dtype(np.float32))
-        obs = _frame_group(root, "obs", _COLUMNS)
+        measures = QUALITY if has_quality(about) else ()
+        obs = _frame_group(root, "obs", (*_COLUMNS, *measures))
+        self._measures = [_array(obs, name, (0,), np.dtype(np.float32)) for name in measures]
         self._numbers = [_array(obs, name, (0,), np.dtype(np.int64)) for name in _NUMBERS]
         self._ids = _array(obs, "tile_id", (0,), np.dtype(np.int64))
         self._texts = {name: _array(obs, name, (0,), str) for name in ("_index", "library_id", "error")}
@@ -55,6 +66,9 @@ class _AnnData:
         for array, column in zip(self._numbers, numbers.T, strict=True):
             _append(array, column)
         _append(self._ids, ids)
+        if self._measures:
+            for array, column in zip(self._measures, quality_of(table).T, strict=True):
+                _append(array, column)
         texts = {
             "_index": [str(one) for one in ids],
             "library_id": [_REGION] * table.num_rows,

@@ -19,9 +19,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dicom_io.quality.measures import Measure
 from model.encoder import PATCH_SIDE
 from serving.output.files import as_text, whole_path
-from serving.output.table import ABOUT, About, PatchFrame, columns_of, vectors_of
+from serving.output.table import (
+    ABOUT,
+    QUALITY,
+    About,
+    PatchFrame,
+    columns_of,
+    has_quality,
+    quality_of,
+    vectors_of,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -92,8 +102,9 @@ class _Sink(io.RawIOBase):
 
 
 class _Hdf5Table:
-    def __init__(self, file: h5py.File, dimension: int, sink: _Sink) -> None:
+    def __init__(self, file: h5py.File, dimension: int, sink: _Sink, *, quality: bool) -> None:
         self._sink = sink
+        self._quality = _measures(file) if quality else None
         rows = _ROWS_A_CHUNK
         self._features = file.create_dataset(
             "features", (0, dimension), np.float32, maxshape=(None, dimension), chunks=(rows, dimension)
@@ -112,9 +123,20 @@ class _Hdf5Table:
         good, bad = table.filter(pc.invert(failed)), table.filter(failed)
         _extend(self._features, vectors_of(good))
         _extend(self._coords, columns_of(good, "x0", "y0"))
+        if self._quality is not None:
+            _extend(self._quality, quality_of(good))
         _extend(self._failed, columns_of(bad, "x0", "y0"))
         _extend(self._errors, np.array(bad.column("error").to_pylist(), object))
         self._sink.require_sound()
+
+
+def _measures(file: h5py.File) -> h5py.Dataset:
+    count, rows = len(QUALITY), _ROWS_A_CHUNK
+    made = file.create_dataset(
+        "quality", (0, count), np.float32, maxshape=(None, count), chunks=(rows, count)
+    )
+    made.attrs["measures"] = [str(one) for one in Measure]
+    return made
 
 
 @contextlib.contextmanager
@@ -125,7 +147,7 @@ def writing(path: Path, about: About, frame: PatchFrame, dimension: int) -> Iter
         sink = _Sink(raw)
         with h5py.File(sink, "w") as file:
             file.attrs[ABOUT] = json.dumps(about)
-            table = _Hdf5Table(file, dimension, sink)
+            table = _Hdf5Table(file, dimension, sink, quality=has_quality(about))
             file["features"].attrs.update(shared | {"encoder": str(about["encoder"])})
             file["coords"].attrs.update(shared | _of_coords(frame, int(about["run"]["stride"])))
             yield table

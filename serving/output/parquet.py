@@ -8,11 +8,22 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.output.files import whole
-from serving.output.table import ABOUT, About, Identity, PatchFrame, Rows, joined, table_of
+from serving.output.table import (
+    ABOUT,
+    QUALITY,
+    About,
+    Identity,
+    PatchFrame,
+    Rows,
+    has_quality,
+    joined,
+    table_of,
+)
 
 _ROWS_AT_ONCE = 8192
 
@@ -45,7 +56,7 @@ def write_compact(
     makes use of.
     """
     schema = _schema(about, frame, dimension)
-    texts = [field.name for field in schema if field.name != "vector"]
+    texts = [field.name for field in schema if field.name not in ("vector", *QUALITY)]
     options = {"compression": "zstd", "use_dictionary": texts, "use_byte_stream_split": [VECTOR_VALUES]}
     with pq.ParquetWriter(file, schema, **options) as writer:
         for table in tables:
@@ -53,7 +64,8 @@ def write_compact(
 
 
 def _schema(about: About, frame: PatchFrame, dimension: int) -> pa.Schema:
-    empty = joined([table_of(Rows((), (), ()), Identity(None, None, ""), frame)], dimension)
+    quality = np.empty((0, len(QUALITY)), np.float32) if has_quality(about) else None
+    empty = joined([table_of(Rows((), (), (), quality=quality), Identity(None, None, ""), frame)], dimension)
     return empty.schema.with_metadata({ABOUT: json.dumps(about)})
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 import pyarrow as pa
 
+from dicom_io.quality.measures import Measure
 from model.encoder import PATCH_SIDE
 from serving.output.files import whole_path
-from serving.output.table import ABOUT, About, PatchFrame, columns_of
+from serving.output.table import ABOUT, QUALITY, About, PatchFrame, columns_of, quality_of
 
 
 class _Grid:
@@ -29,13 +32,25 @@ class _Grid:
         left, top = frame.x0(places[:, 0]).tolist(), frame.y0(places[:, 1]).tolist()
         right, bottom = frame.x0(ends[:, 0]).tolist(), frame.y0(ends[:, 1]).tolist()
         errors = table.column("error").to_pylist()
-        for x0, y0, x1, y1, error in zip(left, top, right, bottom, errors, strict=True):
-            self._file.write(self._between + json.dumps(_tile(x0, y0, x1, y1, error)))
+        measured = _measurements(table) if QUALITY[0] in table.column_names else [{}] * table.num_rows
+        for x0, y0, x1, y1, error, more in zip(left, top, right, bottom, errors, measured, strict=True):
+            self._file.write(self._between + json.dumps(_tile(x0, y0, x1, y1, error, more)))
             self._between = ",\n"
 
 
-def _tile(x0: int, y0: int, x1: int, y1: int, error: str | None) -> dict[str, object]:
-    properties: dict[str, object] = {"objectType": "tile"}
+def _measurements(table: pa.Table) -> list[dict[str, object]]:
+    """Return what QuPath shows as measurements of each tile; nothing of one that could not be read."""
+    names = [f"Quality: {one}" for one in Measure]
+    return [
+        {} if math.isnan(row[0]) else {"measurements": dict(zip(names, row, strict=True))}
+        for row in quality_of(table).astype(np.float64).round(4).tolist()
+    ]
+
+
+def _tile(
+    x0: int, y0: int, x1: int, y1: int, error: str | None, more: dict[str, object]
+) -> dict[str, object]:
+    properties: dict[str, object] = {"objectType": "tile"} | more
     if error is not None:
         properties |= {
             "classification": {"name": "Failed", "color": [200, 0, 0]},

@@ -16,6 +16,7 @@ from serving.output.formats import Format, writer
 from serving.output.lock import locked
 from serving.output.parts import Parts
 from serving.output.table import (
+    PROVENANCE,
     VERSION,
     About,
     Identity,
@@ -24,16 +25,25 @@ from serving.output.table import (
     Rows,
     dimension_of,
     joined,
+    provenance_of,
     table_of,
 )
+from serving.provenance import merged
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many rows an output has, and how many of them have an error in place of a vector."""
+    """How many rows an output has, and how many of them have an error in place of a vector.
+
+    Attributes
+    ----------
+    left_out:
+        Patches beside them that are not as good as was asked for.
+    """
 
     rows: int
     errors: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +154,16 @@ class Output:
             When a part is damaged or the disk is full: the parts that are whole stay. When not one patch has
             a vector: none does.
         """
-        dimension = self._dimension([chunk for band in bands for chunk in band])
+        chunks = [chunk for band in bands for chunk in band]
+        dimension = self._dimension(chunks)
         model = self._parts.model
-        made = {"model": model.digest, "encoder": model.name, "untrained": model.untrained}
+        told = merged(record for chunk in chunks for record in provenance_of(self._parts.schema(chunk)))
+        made = {
+            "model": model.digest,
+            "encoder": model.name,
+            "untrained": model.untrained,
+            **({PROVENANCE: told} if told else {}),
+        }
         about = {**self._slide.about, **made}
         tables = (joined(self._parts.read(band), dimension) for band in bands)
         count = write_tables(self._paths, self._kinds, self._slide.frame, about, dimension, tables)
@@ -157,13 +174,20 @@ class Output:
         """Leave the output to others; remove the folder of parts if there is no part in it."""
         self._parts.leave()
 
-    def _dimension(self, chunks: Iterable[int]) -> int:
+    def _dimension(self, chunks: Sequence[int]) -> int:
         for chunk in chunks:
             if (found := dimension_of(self._parts.schema(chunk).empty_table())) is not None:
                 return found
-        (first,) = self._parts.read([0])
+        errors = (error for part in chunks for error in self._errors(part))
+        first = next(errors, None)
         self._parts.remove()  # nothing to go on from: the same command tries again
-        raise OutputError(f"Every patch failed, the first with {first.column('error')[0].as_py()}")
+        if first is None:
+            raise OutputError("No patch is as good as --min-quality asks.")
+        raise OutputError(f"Every patch failed, the first with {first}")
+
+    def _errors(self, chunk: int) -> list[str]:
+        (table,) = self._parts.read([chunk])
+        return [error for error in table.column("error").to_pylist() if error is not None]
 
 
 def write_tables(
@@ -193,7 +217,7 @@ def write_tables(
                 one.append(table)
             rows += table.num_rows
             errors += table.num_rows - table.column("error").null_count
-    return Count(rows, errors)
+    return Count(rows, errors, int(about.get("patches", rows)) - rows)
 
 
 def convert(paths: Paths, kinds: Sequence[Format]) -> Count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dicom_io.geometry import nearest
+from dicom_io.quality.measures import Measure
 from model.encoder import PATCH_SIDE, Vectors
 
 VERSION = 2
@@ -19,6 +21,11 @@ VERSION = 2
 
 ABOUT = "pathserve"
 """Under which name every kind of file has what is said about its run, as JSON."""
+
+PROVENANCE = "provenance"
+"""Under which name a part, and what is said about a run, has records of what the vectors are made of."""
+QUALITY = tuple(f"quality_{one}" for one in Measure)
+"""Columns of measures of the patches, behind all others, where a run was asked for them."""
 
 About = Mapping[str, Any]
 """What is said about a run, as JSON: see docs/outputs.md."""
@@ -108,11 +115,18 @@ class Rows:
         float32 ``[dimension]``, or ``None`` where there is an error.
     errors:
         ``CODE: description``, or ``None``.
+    provenance:
+        Records of what the vectors are made of.
+    quality:
+        float32 ``[patches, measures]`` in the order of ``QUALITY``, where that is wanted; NaN for patches
+        that could not be read.
     """
 
     origins: Sequence[tuple[int, int]]
     vectors: Sequence[Vectors | None]
     errors: Sequence[str | None]
+    provenance: Sequence[Mapping[str, Any]] = ()
+    quality: npt.NDArray[np.float32] | None = None
 
 
 def table_of(rows: Rows, slide: Identity, frame: PatchFrame) -> pa.Table:
@@ -133,8 +147,30 @@ def table_of(rows: Rows, slide: Identity, frame: PatchFrame) -> pa.Table:
             "mpp": pa.array([frame.mpp] * count, pa.float64()),
             "vector": pa.nulls(count) if dimension is None else _column(rows.vectors, dimension),
             "error": pa.array(rows.errors, pa.string()),
-        }
+            **({} if rows.quality is None else _of_quality(rows.quality)),
+        },
+        metadata={PROVENANCE: json.dumps(rows.provenance)} if rows.provenance else None,
     )
+
+
+def provenance_of(schema: pa.Schema) -> list[Mapping[str, Any]]:
+    """Return what the rows of a part are made of; nothing of parts that tell nothing."""
+    told = (schema.metadata or {}).get(PROVENANCE.encode())
+    return [] if told is None else list(json.loads(told))
+
+
+def _of_quality(quality: npt.NDArray[np.float32]) -> dict[str, pa.Array]:
+    return {name: pa.array(column, pa.float32()) for name, column in zip(QUALITY, quality.T, strict=True)}
+
+
+def has_quality(about: About) -> bool:
+    """Return whether a run's rows have the columns ``QUALITY``."""
+    return bool(about["run"].get("quality"))
+
+
+def quality_of(table: pa.Table) -> npt.NDArray[np.float32]:
+    """Return a table's columns of quality, float32 ``[rows, measures]``."""
+    return np.stack([table.column(name).to_numpy() for name in QUALITY], axis=-1).astype(np.float32)
 
 
 def dimension_of(table: pa.Table) -> int | None:

@@ -20,7 +20,11 @@ from serving.config.groups import EncoderSettings
 if TYPE_CHECKING:
     from google.cloud import storage
 
-_MENDING = {Mend.MODEL: ("model", "storage_uri"), Mend.CACHE_FOLDER: ("cache_dir",)}
+_MENDING = {
+    Mend.MODEL: ("model", "storage_uri"),
+    Mend.CACHE_FOLDER: ("cache_dir",),
+    Mend.REPRODUCIBLE: ("reproducible",),
+}
 """The encoder's settings with which a person mends what is wrong with a model."""
 
 _LAST_WORDS_S = 60.0
@@ -76,6 +80,7 @@ def load_found_encoder(settings: EncoderSettings, folder: ModelFolder | None) ->
             settings.max_batch,
             settings.cache_dir,
             settings.runtime,
+            reproducible=settings.reproducible,
         )
 
 

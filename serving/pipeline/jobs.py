@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.quality.patch import measure
 from dicom_io.reading import PatchTask
 from model.transport.stream import Stream
 from serving.errors import Fault
 from serving.pipeline.faults import or_fault
 from serving.pipeline.opening import Opened
 
-Part = tuple[Opened, PatchTask]
-Found = list[tuple[int, Fault]]
-"""Positions of instances, and what was found wrong with them."""
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A task of an image.
+
+    Attributes
+    ----------
+    alone:
+        Whether what is wrong with it is wrong with its one patch alone, not with the whole image.
+    """
+
+    opened: Opened
+    task: PatchTask
+    alone: bool = False
+
+    @property
+    def indexes(self) -> list[int]:
+        """Of its patches, in the request."""
+        return [self.opened.indexes[index] for index in self.task.indexes]
+
+
+Found = list[tuple[Part, Fault]]
+"""What was found wrong, and with what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +53,32 @@ class Job:
 
 def turns_of(reading: Sequence[tuple[Opened, Iterator[PatchTask]]]) -> Iterator[Sequence[Part]]:
     """Yield tasks that share a job: first the first ones of all images, then the others one by one."""
-    yield [(opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1)]
+    first = ((opened, task) for opened, tasks in reading for task in itertools.islice(tasks, 1))
+    yield [part for opened, task in first for part in _parts(opened, task)]
     for opened, tasks in reading:
-        yield from ([(opened, task)] for task in tasks)
+        yield from (_parts(opened, task) for task in tasks)
 
 
-def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -> Found:
+def _parts(opened: Opened, task: PatchTask) -> list[Part]:
+    """Return a task, or tasks of a patch each where one may fail without the others."""
+    if opened.instance.extras.per_patch_errors and task.split is not None:
+        return [Part(opened, one, alone=True) for one in task.split()]
+    return [Part(opened, task)]
+
+
+Quality = npt.NDArray[np.float32]
+"""float32 ``[patches, measures]`` of a request, NaN where none has been measured; each job writes its own."""
+
+
+def read_to_slots(
+    parts: Sequence[Part], slots: Sequence[int], stream: Stream, quality: Quality | None = None
+) -> Found:
     """Read tasks into slots, in a pool, and hand those over; the fault of one leaves the others alone.
+
+    Parameters
+    ----------
+    quality:
+        Where to write the quality of patches for which it is wanted; ``None`` where it is for none.
 
     Raises
     ------
@@ -45,13 +88,18 @@ def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -
     ready: dict[int, int] = {}
     left = iter(slots)
     try:
-        for opened, task in parts:
-            own = list(itertools.islice(left, len(task.indexes)))
-            fault = or_fault(partial(task.write, [stream.pixels(slot) for slot in own]))
+        for part in parts:
+            own = list(itertools.islice(left, len(part.task.indexes)))
+            fault = or_fault(partial(part.task.write, [stream.pixels(slot) for slot in own]))
             if fault is None:
-                ready.update(zip(own, (opened.first + index for index in task.indexes), strict=True))
+                ready.update(zip(own, part.indexes, strict=True))
             else:
-                found.append((opened.position, fault))
+                found.append((part, fault))
+        if quality is not None:
+            wanted = {
+                index for part in parts if part.opened.instance.extras.patch_quality for index in part.indexes
+            }
+            _measure(stream, {slot: index for slot, index in ready.items() if index in wanted}, quality)
     except BaseException:
         stream.release(slots)
         raise
@@ -59,6 +107,11 @@ def read_to_slots(parts: Sequence[Part], slots: Sequence[int], stream: Stream) -
         stream.release([slot for slot in slots if slot not in ready])
     stream.submit(ready)
     return found
+
+
+def _measure(stream: Stream, slots: Mapping[int, int], quality: Quality) -> None:
+    """Measure pixels where they are: once they have been handed over, the slot is the next patch's."""
+    quality[[*slots.values()]] = measure([stream.pixels(slot) for slot in slots])
 
 
 def when_done(futures: Sequence[Future[Found]], function: Callable[[], None]) -> None:

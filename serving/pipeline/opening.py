@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
 from dicom_io.errors import ImageError
-from dicom_io.geometry import require_inside
+from dicom_io.geometry import Patch, require_inside
 from dicom_io.reading import OpenedImage, ReadStage
 from dicom_io.sources.session import ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
 from model.encoder import PATCH_SIDE
 from serving.errors import Code, Fault, ServiceError
 from serving.pipeline.faults import Faults, or_fault
+from serving.pipeline.magnification import MagnificationGuard
+from serving.pipeline.outcome import MagnificationWarning
 from serving.pipeline.types import Instance, Item
 from serving.pipeline.waits import Waits
 
 OPENED_AHEAD = 8
 """Images of a request that are being opened at the same time, each perhaps at a store."""
+
+
+OpenInstance = Callable[[Instance, ReadSession], OpenedImage]
+"""Opens the image of an instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +38,20 @@ class Opened:
     ----------
     position:
         Of its instance in the request.
-    first:
-        Index in the request of its first patch.
+    indexes:
+        Of the patches that are read, in the request.
+    patches:
+        They themselves: those of the instance, but for what has been refused.
+    magnification:
+        What the magnification guard says of it.
     """
 
     position: int
-    first: int
+    indexes: Sequence[int]
+    patches: Sequence[Patch]
     instance: Instance
     image: OpenedImage
+    magnification: MagnificationWarning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +72,32 @@ class OpenedImages:
     ----------
     faults:
         Gets the faults of those that cannot be opened, and those that items have already.
+    patch_faults:
+        Gets those of single patches, by their index in the request.
     frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges their magnification, before anything of them is fetched or decoded.
+    open_:
+        Opens images in place of ``open_instance``; called in the threads that wait for stores, too.
     """
 
     def __init__(
-        self, items: Sequence[Item], session: ReadSession, waits: Waits, faults: Faults, frames: int
+        self,
+        items: Sequence[Item],
+        session: ReadSession,
+        waits: Waits,
+        faults: Faults,
+        patch_faults: Faults,
+        frames: int,
+        guard: MagnificationGuard,
+        open_: OpenInstance | None = None,
     ) -> None:
+        self._guard, self._open = guard, open_ or open_instance
         self._session = session
         self._waits = waits
         self._faults = faults
+        self._patch_faults = patch_faults
         self._frames_left = frames
         counts = (0 if isinstance(item, Fault) else len(item.patches) for item in items)
         self._firsts = [0, *itertools.accumulate(counts)]
@@ -113,7 +141,7 @@ class OpenedImages:
         """Open the first of the images, or wait for it; it is the head then, or has a fault."""
         opening = self._opening[0]
         if opening.image is None:
-            image = or_fault(partial(_open, opening.instance, self._session))
+            image = or_fault(partial(self._open, opening.instance, self._session))
         else:
             with self._session.measure(ReadStage.FETCH):
                 image = self._waits.result(opening.image)
@@ -122,7 +150,7 @@ class OpenedImages:
             self._faults[opening.position] = image
         else:
             with self._faults.of([opening.position]):
-                self._head = self._counted(opening, image)
+                self._head = self._to_read(opening, image)
         self._open_ahead()
 
     def _open_ahead(self) -> None:
@@ -136,16 +164,33 @@ class OpenedImages:
     def _begin_to_open(self, instance: Instance) -> Future[OpenedImage | Fault] | None:
         if (origin := instance.source.origin) is None:
             return None
-        return self._session.context.io.at(origin).submit(or_fault, partial(_open, instance, self._session))
+        return self._session.context.io.at(origin).submit(
+            or_fault, partial(self._open, instance, self._session)
+        )
 
-    def _counted(self, opening: _Opening, image: OpenedImage) -> Opened:
-        if frames := image.extra_frames(len(opening.instance.patches)):
-            try:
-                self._count(frames)
-            except ServiceError:
+    def _to_read(self, opening: _Opening, image: OpenedImage) -> Opened | None:
+        """Return what is to be read of an image; ``None`` where all its patches have faults of their own."""
+        instance, first = opening.instance, self._firsts[opening.position]
+        indexes: Sequence[int] = range(first, first + len(instance.patches))
+        patches: Sequence[Patch] = instance.patches
+        if instance.extras.per_patch_errors:
+            for index, patch in zip(indexes, patches, strict=True):
+                with self._patch_faults.of([index]):
+                    _require_size(patch)
+                    _require_inside(patch, instance, image)
+            indexes = [index for index in indexes if index not in self._patch_faults]
+            patches = [instance.patches[index - first] for index in indexes]
+            if not patches:
                 image.close()
-                raise
-        return Opened(opening.position, self._firsts[opening.position], opening.instance, image)
+                return None
+        try:
+            warning = self._guard.check(image.sampling)
+            if frames := image.extra_frames(len(patches)):
+                self._count(frames)
+        except ServiceError:
+            image.close()
+            raise
+        return Opened(opening.position, indexes, patches, instance, image, warning)
 
     def _count(self, frames: int) -> None:
         """Count frames of resized levels against what the request may have decoded."""
@@ -158,22 +203,38 @@ class OpenedImages:
         self._frames_left -= frames
 
 
-def _open(instance: Instance, session: ReadSession) -> OpenedImage:
+def open_instance(instance: Instance, session: ReadSession) -> OpenedImage:
+    """Open the image of an instance, and hold its patches to it, unless they may have faults of their own.
+
+    Raises
+    ------
+    ServiceError, ImageError
+    """
+    if instance.extras.per_patch_errors:
+        return instance.source.open(instance.options, session)
     for patch in instance.patches:
-        if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
-            raise ServiceError(
-                Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
-                f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
-            )
+        _require_size(patch)
     image = instance.source.open(instance.options, session)
-    if instance.options.require_inside:
-        try:
-            for patch in instance.patches:
-                require_inside(patch, image.width, image.height)
-        except ImageError:
-            image.close()
-            raise
+    try:
+        for patch in instance.patches:
+            _require_inside(patch, instance, image)
+    except ImageError:
+        image.close()
+        raise
     return image
+
+
+def _require_size(patch: Patch) -> None:
+    if (patch.width, patch.height) != (PATCH_SIDE, PATCH_SIDE):
+        raise ServiceError(
+            Code.INCOMPATIBLE_PATCH_DIMENSIONS_ERROR,
+            f"A patch is {patch.width}x{patch.height} pixels; the model takes {PATCH_SIDE}x{PATCH_SIDE}.",
+        )
+
+
+def _require_inside(patch: Patch, instance: Instance, image: OpenedImage) -> None:
+    if instance.options.require_inside:
+        require_inside(patch, image.width, image.height)
 
 
 def _close(future: Future[OpenedImage | Fault]) -> None:

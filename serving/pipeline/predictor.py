@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -10,11 +11,15 @@ from dicom_io.waiting import Cancellation
 from model.encoder import EncoderFacts
 from model.transport.client import EncoderClient
 from model.transport.stream import DeadlineExceeded, EncoderDrifted, EncoderUnavailable
-from serving.errors import ServiceError, unavailable
+from serving.errors import Fault, ServiceError, unavailable
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import shared_images
+from serving.pipeline.outcome import Embeddings
+from serving.pipeline.preflight import Check, Preflight
 from serving.pipeline.run import Run, Workshop
+from serving.pipeline.speed import Speed
 from serving.pipeline.types import Item, Predictions, patch_count
 from serving.telemetry.request_record import RequestStage, StageTimes
 
@@ -35,12 +40,24 @@ class Predictor:
         Threads that decode, for all requests together; as many as there are cores.
     max_reads:
         Patches, and further frames of resized levels, that one request may read.
+    guard:
+        Judges the images' magnification; by default it is off.
     """
 
-    def __init__(self, encoder: EncoderClient, context: ReadContext, *, threads: int, max_reads: int) -> None:
+    def __init__(
+        self,
+        encoder: EncoderClient,
+        context: ReadContext,
+        *,
+        threads: int,
+        max_reads: int,
+        guard: MagnificationGuard | None = None,
+    ) -> None:
+        self._guard = guard or MagnificationGuard()
         self._encoder = encoder
         self._context = context
         self._max_reads = max_reads
+        self._speed = Speed()
         self._workshop = Workshop(
             WatchedThreads(threads, "decode"),
             WatchedThreads(_WAITING_THREADS, "decode-elsewhere"),
@@ -88,13 +105,19 @@ class Predictor:
             SERVICE_UNAVAILABLE_ERROR when the encoder is down or misses its golden patches, or the deadline
             passes; faults of single instances are outcomes.
         """
-        patches = patch_count(items)
+        patches, began = patch_count(items), time.perf_counter()
         try:
             with contextlib.closing(self._encoder.open_stream(patches)) as stream:
                 waits.when_cancelled(stream.abandon)
-                session = ReadSession(self._context, waits, shared_images(items), stages.measure)
+                traced = any(not isinstance(item, Fault) and item.extras.provenance for item in items)
+                session = ReadSession(
+                    self._context, waits, shared_images(items), stages.measure, traced=traced
+                )
                 extra_frames = max(0, self._max_reads - patches)
-                outcomes = Run(items, stream, session, self._workshop, extra_frames).outcomes()
+                outcomes = Run(items, stream, session, self._workshop, extra_frames, self._guard).outcomes()
+                good = [one for one in outcomes if isinstance(one, Embeddings)]
+                embedded = sum(len(one.vectors) - len(one.faults) for one in good)
+                self._speed.add(items, embedded, time.perf_counter() - began)
                 stages.add(RequestStage.QUEUE, stream.queue_s, stream.queued)
                 stages.add(RequestStage.ENCODE, stream.encode_s, stream.encoded)
                 return Predictions(outcomes, stream.facts)
@@ -105,9 +128,37 @@ class Predictor:
                 "The encoder is starting or restarting; try again soon.", retry_after_s=5
             ) from error
         except DeadlineExceeded as error:
-            raise unavailable(
-                "The request did not finish within this service's time limit; send fewer patches at once."
-            ) from error
+            raise _too_late() from error
+
+    def check(self, items: Sequence[Item], waits: Cancellation, stages: StageTimes) -> Preflight:
+        """Find what would become of a request's instances, without fetching a frame or decoding a pixel.
+
+        No encoder is needed.
+
+        Parameters
+        ----------
+        waits:
+            As of ``predict``.
+
+        Raises
+        ------
+        Abandoned
+            When the client hung up.
+        ServiceError
+            SERVICE_UNAVAILABLE_ERROR when the deadline passes.
+        """
+        session = ReadSession(self._context, waits, shared_images(items), stages.measure)
+        extra_frames = max(0, self._max_reads - patch_count(items))
+        try:
+            return Check(items, session, extra_frames, self._speed, self._guard).preflight()
+        except DeadlineExceeded as error:
+            raise _too_late() from error
+
+
+def _too_late() -> ServiceError:
+    return unavailable(
+        "The request did not finish within this service's time limit; send fewer patches at once."
+    )
 
 
 def _drifted(fault: str) -> ServiceError:

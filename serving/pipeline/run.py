@@ -21,7 +21,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from dicom_io.reading import PATCHES_AT_ONCE, PatchTask
+from dicom_io.made_of import Reading
+from dicom_io.quality.measures import Measure
+from dicom_io.reading import PATCHES_AT_ONCE
 from dicom_io.sources.session import ReadSession
 from model.transport.stream import Stream
 from serving.errors import Code, Fault
@@ -29,9 +31,11 @@ from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import InlineExecutor, WatchedThreads
 from serving.pipeline.faults import UNEXPECTED, Faults
 from serving.pipeline.jobs import Found, Job, Part, read_to_slots, turns_of, when_done
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.opening import Opened, OpenedImages
-from serving.pipeline.outcome import Embeddings, Outcome
-from serving.pipeline.types import Item, patch_count
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
+from serving.pipeline.provenance import provenance
+from serving.pipeline.types import Instance, Item, patch_count
 from serving.pipeline.waits import Waits
 
 SMALL_BYTES = 8_000_000
@@ -92,6 +96,8 @@ class Run:
     ----------
     extra_frames:
         Frames beyond one a patch that the request may have decoded.
+    guard:
+        Judges the images' magnification.
     """
 
     def __init__(
@@ -101,15 +107,22 @@ class Run:
         session: ReadSession,
         workshop: Workshop,
         extra_frames: int,
+        guard: MagnificationGuard,
     ) -> None:
         self._items = items
         self._stream = stream
         self._workshop = workshop
-        self._faults = Faults()
+        self._faults, self._patch_faults = Faults(), Faults()
         self._waits = Waits(session.waits)
-        self._opened = OpenedImages(items, session, self._waits, self._faults, extra_frames)
+        self._opened = OpenedImages(
+            items, session, self._waits, self._faults, self._patch_faults, extra_frames, guard
+        )
         self._held: deque[_Batch] = deque()
+        self._readings: dict[int, Reading] = {}
+        self._warnings: dict[int, MagnificationWarning] = {}
         patches = patch_count(items)
+        measured = any(isinstance(item, Instance) and item.extras.patch_quality for item in items)
+        self._quality = np.full((patches, len(Measure)), np.nan, np.float32) if measured else None
         # Sharing jobs saves the trips between threads, but no thread may be left idle for it.
         self._share = max(1, min(PATCHES_AT_ONCE, patches // workshop.lookahead))
         alone = len(items) == 1 and patches <= ALONE
@@ -131,6 +144,7 @@ class Run:
                 if not self._held:
                     break
                 self._finish(self._held[0])
+                self._note(self._held[0])
                 self._release(self._held.popleft())
             self._stream.wait(self._waits.deadline)
         finally:
@@ -154,10 +168,10 @@ class Run:
         reading = []
         for opened in batch.images:
             with self._faults.of([opened.position]):
-                reading.append((opened, opened.image.read(opened.instance.patches)))
+                reading.append((opened, opened.image.read(opened.patches)))
         turns = turns_of(reading)
         first = next(turns)
-        if first and all(task.ready() for _, task in first):
+        if first and all(part.task.ready() for part in first):
             # All images that are held decode at the same time, if their bytes are here.
             batch.running.append(self._submit(first))
             batch.turns = turns
@@ -177,12 +191,12 @@ class Run:
         """Add the next small images to one that is small itself, as far as they are here."""
         opened, patches, held = batch.images[0], 0, 0
         while not (opened.image.decodes_elsewhere or opened.image.fetches):
-            patches += len(opened.instance.patches)
+            patches += len(opened.patches)
             held += opened.image.memory_bytes
             if patches >= self._share or not self._opened.is_here or (more := self._opened.head()) is None:
                 return
             if (
-                patches + len(more.instance.patches) > self._share
+                patches + len(more.patches) > self._share
                 or held + more.image.memory_bytes > SMALL_BYTES
                 or more.image.decodes_elsewhere
                 or more.image.fetches
@@ -220,29 +234,45 @@ class Run:
             if all(opened.position in self._faults for opened in batch.images):
                 self._drop(batch)
                 return
-            if parts := [part for part in turn if self._waited_for(*part)]:
+            if parts := [part for part in turn if self._waited_for(part)]:
                 running.append(self._submit(parts))
         while running:
             self._await_first(running)
 
-    def _waited_for(self, opened: Opened, task: PatchTask) -> bool:
-        if opened.position not in self._faults and not task.ready():
-            with self._faults.of([opened.position]):
-                self._waits.until_ready(task)
-        return opened.position not in self._faults
+    def _note(self, batch: _Batch) -> None:
+        """Keep what is to be said of images that have been read; ask for provenance where it is wanted."""
+        for opened in batch.images:
+            if opened.magnification is not None:
+                self._warnings[opened.position] = opened.magnification
+            if opened.instance.extras.provenance and opened.position not in self._faults:
+                with self._faults.of([opened.position]):
+                    self._readings[opened.position] = self._waits.reading_of(opened.image)
+
+    def _waited_for(self, part: Part) -> bool:
+        """Wait for what a part is read from; return whether it can be read."""
+        position = part.opened.position
+        if position in self._faults:
+            return False
+        faults, at = (self._patch_faults, part.indexes[0]) if part.alone else (self._faults, position)
+        with faults.of([at]):
+            self._waits.until_ready(part.task)
+        return at not in faults
 
     def _submit(self, parts: Sequence[Part]) -> Job:
         """Begin a job as soon as there are slots for it; those of earlier ones come back by themselves."""
-        slots = self._stream.acquire(sum(len(task.indexes) for _, task in parts), self._waits.deadline)
-        elsewhere = any(opened.image.decodes_elsewhere for opened, _ in parts)
+        slots = self._stream.acquire(sum(len(part.task.indexes) for part in parts), self._waits.deadline)
+        elsewhere = any(part.opened.image.decodes_elsewhere for part in parts)
         pool = self._workshop.waiting if elsewhere else self._computing
-        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream))
+        return Job(slots, pool.submit(read_to_slots, parts, slots, self._stream, self._quality))
 
     def _await_first(self, running: deque[Job]) -> None:
         found = self._waits.result(running[0].found)
         running.popleft()  # not before: what is still running must be known when a wait is given up
-        for position, fault in found:
-            self._faults.setdefault(position, fault)
+        for part, fault in found:
+            if part.alone:
+                self._patch_faults[part.indexes[0]] = fault
+            else:
+                self._faults.setdefault(part.opened.position, fault)
 
     # Outcomes
 
@@ -252,20 +282,40 @@ class Run:
         missing = np.asarray(np.isnan(self._stream.vectors).any(axis=1))
         for position, item in enumerate(self._items):
             count = patch_count([item])
-            fault = self._faults.get(position)
-            outcomes.append(self._outcome(first, count, missing) if fault is None else fault)
+            rows = range(first, first + count)
+            fault = item if isinstance(item, Fault) else self._faults.get(position)
+            outcomes.append(fault or self._outcome(position, item, rows, missing))
             first += count
         return outcomes
 
-    def _outcome(self, first: int, count: int, missing: npt.NDArray[np.bool_]) -> Outcome:
-        if self._stream.failed and (
-            refused := [index - first for index in self._stream.failed if first <= index < first + count]
-        ):
-            return Fault(
-                Code.IMAGE_ERROR,
-                f"The model could not embed patch_coordinates[{min(refused)}] of this image.",
-            )
-        if missing[first : first + count].any():
+    def _outcome(self, position: int, item: Item, rows: range, missing: npt.NDArray[np.bool_]) -> Outcome:
+        assert isinstance(item, Instance)  # a fault is its own outcome
+        found, faults = slice(rows.start, rows.stop), dict[int, Fault]()
+        if item.extras.per_patch_errors:
+            faults = self._faults_of_patches(rows, missing)
+        elif refused := [index for index in self._stream.failed if index in rows]:
+            return _refused(min(refused) - rows.start)
+        elif missing[found].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
-        return Embeddings(self._stream.vectors[first : first + count])
+        quality = self._quality[found] if self._quality is not None and item.extras.patch_quality else None
+        reading = self._readings.get(position)
+        record = None if reading is None else provenance(reading, self._stream.facts)
+        warning = self._warnings.get(position)
+        return Embeddings(self._stream.vectors[found], faults, quality, record, warning)
+
+    def _faults_of_patches(self, rows: range, missing: npt.NDArray[np.bool_]) -> dict[int, Fault]:
+        faults: dict[int, Fault] = {}
+        for index in np.flatnonzero(missing[rows.start : rows.stop]).tolist():
+            if (row := rows.start + index) in self._patch_faults:
+                faults[index] = self._patch_faults[row]
+            elif row in self._stream.failed:
+                faults[index] = _refused(index)
+            else:
+                log.error("a patch was not embedded")
+                faults[index] = UNEXPECTED
+        return faults
+
+
+def _refused(index: int) -> Fault:
+    return Fault(Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{index}] of this image.")

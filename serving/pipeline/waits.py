@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from dicom_io.reading import PatchTask
+from dicom_io.made_of import Reading
+from dicom_io.reading import OpenedImage, PatchTask
 from dicom_io.waiting import Cancellation, Cancelled
 from model.transport.stream import Abandoned, DeadlineExceeded
 
@@ -33,10 +34,21 @@ class Waits:
         with _ending_the_request():
             return self._cancellation.result(future)
 
+    def require_time(self) -> None:
+        """Raise where the waits have ended: between steps that wait for nothing."""
+        with _ending_the_request():
+            self._cancellation.require_time()
+
     def until_ready(self, task: PatchTask) -> None:
         """Wait until a task can be run; see ``PatchTask.wait``."""
+        if not task.ready():
+            with _ending_the_request():
+                task.wait()
+
+    def reading_of(self, image: OpenedImage) -> Reading:
+        """Return what an image's patches have been made of; see ``OpenedImage.reading``."""
         with _ending_the_request():
-            task.wait()
+            return image.reading()
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from serving.config.settings import Settings, SettingsError
 from serving.heads.file import read_head
 from serving.heads.head import Head, HeadError
 from serving.http.app import Additions
+from serving.pipeline.magnification import GuardMode, MagnificationGuard, MagnificationRange
 from serving.pipeline.predictor import Predictor
 
 SLOTS_PER_REQUEST = 64, 128
@@ -48,7 +49,15 @@ def predictor(settings: Settings, context: ReadContext, encoder: EncoderClient) 
         context,
         threads=_cores(),
         max_reads=settings.requests.max_patches,
+        guard=magnification_guard(settings),
     )
+
+
+def magnification_guard(settings: Settings) -> MagnificationGuard:
+    """Return what judges the magnification of images."""
+    wanted = settings.magnification
+    allowed = MagnificationRange(wanted.finest_um, wanted.coarsest_um, wanted.tolerance)
+    return MagnificationGuard(GuardMode(wanted.guard), allowed)
 
 
 def _cores() -> int:

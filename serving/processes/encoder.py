@@ -49,6 +49,7 @@ def main() -> int:
                 "runtime": facts.runtime,
                 "parity": facts.parity,
                 "digest": facts.digest,
+                "reproducible": facts.reproducible,
             },
         )
         return loaded

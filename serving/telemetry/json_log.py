@@ -18,8 +18,8 @@ FIELDS = frozenset(
         "encode_s", "exit_status",
         "http_status",
         "instances", "instances_failed", "job", "jobs", "kind",
-        "method", "model", "outcome", "parity", "patch", "patches", "pid",
-        "port", "precision", "reason",
+        "magnification", "method", "model", "outcome", "parity", "patch", "patch_codes", "patches", "pid",
+        "port", "precision", "reason", "reproducible",
         "request_bytes", "request_id", "route", "runtime", "seconds", "stages_ms", "state",
         "untrained", "workers",
     }

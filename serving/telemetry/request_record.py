@@ -88,12 +88,16 @@ class StageTimes:
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is counted and logged about one predict request: numbers and codes, nothing of its content.
+    """What is counted and logged about one request: numbers and codes, nothing of its content.
 
     Attributes
     ----------
     codes:
         Number of instances by error code.
+    magnification:
+        Number of instances with vectors by what the magnification guard warns of.
+    patch_codes:
+        Number of patches that failed in instances that did not, by error code.
     route:
         The route as it was defined, its variable parts unfilled.
     traceparent:
@@ -107,8 +111,27 @@ class RequestRecord:
     instances: int = 0
     patches: int = 0
     codes: Tally[str] = field(default_factory=Tally)
+    magnification: Tally[str] = field(default_factory=Tally)
+    patch_codes: Tally[str] = field(default_factory=Tally)
     route: str = ""
     traceparent: str = ""
+
+    def fields(self, status: int, code: str) -> dict[str, object]:
+        """Return what the log says of a request that has been answered; see ``Telemetry.finish``."""
+        return {
+            "request_id": self.request_id,
+            "http_status": status,
+            "outcome": code,
+            "instances": self.instances,
+            "instances_failed": sum(self.codes.values()),
+            "codes": dict(self.codes),
+            "patch_codes": dict(self.patch_codes),
+            **({"magnification": dict(self.magnification)} if self.magnification else {}),
+            "patches": self.patches,
+            "request_bytes": self.request_bytes,
+            "seconds": round(time.perf_counter() - self.started, 4),
+            "stages_ms": {k: round(1000 * v, 1) for k, v in self.stages.seconds.items()},
+        }
 
 
 class Telemetry:
@@ -134,7 +157,16 @@ class Telemetry:
         self._instances = Counter(
             "pathserve_instances", "Instances by outcome: ok or error code.", ["code"], registry=own
         )
+        self._magnification = Counter(
+            "pathserve_magnification_warnings",
+            "Instances with vectors that the magnification guard warns of, by verdict.",
+            ["verdict"],
+            registry=own,
+        )
         self._patches = Counter("pathserve_patches", "Patches that were embedded.", registry=own)
+        self._failed_patches = Counter(
+            "pathserve_patch_errors", "Patches with an error of their own, by code.", ["code"], registry=own
+        )
         self._duration = Histogram(
             "pathserve_request_seconds", "Time from the first byte of a request to its answer.",
             buckets=_SECONDS, registry=own,
@@ -164,23 +196,13 @@ class Telemetry:
             self._instances.labels("ok").inc(record.instances - failed)
             for name, count in record.codes.items():
                 self._instances.labels(name).inc(count)
+            for verdict, count in record.magnification.items():
+                self._magnification.labels(verdict).inc(count)
+            for name, count in record.patch_codes.items():
+                self._failed_patches.labels(name).inc(count)
         if self._spans is not None:
             self._spans.add(request_span(record, status, code, record.started + seconds))
-        log.info(
-            "predict",
-            extra={
-                "request_id": record.request_id,
-                "http_status": status,
-                "outcome": code,
-                "instances": record.instances,
-                "instances_failed": failed,
-                "codes": dict(record.codes),
-                "patches": record.patches,
-                "request_bytes": record.request_bytes,
-                "seconds": round(seconds, 4),
-                "stages_ms": {k: round(1000 * v, 1) for k, v in record.stages.seconds.items()},
-            },
-        )
+        log.info("predict", extra=record.fields(status, code))
 
     def exposition(self, *looked_up: Collector) -> bytes:
         """Return the metrics of all processes in Prometheus' text format.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.geometry import Patch
-from dicom_io.reading import OpenedImage, PatchTask, ReadOptions
+from dicom_io.made_of import Reading
+from dicom_io.reading import Needs, OpenedImage, PatchTask, ReadOptions
 from dicom_io.sources.session import ReadSession, Source
 from serving.api.fields import JsonObject, bad, integer, is_object, kind
 from serving.api.json_schema import Schema, a_string, an_object
@@ -57,12 +58,19 @@ class _Lent(OpenedImage):
         self._image, self._give_back = image, give_back
         self.width, self.height, self.memory_bytes = image.width, image.height, image.memory_bytes
         self.decodes_elsewhere, self.fetches = image.decodes_elsewhere, image.fetches
+        self.sampling = image.sampling
 
     def extra_frames(self, patches: int) -> int:
         return self._image.extra_frames(patches)
 
+    def needs(self, patches: Sequence[Patch]) -> Needs:
+        return self._image.needs(patches)
+
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         return self._image.read(patches)
+
+    def reading(self) -> Reading:
+        return self._image.reading()
 
     def close(self) -> None:
         self._image.close()

@@ -30,9 +30,12 @@ BATCH = 16
 class Bare:
     """The process, seen from the benchmark; parameters as for ``load_encoder``."""
 
-    def __init__(self, spec: str, precision: str, runtime: str = "tensorflow") -> None:
+    def __init__(
+        self, spec: str, precision: str, runtime: str = "tensorflow", *, reproducible: bool = False
+    ) -> None:
+        way = [spec, precision, runtime, *(["reproducible"] if reproducible else [])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.bare", spec, precision, runtime],
+            [sys.executable, "-m", "tests.benchmarks.bare", *way],
             env=ALLOCATION | dict(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -50,7 +53,12 @@ class Bare:
 
     def rate(self, size: int, seconds: float) -> float:
         """Return patches per second of the encoder on ready arrays in batches of a size."""
-        return float(self._ask(what="embed", size=size, seconds=seconds)["rate"])
+        return self.rate_and_cpu(size, seconds)[0]
+
+    def rate_and_cpu(self, size: int, seconds: float) -> tuple[float, float]:
+        """Return the same, and ms of CPU a patch."""
+        found = self._ask(what="embed", size=size, seconds=seconds)
+        return float(found["rate"]), float(found["cpu_ms"])
 
     def parts_ms(self, pixels: Pixels, seconds: float) -> float:
         """Return ms of CPU a patch: decoding the same bytes, and the encoder on ready arrays."""
@@ -93,9 +101,9 @@ def _measure(work: Callable[[], object], patches: int, seconds: float) -> dict[s
     return {"rate": done / elapsed, "cpu_ms": 1000 * (time.process_time() - cpu) / done}
 
 
-def main(spec: str, precision: str, runtime: str) -> None:
+def main(spec: str, precision: str, runtime: str, reproducible: str = "") -> None:
     """Load the model, say what it is, then measure on demand."""
-    encoder = load_encoder(spec, precision, runtime=runtime)
+    encoder = load_encoder(spec, precision, runtime=runtime, reproducible=bool(reproducible))
     image = tissue(2240, 2240)
     tiles = [image[y : y + 224, x : x + 224] for y in range(0, 2240, 224) for x in range(0, 2240, 224)]
     facts = encoder.facts

@@ -75,6 +75,10 @@ def test_a_shard_says_what_made_it(job: Job, store: FolderStore, small: list[Nam
     assert about["run"]["slide"] == "slide 0.svs"
     assert about["frame"]["mpp"] == 0.5
     assert about["version"] == 2
+    (record,) = about["provenance"]
+    assert record["image"]["digest"] == f"sha256:{about['slide']['digest']}"
+    assert record["read"]["um_per_px"] == [0.5, 0.5]
+    assert record["model"]["digest"] == whole.model
 
 
 class Killed(BaseException):
@@ -206,6 +210,31 @@ def test_a_change_of_what_is_asked_for_is_refused(job: Job, store: FolderStore) 
     same_or_refused(store, layout.ARCHIVE, everything().as_json(), "run")
     with pytest.raises(Refused, match="is of another run: stride differ"):
         same_or_refused(store, layout.ARCHIVE, everything(stride=112).as_json(), "run")
+
+
+def test_quality_is_asked_for_in_the_archives_own_words_or_not_at_all(job: Job, store: FolderStore) -> None:
+    assert not {"quality", "min_quality"} & set(everything().as_json())
+    same_or_refused(store, layout.ARCHIVE, everything().as_json(), "run")
+    with pytest.raises(Refused, match="is of another run: quality differ"):
+        same_or_refused(store, layout.ARCHIVE, everything(quality=True).as_json(), "run")
+    other = f"other-{layout.ARCHIVE}"
+    same_or_refused(store, other, everything(quality=True).as_json(), "run")
+    with pytest.raises(Refused, match="is of another run: quality differ"):
+        same_or_refused(store, other, everything().as_json(), "run")
+
+
+def test_a_shard_has_the_quality_of_patches_and_leaves_out_those_that_are_not_good_enough(
+    tmp_path: Path, small: list[NamedSlide]
+) -> None:
+    whole, some = tmp_path / "whole", tmp_path / "some"
+    run(Job(str(whole), everything(quality=True)), small)
+    name = small[0].name
+    rows = rows_of(whole, name)
+    blur = sorted(row["quality_blur"] for row in rows)[len(rows) // 2]
+    run(Job(str(some), everything(min_quality=(("blur", blur),))), small)
+    assert rows_of(some, name) == [row for row in rows if row["quality_blur"] <= np.float32(blur)]
+    status = StatusReader(FolderStore(str(some))).read()
+    assert status.done == status.patches
 
 
 def test_a_slide_that_has_changed_since_it_was_planned_is_not_mixed(

@@ -163,6 +163,20 @@ def test_an_arrow_answer_may_hold_nothing_but_errors(probe_app: App) -> None:
     assert found["embedding_vector"].null_count == 1
 
 
+def test_an_arrow_answer_has_columns_of_quality_where_it_is_asked_for(probe_app: App) -> None:
+    extensions: dict[str, object] = {"patch_quality": True, "per_patch_errors": True}
+    measured = instance(encode(tissue()), (0, 0), (9999, 0), (50, 60), extensions=extensions)
+    plain = instance(encode(tissue()), (7, 7))
+    rows = ask(probe_app, "json", measured).json()["predictions"][0]["result"]["patch_embeddings"]
+    found = table(ask(probe_app, "json", measured, plain, accept=ARROW)).to_pylist()
+    for name in ("tissue", "blur", "white"):
+        values = [row[f"quality_{name}"] for row in found]
+        assert [value is None for value in values] == [False, True, False, True]
+        assert values[0] == pytest.approx(rows[0]["quality"][name], abs=6e-5)
+        assert values[2] == pytest.approx(rows[2]["quality"][name], abs=6e-5)
+    assert "quality_blur" not in table(ask(probe_app, "json", plain, accept=ARROW)).column_names
+
+
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [

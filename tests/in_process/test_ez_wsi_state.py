@@ -12,6 +12,7 @@ from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from tests.support.app import App
 from tests.support.asking import ask, assert_pixels, cut, error
+from tests.support.checking import agreed
 from tests.support.client_states import client_image, patches_state, slide_state, tags_of
 from tests.support.models import TOLERANCE, probe
 from tests.support.slides import pyramid
@@ -84,6 +85,22 @@ def test_a_state_that_cannot_be_true_is_not_believed(probe_app: App, lie: dict[s
         asked = ask(store, slide, [slide.instances[0].uid], (300, 200), ez_wsi_state=state)
         assert_pixels(probe_app, asked, cut(slide.instances[0].truth, (300, 200)))
         assert any(r.path.endswith("/metadata") for r in store.requests)
+
+
+def test_a_check_believes_a_state_as_far_as_a_prediction_does(probe_app: App) -> None:
+    slide = pyramid("JPEG", [(1000, 700)])
+    uids = [slide.instances[0].uid]
+    with Store(slide) as store:
+        state, lie = slide_state(store, slide), slide_state(store, slide)
+        tags_of(lie).update({"00280008": {"vr": "IS", "Value": [999]}})
+        client = client_image(patches_state(tissue()[:224, :224]))
+        found = agreed(probe_app, ask(store, slide, uids, (300, 200), ez_wsi_state=state))
+        assert not any(r.path.endswith("/metadata") for r in store.requests)
+        found = agreed(probe_app, ask(store, slide, uids, (300, 200), ez_wsi_state=lie))
+        assert [level["instance_uids"] for level in found["levels"]] == [uids]
+        assert any(r.path.endswith("/metadata") for r in store.requests)
+    found = agreed(probe_app, client)
+    assert found["checks"][0]["bytes"] == 0
 
 
 def test_native_frames_without_planar_configuration_are_looked_up(probe_app: App) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from dicom_io.colour.profiles import IccTarget, target_profile
 from dicom_io.colour.transforms import IccTransform
 from tests.support.app import App
 from tests.support.asking import ask, assert_pixels, code_of, cut, error, predictions
+from tests.support.checking import agreed, checked
 from tests.support.gcs import BUCKET, PRIVATE, GcsEmulator
 from tests.support.slides import CODINGS, MICROSCOPIC, Slide, pyramid, stained
 from tests.support.store import Store
@@ -95,6 +97,17 @@ def test_extensions_work_alike(service: App, gcs: GcsEmulator) -> None:
     assert_pixels(service, named(uri, transform_imaging_to_icc_profile="SRGB"), [expected])
     outside = named(uri, (-50, 400), require_patches_fully_in_source_image=False)
     assert_pixels(service, outside, cut(tissue(), (-50, 400)))
+
+
+def test_an_object_that_several_instances_share_is_told_by_its_bytes(service: App, gcs: GcsEmulator) -> None:
+    data = encode(tissue())
+    uri = gcs.put("shared.png", data)
+    gcs.requests.clear()
+    plain, told = predictions(service, named(uri, (0, 0)), named(uri, (5, 5), provenance=True))
+
+    assert "provenance" not in plain["result"]
+    assert told["result"]["provenance"]["image"]["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert gcs.downloads() == 1
 
 
 def test_the_callers_token_is_what_reads_whatever_is_in_netrc(service: App, gcs: GcsEmulator) -> None:
@@ -211,6 +224,33 @@ def test_a_dicom_file_of_a_slide_is_refused_with_advice(service: App, gcs: GcsEm
     assert code_of(service, named(gcs.put("deflated.dcm", deflated.file()))) == "IMAGE_ERROR"
     broken = Slide().add_single(stained(400, 300), CODINGS["JPEG"], MICROSCOPIC).file()
     assert code_of(service, named(gcs.put("broken.dcm", broken[: len(broken) // 2]))) == "IMAGE_ERROR"
+
+
+def test_a_check_of_objects_comes_to_what_predictions_do(service: App, gcs: GcsEmulator) -> None:
+    tokens = named(f"gs://{PRIVATE}/a.png"), named(f"gs://{PRIVATE}/a.png", token="denied-token")
+    found = agreed(
+        service,
+        named(gcs.put("checked.png", encode(tissue())), (0, 0), (5, 5)),
+        named(gcs.put("checked.png", encode(tissue())), (400, 400)),
+        named(f"gs://{BUCKET}/nothing.png"),
+        named(gcs.put("notes.png", b"text")),
+        named(gcs.put("cut.png", encode(tissue())[:5000])),
+        named(gcs.put("large.bin", bytes(3_000_001))),
+        named(gcs.put("slide.dcm", pyramid("JPEG", [(500, 350)]).instances[0].file())),
+        named("gs://slides/"),
+        *tokens,
+    )
+    first = found["checks"][0]
+    assert (first["patches"], first["frames"], first["bytes"]) == (2, None, len(encode(tissue())))
+    assert "has fetched" in first["bytes_basis"]
+    assert first["read"]["um_per_px"] is None
+    assert first["magnification"]["verdict"] == "unknown"
+
+
+def test_a_check_keeps_nothing_of_the_objects_that_it_has_fetched(service: App, gcs: GcsEmulator) -> None:
+    asked = [named(gcs.put(f"{number}.png", encode(tissue()))) for number in range(3)]
+    assert [check["ok"] for check in checked(service, *asked, *asked)["checks"]] == [True] * 6
+    assert gcs.downloads() == 3
 
 
 def test_a_request_mixes_all_sources_good_and_bad(service: App, gcs: GcsEmulator) -> None:

@@ -33,7 +33,8 @@ def test_every_answer_is_as_documented(served_app: ServedApp) -> None:
     api = schemathesis.openapi.from_url(f"{served_app.url}/openapi.json")
     operations = [found.ok() for found in api.get_all_operations() if isinstance(found, Ok)]
     of_vertex, of_kserve = {"/predict", "/health", "/metrics"}, {"/", *(f"/v1/models{x}" for x in MODEL)}
-    assert {operation.path for operation in operations} == of_vertex | of_kserve | {"/ping", "/invocations"}
+    others = {"/check", "/ping", "/invocations"}
+    assert {operation.path for operation in operations} == of_vertex | of_kserve | others
     for operation in operations:
         examples = 15 if operation.path in SAME else 60
 

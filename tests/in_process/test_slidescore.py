@@ -8,6 +8,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dicom_io.geometry import Rect
 from serving.config.settings import SettingsError
 from serving.heads.file import write_head
 from serving.heads.head import Head
+from tests.support.readings import timeless
 from tests.support.slidescore import CASE, PATIENT, Answer, Behaviour, Request, clicked, rect
 from tests.support.slidescore_app import SECRET, Analyses
 from tests.support.tiled_slide import StoredSlide
@@ -130,8 +132,27 @@ def test_an_exemplar_may_be_points(analyses: Analyses) -> None:
 def test_cluster_gives_the_same_every_time(analyses: Analyses) -> None:
     answers = {"ROI": ROI, "Clusters": "4"}
     first, second = (analyses.output("cluster", answers) for _ in range(2))
-    assert first == second
+    assert timeless(first) == timeless(second)
+    said = text_of(first)
+    assert f"; pathserve {version('pathserve')}, 20" in said
+    assert "Pixels of level" in said
     assert len(of_type(first, "polygons")) == 4
+
+
+def test_the_magnification_guard_warns_or_refuses_in_words_for_the_user(tmp_path: Path) -> None:
+    for name in ("warned", "refused"):
+        (tmp_path / name).mkdir()
+    scale: dict[str, object] = {"PATHSERVE_MAGNIFICATION_FINEST_UM": 1}
+    answers = {"ROI": ROI, "Clusters": "3"}
+    with Analyses(tmp_path / "warned", {"PATHSERVE_MAGNIFICATION_GUARD": "warn", **scale}) as analyses:
+        said = text_of(analyses.output("cluster", answers))
+    with Analyses(tmp_path / "refused", {"PATHSERVE_MAGNIFICATION_GUARD": "refuse", **scale}) as analyses:
+        refused = analyses.ended(analyses.click("cluster", answers))
+
+    assert "The image's pixels are 0.5 µm; the model is made for 1 to 2 µm a pixel." in said
+    assert refused["status"] == "error"
+    assert refused["message"].endswith("Choose another resolution for the analysis.")
+    assert "extensions" not in said + refused["message"]
 
 
 def test_classify_without_a_head_says_so_and_reads_nothing(own: Analyses) -> None:
@@ -626,7 +647,7 @@ def test_other_spellings_and_short_lived_cookies_give_the_same(
 ) -> None:
     own.server.behaviour = behaviour
     answers = {"ROI": ROI, "Clusters": "3"}
-    assert own.output("cluster", answers) == analyses.output("cluster", answers)
+    assert timeless(own.output("cluster", answers)) == timeless(analyses.output("cluster", answers))
 
 
 @pytest.mark.parametrize("part", ["CreateOrphanAnno2", "/files", "FinishUpload"])

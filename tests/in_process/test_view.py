@@ -19,6 +19,7 @@ from PIL import Image
 from serving.view.folder import KEPT_OPEN, SlideFolder
 from serving.view.tables import read_table
 from tests.support.app import App, AppResponse
+from tests.support.checking import agreed
 from tests.support.local_slides import as_jpeg, write_dicom
 from tests.support.models import probe
 from tests.support.slides import CODINGS, Slide, stained
@@ -110,6 +111,12 @@ def test_patches_of_a_handle_are_embedded_by_the_predict_route(app: App) -> None
     pixels = as_jpeg(patterned(COLUMNS, ROWS))
     truth = probe(np.stack([pixels[y : y + SIDE, x : x + SIDE] for x, y in origins]))
     assert np.abs(np.array(vectors) - truth).max() < 1e-5
+    (check,) = agreed(app, {**opened["source"], "patch_coordinates": patches})["checks"]
+    assert check["frames"] == len({(x // 256, y // 256) for x, y in _corners(origins)})
+
+
+def _corners(origins: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(x + right, y + down) for x, y in origins for right in (0, SIDE - 1) for down in (0, SIDE - 1)]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +135,7 @@ def test_an_instance_that_names_no_slide_here_fails_alone(app: App, source: obje
     if isinstance(source, dict) and source["slide"] == "HANDLE":
         source = source | {"slide": handle(app)}
     item = {"view_slide": source, "patch_coordinates": [{"x_origin": 0, "y_origin": 0}]}
-    answer = app.predict(item)
-    assert answer.status_code == 200
-    assert answer.json()["predictions"][0]["error"]["code"]
+    assert agreed(app, item)["checks"][0]["error"]["code"]
 
 
 def test_a_stored_jpeg_tile_is_passed_on_as_it_is(app: App) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Sampling
+from dicom_io.made_of import Reading
 from dicom_io.reading import OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.encoded import EncodedSource
 from dicom_io.sources.session import ReadContext, ReadSession
@@ -22,12 +23,13 @@ from serving.config.settings import SettingsError, load_settings
 from serving.errors import Fault, ServiceError
 from serving.pipeline.in_process import InProcessEmbedder
 from serving.pipeline.outcome import Embeddings
-from serving.pipeline.types import Instance
+from serving.pipeline.types import Extras, Instance
 from serving.processes.assembly import read_context
 from serving.webhooks.service.embedders import Embedding, LocalEmbedding
 from serving.webhooks.service.remote import BATCH, RemoteEmbedding, client_maker
 from tests.support.app import App, ServedApp
 from tests.support.models import POISON, probe
+from tests.support.readings import plain_reading
 from tests.support.tissue import UInt8Array, encode, tissue
 
 
@@ -39,6 +41,11 @@ class OwnImage(OpenedImage):
         self.memory_bytes = pixels.nbytes
         self.decodes_elsewhere = False
         self._pixels = pixels
+        self.sampling = Sampling(self.width, self.height, None, self.width, self.height)
+
+    def reading(self) -> Reading:
+        """Return little."""
+        return plain_reading(self.sampling)
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks, the last patches first."""
@@ -109,6 +116,23 @@ def test_an_image_of_a_webhooks_own_is_embedded_here_or_by_a_service(either: Emb
     np.testing.assert_allclose(found.vectors, truth(), atol=1e-5)
     assert embedder.metadata["digest"] == f"sha256:{'0' * 64}"
     either.require_ready()
+
+
+def test_what_vectors_are_made_of_is_told_of_pixels_from_here_and_of_named_ones(either: Embedding) -> None:
+    data = encode(PIXELS)
+    told = Extras(provenance=True)
+    instances = [
+        Instance(OwnSource(PIXELS), PATCHES, ReadOptions(), told),
+        Instance(EncodedSource(lambda: data), PATCHES, ReadOptions(), told),
+        Instance(OwnSource(PIXELS), PATCHES[:1], ReadOptions()),
+    ]
+    own, named, plain = either.for_job(soon()).embed(instances)
+    records = [found.provenance for found in (own, named) if isinstance(found, Embeddings)]
+
+    assert [record and record["image"]["format"] for record in records] == ["numbers", "PNG"]  # type: ignore[index]
+    assert all(record and record["model"]["name"] == "poisonable" for record in records)  # type: ignore[index]
+    assert isinstance(plain, Embeddings)
+    assert plain.provenance is None
 
 
 def test_what_a_service_can_read_is_named_to_it(either: Embedding) -> None:

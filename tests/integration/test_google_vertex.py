@@ -18,7 +18,8 @@ from tests.support.vertex import CUT_OFF, GOOD, TRUTH, vectors
 
 @pytest.fixture(scope="module")
 def answers(probe_service: Service) -> dict[str, Any]:
-    asked = {"instances": [GOOD, CUT_OFF], "parameters": {"encoding": "json"}}
+    told = GOOD | {"extensions": {"provenance": True, "source_um_per_px": {"x": 0.5, "y": 0.5}}}
+    asked = {"instances": [GOOD, CUT_OFF, told], "parameters": {"encoding": "json"}}
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.vertex_client", probe_service.url],
         cwd=Path(__file__).parents[2],
@@ -35,8 +36,10 @@ def answers(probe_service: Service) -> dict[str, Any]:
 
 @pytest.mark.parametrize("way", ["endpoint", "service", "endpoint, raw", "raw", "service, raw"])
 def test_vertexs_client_predicts(answers: dict[str, Any], way: str) -> None:
-    good, failed = answers[way]["predictions"]
+    good, failed, told = answers[way]["predictions"]
     np.testing.assert_allclose(vectors(good), TRUTH, atol=TOLERANCE)
+    np.testing.assert_allclose(vectors(told), TRUTH, atol=TOLERANCE)
+    assert told["result"]["provenance"]["read"]["um_per_px"] == [0.5, 0.5]
     assert failed["error"]["code"] == "IMAGE_ERROR"
     at = good["result"]["patch_embeddings"][0]["patch_coordinate"]
     assert at == {"x_origin": 7, "y_origin": 9, "width": 224, "height": 224}

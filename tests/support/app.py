@@ -27,7 +27,7 @@ from serving.front.head import Head
 from serving.front.wsgi_bridge import RECEIVED, Received
 from serving.http.app import http_application
 from serving.pipeline.predictor import Predictor
-from serving.processes.assembly import additions, read_context
+from serving.processes.assembly import additions, magnification_guard, read_context
 from serving.processes.tracing import spans_to_send
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import Telemetry
@@ -109,7 +109,11 @@ class App:
         if self._waits:
             wait_until(lambda: self.encoder.facts is not None, "the encoder")
         self.predictor = Predictor(
-            self.encoder, self.context, threads=2, max_reads=self.settings.requests.max_patches
+            self.encoder,
+            self.context,
+            threads=2,
+            max_reads=self.settings.requests.max_patches,
+            guard=magnification_guard(self.settings),
         )
         more = additions(self.settings, self.predictor, self.context)
         self.spans = spans_to_send(self.settings, "pathserve")

@@ -28,7 +28,7 @@ from serving.http.gate import Gate
 from serving.pipeline.outcome import Outcome
 from serving.pipeline.predictor import Predictor
 from serving.pipeline.types import Instance
-from serving.processes.assembly import read_context
+from serving.processes.assembly import magnification_guard, read_context
 from serving.telemetry.json_log import JsonLines
 from serving.telemetry.request_record import StageTimes
 from serving.webhooks.webhook import DoorTools, RunnerTools, Webhook
@@ -115,7 +115,8 @@ class WebhookApp:
         self._stack.callback(context.decoders.close)
         client = self._stack.enter_context(encoder_in_process(lambda: self.encoder))
         wait_until(lambda: client.facts is not None, "the encoder")
-        predictor = Predictor(client, context, threads=2, max_reads=100_000)
+        guard = magnification_guard(self.settings)
+        predictor = Predictor(client, context, threads=2, max_reads=100_000, guard=guard)
         kinds = self._webhook.kinds(RunnerTools(self.settings, context))
         self._stack.enter_context(
             self.engine.runner(kinds, embedder=lambda waits: BoundEmbedder(predictor, waits), at_once=4)

@@ -32,6 +32,10 @@ class Summary:
         What the legend shows.
     remarks:
         Further sentences, such as what could not be uploaded.
+    provenance:
+        What the vectors are made of, in words; empty where nothing is known.
+    warning:
+        What there is to say against the magnification; empty for nothing.
     """
 
     patches: int
@@ -42,6 +46,8 @@ class Summary:
     head: str | None = None
     areas: tuple[Area, ...] = ()
     remarks: tuple[str, ...] = ()
+    provenance: str = ""
+    warning: str = ""
 
     def text(self) -> str:
         """Return the facts in lines, without a line break at the end."""
@@ -50,6 +56,7 @@ class Summary:
             f"{_counted(self.patches)} at {self.um_per_px:g} µm/px{tissue}.",
             f"Model: {self.model}." + ("" if self.head is None else f" Head: {self.head}."),
         ]
+        lines += [line for line in (self.provenance, self.warning) if line]
         if self.untrained:
             lines.append("UNTRAINED: the encoder's weights are random, so this result means nothing.")
         lines += [f"{area.name}: {_counted(area.patches)} ({area.share:.1%})" for area in self.areas]

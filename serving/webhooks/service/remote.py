@@ -22,6 +22,7 @@ from google.auth.transport.requests import Request
 from requests.auth import AuthBase
 
 from dicom_io.errors import ImageError
+from dicom_io.geometry import Spacing
 from dicom_io.reading import PatchTask
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.waiting import Cancellation
@@ -34,8 +35,10 @@ from serving.config.group import revealed
 from serving.config.settings import Settings, SettingsError
 from serving.errors import Fault, fault_of, unavailable
 from serving.pipeline.opening import shared_images
-from serving.pipeline.outcome import Embeddings, Outcome
+from serving.pipeline.outcome import Embeddings, MagnificationWarning, Outcome
+from serving.pipeline.provenance import put_together
 from serving.pipeline.types import Instance
+from serving.provenance import Provenance, records_of
 from serving.telemetry.request_record import StageTimes
 
 BATCH = 64
@@ -175,9 +178,14 @@ class RemoteEmbedding:
         self._metadata, self._trouble = client.metadata, None
         return answer
 
-    def send(self, pixels: npt.NDArray[np.uint8]) -> Future[Vectors]:
-        """Send pixels ``[n, 224, 224, 3]`` in another thread."""
-        return self._senders.submit(self.ask, lambda client: client.embed_patches(pixels))
+    def send(
+        self, pixels: npt.NDArray[np.uint8], spacing: Spacing | None, *, traced: bool
+    ) -> Future[Embeddings]:
+        """Send pixels ``[n, 224, 224, 3]`` of a size, if that is known, in another thread."""
+        extensions: dict[str, object] = {"provenance": True} if traced else {}
+        if spacing is not None:
+            extensions["source_um_per_px"] = {"x": spacing.x, "y": spacing.y}
+        return self._senders.submit(self.ask, lambda client: client.patches(pixels, **extensions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +203,10 @@ class _JobEmbedder:
 
     def embed(self, instances: Sequence[Instance]) -> list[Outcome]:
         """Embed the patches of instances."""
-        session = ReadSession(self.context, self.waits, shared_images(instances), StageTimes().measure)
+        traced = any(instance.extras.provenance for instance in instances)
+        session = ReadSession(
+            self.context, self.waits, shared_images(instances), StageTimes().measure, traced=traced
+        )
         return [self._embed(instance, session) for instance in instances]
 
     def _embed(self, instance: Instance, session: ReadSession) -> Outcome:
@@ -208,20 +219,26 @@ class _JobEmbedder:
 
     def _by_pixels(self, instance: Instance, session: ReadSession) -> Outcome:
         found: dict[int, Vectors] = {}
-        sent: deque[tuple[list[int], Future[Vectors]]] = deque()
+        told: list[Provenance] = []
+        warnings: list[MagnificationWarning | None] = [None]
+        traced, reading = instance.extras.provenance, None
+        sent: deque[tuple[list[int], Future[Embeddings]]] = deque()
 
         def collect(most: int) -> None:
             while len(sent) > most:
                 indexes, future = sent.popleft()
-                vectors: Vectors = self.waits.result(future)
-                found.update(zip(indexes, vectors, strict=True))
+                embedded: Embeddings = self.waits.result(future)
+                found.update(zip(indexes, embedded.vectors, strict=True))
+                told.extend(records_of(embedded.provenance))
+                warnings.append(embedded.magnification)
 
         try:
             with contextlib.closing(instance.source.open(instance.options, session)) as image:
                 for indexes, pixels in _batches(image.read(instance.patches)):
                     collect(_IN_FLIGHT - 1)
-                    sent.append((indexes, self.remote.send(pixels)))
+                    sent.append((indexes, self.remote.send(pixels, image.sampling.spacing, traced=traced)))
                 collect(0)
+                reading = image.reading() if traced else None
         except ImageError as error:
             return fault_of(error.fault)
         except ServiceFault as error:
@@ -229,7 +246,11 @@ class _JobEmbedder:
         finally:
             for _, future in sent:
                 future.cancel()
-        return Embeddings(np.stack([found[index] for index in range(len(instance.patches))]))
+        return Embeddings(
+            np.stack([found[index] for index in range(len(instance.patches))]),
+            provenance=None if reading is None else put_together(reading, told),
+            magnification=next(filter(None, warnings), None),
+        )
 
 
 def _batches(tasks: Iterator[PatchTask]) -> Iterator[tuple[list[int], npt.NDArray[np.uint8]]]:

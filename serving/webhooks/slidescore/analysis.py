@@ -15,6 +15,7 @@ from serving.webhooks.analyses.heatmap import HeatMap, heat_map
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import Summary, model_in_words
+from serving.webhooks.embedding import Made
 from serving.webhooks.heads.classes import classify
 from serving.webhooks.slidescore import results
 from serving.webhooks.slidescore.plan import Plan
@@ -54,6 +55,8 @@ class Embedded:
         Of a patch in level-0 pixels.
     encoder:
         Facts about the encoder, as the API's ``metadata`` has them.
+    made:
+        What there is to say of the vectors, and of the exemplar's.
     """
 
     plan: Plan
@@ -61,6 +64,7 @@ class Embedded:
     side: int
     um_per_px: float
     encoder: Mapping[str, object]
+    made: Made
 
     @property
     def patches(self) -> Patches:
@@ -78,6 +82,8 @@ class Embedded:
             head=None if head is None else head.name,
             areas=finding.areas,
             remarks=remarks,
+            provenance=self.made.provenance,
+            warning=self.made.warning,
         )
         return results.text("Description of results", summary.text())
 

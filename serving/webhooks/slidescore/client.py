@@ -93,6 +93,11 @@ class SlideScoreClient:
 
     # The slide
 
+    @property
+    def name(self) -> str:
+        """What tells the slide from all others: its server and its number there."""
+        return f"{self.host}/{self._image_id}"
+
     def facts(self) -> SlideFacts:
         """Return the size of the slide and of its pixels.
 

@@ -124,14 +124,16 @@ class _Analysis:
             else exemplar_origins(asked.exemplar, slide.facts, slide.scale)
         )
         plan = self._plan(slide, len(exemplars))
-        of_exemplars, vectors = slide.embed(
+        (of_exemplars, vectors), made = slide.embed(
             [exemplars, plan.origins],
             context.embedder,
             lambda done, of: context.progress(f"{done} of {of} patches"),
         )
         context.progress("drawing the results")
         scale = slide.scale
-        embedded = analysis.Embedded(plan, vectors, scale.side, scale.um_per_px, context.embedder.metadata)
+        embedded = analysis.Embedded(
+            plan, vectors, scale.side, scale.um_per_px, context.embedder.metadata, made
+        )
         finding = self._find(embedded, analysis.Exemplars(exemplars, of_exemplars))
         uploaded, remarks = self._upload(finding, plan)
         return [*uploaded, *finding.shown, embedded.summary(finding, self._used_head, remarks)]

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from dicom_io.codecs.software import file_decoders, resizer
 from dicom_io.geometry import Patch, Rect, UInt8Array
+from dicom_io.made_of import UNREAD, ColourReading, ImageIdentity, Reading
 from dicom_io.reading import Measure, OpenedImage, PatchTask, ReadOptions, ReadStage, in_chunks
+from dicom_io.resampling import Resampling
 from dicom_io.sources.session import ReadSession
 from model.encoder import PATCH_SIDE
 from serving.webhooks.slidescore.scale import Scale
@@ -59,12 +62,29 @@ class RegionImage(OpenedImage):
         self._measure = measure
         self.width, self.height = len(source.origins) * PATCH_SIDE, PATCH_SIDE
         self.memory_bytes = _IMAGE_BYTES
+        self.sampling = source.scale.sampling
 
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         """Return tasks in the order of the patches, which is that of the plan."""
         squares = [self._square(patch) for patch in patches]
         return (
             self._task(indexes, [squares[i] for i in indexes]) for indexes in in_chunks(range(len(patches)))
+        )
+
+    def reading(self) -> Reading:
+        """Return what patches have been made of; see ``OpenedImage.reading``."""
+        resampling = Resampling.of(self.sampling)
+        return Reading(
+            identity=ImageIdentity(
+                "tiles", "Deep Zoom", level=self._source.scale.level.number, name=self._source.tiles.name
+            ),
+            sampling=self.sampling,
+            resampling=resampling,
+            resizer=None if resampling is Resampling.NONE else resizer(),
+            colour=ColourReading(UNREAD),
+            scaled_by_caller=False,
+            require_inside=True,
+            decoders=file_decoders("JPEG"),
         )
 
     def _square(self, patch: Patch) -> Rect:

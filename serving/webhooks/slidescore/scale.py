@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Rect, nearest, rounded
+from dicom_io.geometry import Rect, Sampling, Spacing, nearest, rounded
 from dicom_io.slides.slide import ABOUT_AS_FINE
 from model.encoder import PATCH_SIDE
 from serving.webhooks.slidescore.client import SlideFacts, TileGrid
@@ -83,6 +83,20 @@ class Scale:
     level: TiledLevel
     side: int
     um_per_px: float
+
+    @property
+    def sampling(self) -> Sampling:
+        """The level, and the size that the whole has at this resolution."""
+        level = self.level
+        um = self.um_per_px * PATCH_SIDE / self.side * level.shrunk
+        shrunk = self.side / level.shrunk / PATCH_SIDE
+        return Sampling(
+            level.width,
+            level.height,
+            Spacing(um, um),
+            max(1, nearest(level.width / shrunk)),
+            max(1, nearest(level.height / shrunk)),
+        )
 
     def on_level(self, region: Rect) -> Rect:
         """Return a region of level 0 in pixels of ``level``, its edges at the nearest ones."""

@@ -14,7 +14,7 @@ from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array
 from serving.webhooks.analyses.regions import Region
-from serving.webhooks.embedding import embed_in_chunks
+from serving.webhooks.embedding import Made, embed_in_chunks
 from serving.webhooks.slidescore.client import SlideFacts, SlideScoreClient, TileGrid
 from serving.webhooks.slidescore.plan import overview_level, rectangle_around, shows_tissue
 from serving.webhooks.slidescore.region_image import RegionSource
@@ -57,7 +57,7 @@ class Slide:
 
     def embed(
         self, groups: Sequence[Int64Array], embedder: Embedder, done: Callable[[int, int], None]
-    ) -> list[Float32Array]:
+    ) -> tuple[list[Float32Array], Made]:
         """Embed the squares of several groups, some at a time.
 
         Parameters
@@ -69,7 +69,7 @@ class Slide:
 
         Returns
         -------
-        float32 ``[n, dimension]`` for each group.
+        float32 ``[n, dimension]`` for each group; and all of them, with what there is to say of them.
 
         Raises
         ------
@@ -85,10 +85,10 @@ class Slide:
             return Instance(source, source.patches, ReadOptions())
 
         try:
-            found = embed_in_chunks(len(origins), instance, embedder, done)
+            made = embed_in_chunks(len(origins), instance, embedder, done)
         finally:
             tiles.close()
-        return np.split(found, np.cumsum([len(group) for group in groups])[:-1])
+        return np.split(made.vectors, np.cumsum([len(group) for group in groups])[:-1]), made
 
 
 def open_slide(client: SlideScoreClient, server: Server, um_per_px: float, waits: Cancellation) -> Slide:

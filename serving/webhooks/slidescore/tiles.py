@@ -81,6 +81,11 @@ class Tiles:
         self._tiles: OrderedDict[Place, Tile] = OrderedDict()
 
     @property
+    def name(self) -> str:
+        """The slide that they are of."""
+        return self._client.name
+
+    @property
     def kept(self) -> int:
         """How many tiles are here or on their way."""
         return len(self._tiles)

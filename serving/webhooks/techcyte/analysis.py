@@ -133,12 +133,12 @@ class _Embedding:
         known = self.embedder.metadata.get("digest")
         if known is not None:  # of a service, only once it has embedded
             self._require_fitting(str(known), patches.um_per_px)
-        vectors = patches.embed(self.embedder, lambda done, of: self.progress(f"{done} of {of} patches"))
+        made = patches.embed(self.embedder, lambda done, of: self.progress(f"{done} of {of} patches"))
         encoder: Mapping[str, object] = self.embedder.metadata
         self._require_fitting(str(encoder.get("digest", "")), patches.um_per_px)
         self.progress("drawing the results")
-        shown = self._found(patches, vectors)
-        summary = findings.summary(shown, patches, encoder, self._used_head, self._used_reference)
+        shown = self._found(patches, made.vectors)
+        summary = findings.summary(shown, patches, encoder, made, self._used_head, self._used_reference)
         return shown.result(scan_id, self.kit.settings.provider, summary)
 
     @property

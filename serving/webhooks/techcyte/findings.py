@@ -15,6 +15,7 @@ from serving.webhooks.analyses.patches import Float32Array, Patches
 from serving.webhooks.analyses.regions import Region, polygonal
 from serving.webhooks.analyses.similarity import find_similar
 from serving.webhooks.analyses.summary import RESEARCH_USE_ONLY, Summary, model_in_words
+from serving.webhooks.embedding import Made
 from serving.webhooks.heads.classes import classify
 from serving.webhooks.techcyte.reference import Reference
 from serving.webhooks.techcyte.reports import Feature
@@ -86,6 +87,7 @@ def summary(
     shown: Shown,
     patches: SlidePatches,
     encoder: Mapping[str, object],
+    made: Made,
     head: Head | None,
     reference: Reference | None,
 ) -> str:
@@ -98,5 +100,7 @@ def summary(
         model=model_in_words(encoder),
         untrained=bool(encoder.get("untrained")) or any(of_target),
         head=None if head is None else head.name,
+        provenance=made.provenance,
+        warning=made.warning,
     )
     return f"{shown.key}: {shown.value}.\n{facts.text()}"

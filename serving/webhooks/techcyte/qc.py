@@ -10,6 +10,7 @@ import numpy as np
 from shapely import Polygon
 
 from dicom_io.local.slide import LocalSlide
+from dicom_io.quality.blur import blur_effect
 from dicom_io.slides.level import ScaledLevel
 from dicom_io.slides.slide import Slide
 from dicom_io.waiting import Cancellation
@@ -17,7 +18,6 @@ from serving.config.techcyte_slides_group import QC_FINDINGS, TechcyteAnalysisSe
 from serving.webhooks.analyses.areas import outline
 from serving.webhooks.analyses.heatmap import mask_areas
 from serving.webhooks.analyses.patches import BoolArray, Float64Array
-from serving.webhooks.analyses.quality import blur_effect
 from serving.webhooks.techcyte.shown import Shown, segment
 from serving.webhooks.techcyte.slide_patches import (
     Overview,

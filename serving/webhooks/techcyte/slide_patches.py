@@ -20,9 +20,9 @@ from model.encoder import PATCH_SIDE
 from serving.pipeline.embedder import Embedder
 from serving.pipeline.types import Instance
 from serving.webhooks.analyses.errors import AnalysisError
-from serving.webhooks.analyses.patches import BoolArray, Float32Array, Int64Array, Patches
+from serving.webhooks.analyses.patches import BoolArray, Int64Array, Patches
 from serving.webhooks.analyses.quality import pen_mask
-from serving.webhooks.embedding import LEAST_TISSUE, MOST_PLACES, embed_in_chunks
+from serving.webhooks.embedding import LEAST_TISSUE, MOST_PLACES, Made, embed_in_chunks
 
 _RIM = 15
 """Pixels of an overview across which ink is widened."""
@@ -101,8 +101,8 @@ class SlidePatches:
         """Return them as analyses take them."""
         return Patches(self.origins, self.side)
 
-    def embed(self, embedder: Embedder, done: Callable[[int, int], None]) -> Float32Array:
-        """Return their embeddings, float32 ``[n, dimension]``; raises NotEmbedded."""
+    def embed(self, embedder: Embedder, done: Callable[[int, int], None]) -> Made:
+        """Return their embeddings; raises NotEmbedded."""
         source = self.slide.source(self.view.index)
         options = ReadOptions(image_dimensions=self.view.image_dimensions)
         return embed_in_chunks(

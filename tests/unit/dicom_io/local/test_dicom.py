@@ -17,11 +17,10 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import UID, generate_uid
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Spacing
 from dicom_io.local import dicom_header, zip_archive
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import NotASlide, UnreadableSlide
-from dicom_io.slides.level import Spacing
 from dicom_io.slides.slide import NoResolution
 from dicom_io.sources.session import ReadContext
 from tests.support.local_slides import write_dicom, write_zip

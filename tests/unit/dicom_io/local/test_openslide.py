@@ -19,14 +19,13 @@ from dicom_io.colour.transforms import IccTransform
 from dicom_io.decoding.slide_files import SlideHandles
 from dicom_io.decoding.slide_jobs import SlideFault, SlideFile
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch
+from dicom_io.geometry import Patch, Spacing
 from dicom_io.local import openslide as openslide_files
 from dicom_io.local.file_level import FileLevel
 from dicom_io.local.opening import open_slide
 from dicom_io.local.slide import UnreadableSlide
 from dicom_io.reading import ReadOptions
 from dicom_io.resampling import resize
-from dicom_io.slides.level import Spacing
 from dicom_io.slides.slide import NoResolution
 from dicom_io.slides.tissue import overview_of
 from dicom_io.sources.session import ReadContext

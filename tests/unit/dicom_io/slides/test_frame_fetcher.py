@@ -115,3 +115,35 @@ def test_what_has_come_for_a_request_that_fails_goes_with_it(io: IoThreads, fram
             assert gone() is None
         finally:
             gc.enable()
+
+
+def test_a_frame_that_failed_with_others_is_asked_for_alone_and_nothing_is_kept_of_its_patches(
+    io: IoThreads,
+) -> None:
+    slide = pyramid("JPEG", [(500, 350)])
+    cache: FrameCache[Hashable] = FrameCache(0, decode_frame)
+
+    def answer(sock: socket.socket, head: bytes) -> None:
+        numbers = [int(n) for n in head.split(b" ")[1].rsplit(b"/", 1)[1].split(b",")]
+        if 2 in numbers:
+            sock.sendall(ok(b"", status="410 Gone"))
+            return
+        parts = [b"--b\r\n\r\n" + slide.instances[0].frames[n - 1] for n in numbers]
+        sock.sendall(HEAD + b"\r\n".join(parts) + b"\r\n--b--")
+
+    with RawServer(answer) as server:
+        asked = fetcher(server, slide, dicomweb(io), cache)
+        needs = [[0, 1], [1, 2], [2, 3], [0, 3]]
+        asked.plan(needs)
+        came = []
+        for frames in needs:
+            try:
+                asked.wait_for_each(frames)
+                came.append([asked.pixels(frame).shape for frame in frames])
+            except ImageError as error:
+                assert error.code is ImageCode.HTTP_ERROR
+                came.append([])
+            asked.done_with(frames)
+        assert came == [[], [], [(256, 256, 3)] * 2, [(256, 256, 3)] * 2]
+        assert asked._frames == {}
+        asked.close()

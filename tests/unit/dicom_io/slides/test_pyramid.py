@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,47 +75,50 @@ def test_a_right_instance_meets_every_requirement() -> None:
     require_valid(right(), strict=True)
 
 
+BROKEN: list[dict[str, Any]] = [
+    {"sop_class": "1.2"},
+    {"sop_uid": None},
+    {"series_uid": None},
+    {"study_uid": None},
+    {"image_type": ()},
+    {"rows": None},
+    {"columns": 0},
+    {"total_columns": None},
+    {"total_rows": -1},
+    {"imaged_width": None},
+    {"imaged_height": 0.0},
+    {"sop_class": "1.2.840.10008.5.1.4.1.1.77.1.2", "frames": 2},
+    {"frames": 0},
+    {"samples": 4},
+    {"photometric": "PALETTE COLOR"},
+    {"photometric": None},
+    {"samples": 1},
+    {"bits_allocated": 16},
+    {"high_bit": 15},
+    {"pixel_representation": 1},
+    {"planar": 2},
+    {"organization": "TILED_SPARSE"},
+    {"focal_planes": 3},
+    {"optical_paths": 2},
+    {"modality": "CT"},
+    {"bits_stored": 12},
+    {"pixel_representation": None},
+    {"has_optical_path_sequence": False},
+    {"has_pixel_spacing": False},
+    {"frame_of_reference_uid": None},
+]
+"""What breaks each requirement, in their order."""
+
+
 def test_every_requirement_can_be_broken_and_says_what_it_wants() -> None:
-    broken = [
-        {"sop_class": "1.2"},
-        {"sop_uid": None},
-        {"series_uid": None},
-        {"study_uid": None},
-        {"image_type": ()},
-        {"rows": None},
-        {"columns": 0},
-        {"total_columns": None},
-        {"total_rows": -1},
-        {"imaged_width": None},
-        {"imaged_height": 0.0},
-        {"sop_class": "1.2.840.10008.5.1.4.1.1.77.1.2", "frames": 2},
-        {"frames": 0},
-        {"samples": 4},
-        {"photometric": "PALETTE COLOR"},
-        {"photometric": None},
-        {"samples": 1},
-        {"bits_allocated": 16},
-        {"high_bit": 15},
-        {"pixel_representation": 1},
-        {"planar": 2},
-        {"organization": "TILED_SPARSE"},
-        {"focal_planes": 3},
-        {"optical_paths": 2},
-        {"modality": "CT"},
-        {"bits_stored": 12},
-        {"pixel_representation": None},
-        {"has_optical_path_sequence": False},
-        {"has_pixel_spacing": False},
-        {"frame_of_reference_uid": None},
-    ]
-    assert len(broken) == len(REQUIREMENTS)
-    for rule, changes in zip(REQUIREMENTS, broken, strict=True):
+    assert len(BROKEN) == len(REQUIREMENTS)
+    for rule, changes in zip(REQUIREMENTS, BROKEN, strict=True):
         with pytest.raises(ImageError) as caught:
-            require_valid(replace(right(), **changes), strict=True)  # type: ignore[arg-type]
+            require_valid(replace(right(), **changes), strict=True)
         assert caught.value.code is rule.code
         assert rule.keyword in caught.value.description
         if rule.grade is Grade.DOCUMENTED:
-            require_valid(replace(right(), **changes), strict=False)  # type: ignore[arg-type]
+            require_valid(replace(right(), **changes), strict=False)
 
 
 def test_only_needed_rules_have_codes_of_their_own() -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, Rect, UInt8Array
+from dicom_io.geometry import Patch, Rect, Spacing, UInt8Array
 from dicom_io.reading import ReadOptions
 from dicom_io.slides.instance import parse_instance
-from dicom_io.slides.level import Level, Spacing
+from dicom_io.slides.level import Level
 from dicom_io.slides.pyramid import pyramid_levels
 from dicom_io.slides.slide import NoResolution, OverviewTooLarge, Slide, View, grid
 from tests.support.series import MemorySeries, parsed

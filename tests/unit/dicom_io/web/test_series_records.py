@@ -7,10 +7,9 @@ import base64
 import pytest
 
 from dicom_io.codecs.frame_format import FrameFormat
-from dicom_io.colour.profiles import IccTarget, target_profile
+from dicom_io.colour.profiles import IccTarget, target_profile, without_padding
 from dicom_io.errors import ImageCode, ImageError
 from dicom_io.slides.instance import MAX_ICC_BYTES, SopInstance, parse_instance
-from dicom_io.slides.opening import without_padding
 from dicom_io.web.dicom_json import parse_datasets
 from dicom_io.web.frame_syntax import Wanted, syntax_of, ways_to_ask
 from dicom_io.web.multipart import Part

@@ -65,5 +65,10 @@ def test_the_model_is_named_and_random_weights_are_called_so(untrained: bool, na
     assert found["modelVersionId"] == "0123456789ab"
 
 
+def test_reproducible_mode_is_named_and_the_plain_answer_says_nothing_of_it() -> None:
+    assert answer(Encoding.JSON, replace(facts(), reproducible=True))["metadata"]["reproducible"] is True
+    assert "reproducible" not in answer(Encoding.JSON)["metadata"]
+
+
 def test_a_failed_request_has_one_error() -> None:
     assert json.loads(error_body(FAULT)) == {"error": FAULT.as_json()}

@@ -309,5 +309,5 @@ def test_a_disk_that_is_full_ends_a_write_with_a_sentence_and_keeps_the_parts(
     first, second = done.stdout.splitlines()
     assert first.startswith("True ")
     assert "Make room; the same command goes on from there." in first
-    assert second == "Count(rows=2048, errors=0)"
+    assert second == "Count(rows=2048, errors=0, left_out=0)"
     assert [path.name for path in tmp_path.iterdir()] == [f"slide.{kind}"]

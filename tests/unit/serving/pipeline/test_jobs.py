@@ -6,13 +6,15 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from dicom_io.errors import ImageCode, ImageError
-from dicom_io.geometry import Patch, UInt8Array
+from dicom_io.geometry import Patch, Sampling, UInt8Array
+from dicom_io.made_of import Reading
 from dicom_io.reading import PATCHES_AT_ONCE, OpenedImage, PatchTask, ReadOptions, in_chunks
 from dicom_io.sources.session import ReadContext, ReadSession
 from dicom_io.sources.shared_raster import RasterRegistry
@@ -24,11 +26,13 @@ from serving.config.settings import load_settings
 from serving.errors import Fault
 from serving.pipeline.budget import ByteBudget
 from serving.pipeline.executors import WatchedThreads
+from serving.pipeline.magnification import MagnificationGuard
 from serving.pipeline.outcome import Embeddings, Outcome
 from serving.pipeline.run import SMALL_BYTES, Run, Workshop
-from serving.pipeline.types import Instance, Item
+from serving.pipeline.types import Extras, Instance, Item
 from serving.processes.assembly import read_context
 from tests.support.encoders import CornerEncoder
+from tests.support.readings import plain_reading
 from tests.support.service import wait_until
 
 MEMORY = 10 * SMALL_BYTES
@@ -60,7 +64,10 @@ class Picture(OpenedImage):
     opening: Callable[[], None] = lambda: None
     origin: str | None = None
     opened: bool = False
+    damaged: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
     width = height = 1 << 20
+    sampling = Sampling(1 << 20, 1 << 20, None, 1 << 20, 1 << 20)
     shared_key = None
 
     def open(self, options: ReadOptions, session: ReadSession) -> OpenedImage:
@@ -68,15 +75,31 @@ class Picture(OpenedImage):
         self.opened = True
         return self
 
+    def reading(self) -> Reading:
+        return plain_reading(self.sampling)
+
     def read(self, patches: Sequence[Patch]) -> Iterator[PatchTask]:
         for indexes in in_chunks(range(len(patches))):
 
             def pixels(indexes: Sequence[int] = indexes) -> list[UInt8Array]:
                 self.threads.append(threading.current_thread().name)
                 self.before()
+                if not self.damaged.isdisjoint(patches[index].x for index in indexes):
+                    raise ImageError(ImageCode.DICOM_ERROR, "damaged")
                 return [pixels_of(patches[index]) for index in indexes]
 
-            yield PatchTask(indexes, pixels, self.wait, self.ready)
+            def split(indexes: Sequence[int] = indexes) -> list[PatchTask]:
+                return [
+                    PatchTask([index], partial(pixels, [index]), partial(self.wait_for, index), self.ready)
+                    for index in indexes
+                ]
+
+            yield PatchTask(indexes, pixels, self.wait, self.ready, split=split)
+
+    def wait_for(self, index: int) -> None:
+        self.wait()
+        if index in self.lost:
+            raise ImageError(ImageCode.HTTP_ERROR, "lost")
 
     def close(self) -> None:
         assert not self.closed.is_set(), "closed once"
@@ -131,7 +154,7 @@ def run(
         patches = sum(len(item.patches) for item in items if isinstance(item, Instance))
         with contextlib.closing(encoder.open_stream(patches)) as stream:
             waits.when_cancelled(stream.abandon)
-            return Run(items, stream, session, workshop, extra_frames=0).outcomes()
+            return Run(items, stream, session, workshop, 0, MagnificationGuard()).outcomes()
 
     yield run
     link = encoder._link
@@ -145,6 +168,11 @@ def instances(pictures: Sequence[Picture], patches: int = 1) -> list[Instance]:
         Instance(picture, tuple(patch(n * patches + i) for i in range(patches)), ReadOptions())
         for n, picture in enumerate(pictures)
     ]
+
+
+def each(items: Sequence[Instance]) -> list[Instance]:
+    """Return instances whose patches may have faults of their own."""
+    return [replace(item, extras=Extras(per_patch_errors=True)) for item in items]
 
 
 def numbers(outcome: Outcome) -> list[int]:
@@ -208,6 +236,48 @@ def test_a_fault_leaves_those_alone_that_share_its_turn(run: Callable[..., list[
     assert [numbers(o) for o in outcomes[1:] if not isinstance(o, Fault)] == [
         [n] for n in range(32) if n not in faults
     ]
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_patchs_fault_is_its_own_where_that_is_asked_and_its_slot_comes_back(
+    run: Callable[..., list[Outcome]], workshop: Workshop, here: bool
+) -> None:
+    damaged, lost = frozenset({101, 130, 131}), frozenset({7, 49}) if not here else frozenset()
+    bad = Picture(damaged=damaged, lost=lost, fetches=not here, ready=lambda: here)
+    good = [Picture(), Picture(damaged=frozenset(range(200, 300)))]
+    items = each(instances([good[0], bad, good[1]], patches=100))
+    first, second, third = run([items[0], replace(items[1], patches=items[1].patches[:50]), items[2]])
+    assert numbers(first) == list(range(100))
+    assert isinstance(second, Embeddings)
+    codes = {index: str(fault.code) for index, fault in second.faults.items()}
+    assert codes == dict.fromkeys((1, 30, 31), "DICOM_ERROR") | dict.fromkeys(lost, "HTTP_ERROR")
+    left = [index for index in range(50) if index not in codes]
+    assert [int(vector[0]) for vector in second.vectors[left]] == [100 + index for index in left]
+    assert np.isnan(second.vectors[list(codes)]).all()
+    assert isinstance(third, Embeddings)
+    assert len(third.faults) == 100
+    assert all(picture.closed.is_set() for picture in (*good, bad))
+    assert all_memory_is_free(workshop)
+
+
+def test_an_image_all_of_whose_patches_are_refused_is_not_read(run: Callable[..., list[Outcome]]) -> None:
+    picture, other = Picture(), Picture()
+    small = Instance(picture, (Patch(0, 0, 7, 224), Patch(-1, 0, 224, 224)), ReadOptions())
+    refused, good = run([*each([small]), *instances([other])])
+    assert isinstance(refused, Embeddings)
+    assert [str(refused.faults[n].code) for n in range(2)] == [
+        "INCOMPATIBLE_PATCH_DIMENSIONS_ERROR", "PATCH_OUTSIDE_OF_IMAGE_DIMENSIONS_ERROR",
+    ]  # fmt: skip
+    assert picture.threads == []
+    assert picture.closed.is_set()
+    assert numbers(good) == [0]
+
+
+def test_poison_costs_its_own_row(run: Callable[..., list[Outcome]]) -> None:
+    (outcome,) = run(each(instances([Picture()], patches=256)))
+    assert isinstance(outcome, Embeddings)
+    assert [*outcome.faults] == [255]
+    assert "patch_coordinates[255]" in outcome.faults[255].description
 
 
 def test_an_image_is_not_read_on_once_it_has_failed(run: Callable[..., list[Outcome]]) -> None:

@@ -36,6 +36,7 @@ def test_requests_instances_patches_and_stages_are_counted() -> None:
     telemetry = Telemetry()
     record = RequestRecord("id", instances=3, patches=7)
     record.codes.update(["IMAGE_ERROR"])
+    record.patch_codes.update(["DICOM_ERROR", "DICOM_ERROR"])
     record.stages.add(ReadStage.DECODE, 0.5)
     telemetry.finish(record, 200, "ok")
     telemetry.finish(RequestRecord("id", instances=9, patches=9), 503, "SERVICE_UNAVAILABLE_ERROR")
@@ -45,6 +46,7 @@ def test_requests_instances_patches_and_stages_are_counted() -> None:
     assert 'pathserve_instances_total{code="ok"} 2.0' in text
     assert 'pathserve_instances_total{code="IMAGE_ERROR"} 1.0' in text
     assert "pathserve_patches_total 7.0" in text
+    assert 'pathserve_patch_errors_total{code="DICOM_ERROR"} 2.0' in text
     assert 'pathserve_stage_seconds_sum{stage="decode"} 0.5' in text
     for stage in (*RequestStage, *ReadStage):
         assert f'pathserve_stage_seconds_count{{stage="{stage}"}}' in text

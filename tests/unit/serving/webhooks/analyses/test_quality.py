@@ -3,43 +3,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from skimage.measure import blur_effect as known_blur_effect
 
-from serving.webhooks.analyses.quality import blur_effect, pen_mask
+from serving.webhooks.analyses.quality import pen_mask
 from tests.support.slides import stained
 from tests.support.tissue import UInt8Array, tissue
-
-BLURS = (0, 0.5, 1, 1.5, 2, 3)
-"""Standard deviations in pixels."""
-
-
-def patch(pixels: UInt8Array, blur: float) -> UInt8Array:
-    shown = pixels if blur == 0 else cv2.GaussianBlur(pixels, (0, 0), blur)
-    return np.ascontiguousarray(shown[200:424, 300:524])
-
-
-@pytest.mark.parametrize("pixels", [tissue(1024, 1024), stained(1024, 1024)], ids=["IHC", "H&E"])
-def test_the_blur_effect_is_the_one_of_scikit_image_and_rises_with_blur(pixels: UInt8Array) -> None:
-    found = [blur_effect(patch(pixels, blur)) for blur in BLURS]
-    gray = [cv2.cvtColor(patch(pixels, blur), cv2.COLOR_RGB2GRAY) for blur in BLURS]
-    assert found == pytest.approx([known_blur_effect(one, h_size=11) for one in gray], abs=0.005)
-    assert found == sorted(found)
-    assert found[0] < 0.4, "sharp"
-    assert found[-1] > 0.6, "out of focus"
-
-
-def test_the_blur_effect_hardly_depends_on_how_strongly_a_patch_is_stained() -> None:
-    pale = (255 - (255 - patch(stained(1024, 1024), 0).astype(np.float64)) * 0.3).round().astype(np.uint8)
-    assert blur_effect(pale) == pytest.approx(blur_effect(patch(stained(1024, 1024), 0)), abs=0.03)
-
-
-def test_movement_along_one_axis_is_blur_as_well() -> None:
-    moved = cv2.blur(patch(stained(1024, 1024), 0), (9, 1))
-    assert blur_effect(np.asarray(moved, np.uint8)) > 0.5
-
-
-def test_what_shows_nothing_has_no_edges_to_lose() -> None:
-    assert blur_effect(np.full((224, 224, 3), 200, np.uint8)) == 1.0
 
 
 def slide() -> UInt8Array:
