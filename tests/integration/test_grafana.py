@@ -50,12 +50,13 @@ def groups(model_folders: ModelFolders, tmp_path_factory: pytest.TempPathFactory
     status, output = pathserve("golden", "make", "--out", golden, **model)
     assert status == 0, output
     with (
-        Service({**model, "PATHSERVE_GOLDEN": golden}) as service,
+        Service({**model, "PATHSERVE_GOLDEN": golden, "PATHSERVE_MAGNIFICATION_GUARD": "warn"}) as service,
         WebhookService(f"sqlite:///{folder / 'jobs.sqlite'}") as webhooks,
         StoreService(folder / "store") as store,
     ):
         service.wait_healthy()
-        service.predict(instance(encode(tissue())), instance(b"no image"))
+        half = instance(encode(tissue()), (0, 0), (9999, 0), extensions={"per_patch_errors": True})
+        service.predict(half, instance(b"no image"))
         webhooks.wait_healthy()
         assert webhooks.final(webhooks.post({}))["state"] == "finished"
         store.wait_healthy()
