@@ -82,7 +82,7 @@ def _left(smooth: npt.NDArray[np.int16], pictures: int) -> npt.NDArray[np.float6
     pairs = smooth[1:] + smooth[:-1]
     again = np.abs(pairs[_REBLUR:] - pairs[:-_REBLUR])
     whole, left = (_sums(values, pictures) for values in (edges, np.minimum(edges, again)))
-    return np.where(whole > 0, left / np.maximum(whole, 1), 1.0)
+    return np.asarray(np.where(whole > 0, left / np.maximum(whole, 1), 1.0), np.float64)
 
 
 def _sums(values: npt.NDArray[np.int16], pictures: int) -> npt.NDArray[np.float64]:
