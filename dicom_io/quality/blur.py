@@ -82,9 +82,9 @@ def _left(smooth: npt.NDArray[np.int16], pictures: int) -> npt.NDArray[np.float6
     pairs = smooth[1:] + smooth[:-1]
     again = np.abs(pairs[_REBLUR:] - pairs[:-_REBLUR])
     whole, left = (_sums(values, pictures) for values in (edges, np.minimum(edges, again)))
-    return np.asarray(np.where(whole > 0, left / np.maximum(whole, 1), 1.0), np.float64)
+    return np.where(whole > 0, left / np.maximum(whole, 1), 1.0)
 
 
 def _sums(values: npt.NDArray[np.int16], pictures: int) -> npt.NDArray[np.float64]:
     sums = cv2.reduce(values, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)  # in half the time of NumPy's
-    return np.asarray(sums, np.float64).reshape(pictures, -1).sum(axis=1)
+    return np.asarray(sums.reshape(pictures, -1).sum(axis=1), np.float64)
