@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.geometry import UInt8Array
-from dicom_io.quality.blur import blur_effect
+from dicom_io.quality.blur import blur_effects
 from dicom_io.quality.ink import is_ink
 from dicom_io.quality.measures import Measure
 from dicom_io.slides.tissue import USUAL_GLASS, tissue_beside
@@ -56,7 +56,7 @@ def measure(patches: Sequence[UInt8Array]) -> npt.NDArray[np.float32]:
 
     of = {
         Measure.TISSUE: means(tissue_beside(USUAL_GLASS, saturation, lightness)),
-        Measure.BLUR: np.array([blur_effect(pixels, _EVERY) for pixels in patches]),
+        Measure.BLUR: blur_effects(patches, _EVERY),
         Measure.BRIGHTNESS: means(lightness) / 255,
         Measure.SATURATION: means(saturation) / 255,
         Measure.PEN: means(is_ink(_hsv(larger))),

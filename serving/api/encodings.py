@@ -31,6 +31,11 @@ class Encoding(StrEnum):
     BASE64_FLOAT16 = "base64-float16"
     BASE64_INT8 = "base64-int8"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Encoding | None:
+        """Take a type of numbers by its plain name, too: all of them are written as base64."""
+        return next((one for one in cls if one == f"base64-{value}"), None)
+
 
 NUMBERS: Mapping[Encoding, np.dtype[np.generic]] = {
     Encoding.JSON: np.dtype("<f4"),

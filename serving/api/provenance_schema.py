@@ -108,6 +108,10 @@ def _model() -> Schema:
         "runtime": _text("What computes it, with its version."),
         "precision": {"enum": ["float32", "bfloat16", "int8"], "description": "In which it is computed."},
         "device": _text("Where it is computed."),
+        "reproducible": {
+            "type": "boolean",
+            "description": "Whether a vector is the same to the last bit whatever else is embedded with it.",
+        },
     }
     return {"type": "object", "properties": fields, **_closed(*fields)}
 

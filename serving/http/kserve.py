@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from serving.api.sources.kind import SourceKind
 from serving.api.sources.registry import KINDS
 from serving.config.settings import Settings
-from serving.errors import Code, ServiceError, unavailable
+from serving.errors import Code, ServiceError
 from serving.http.access import ApiKeys
 from serving.http.answers import JSON
 from serving.http.door import Door
@@ -79,10 +79,7 @@ class _NamedModel:
         """
         if self._given is not None:
             return self._given
-        facts = self._predictor.facts
-        if facts is None:
-            raise unavailable("The encoder is not ready.")
-        return facts.model
+        return (self._predictor.facts or self._predictor.require_ready()).model
 
     def require(self, name: str) -> None:
         """Require that a path names the model.

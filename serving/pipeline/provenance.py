@@ -76,6 +76,7 @@ def encoder_part(facts: EncoderFacts) -> Provenance:
             "runtime": facts.runtime,
             "precision": facts.precision,
             "device": facts.device,
+            "reproducible": facts.reproducible,
         },
         "service": {
             "version": service_version(),

@@ -69,6 +69,7 @@ class GoldenMetrics:
             ["outcome"],
             registry=None,
         )
+        self._checks.labels("missed")  # from 0 on: the first one later is an increase
         self._cosine = Gauge(
             "pathserve_golden_cosine",
             "Cosine of the golden patch that was furthest off in the last check.",

@@ -182,6 +182,7 @@ class _Exporter(OTLPSpanExporter):
 def _exporter(collector: Collector) -> _Exporter:
     session = requests.Session()
     session.trust_env = collector.use_proxy
+    session.hooks["response"].append(_require_no_redirect)
     return _Exporter(
         collector.address,
         None if collector.certificate is None else str(collector.certificate),
@@ -190,6 +191,13 @@ def _exporter(collector: Collector) -> _Exporter:
         compression=Compression.Gzip,
         session=session,
     )
+
+
+def _require_no_redirect(response: requests.Response, **_: object) -> None:
+    """Raise for a redirect: it is not followed, and the library would take it for success."""
+    if 300 <= response.status_code < 400:
+        response.close()
+        raise requests.TooManyRedirects(response=response)
 
 
 def _resource(given: Mapping[str, str]) -> Resource:

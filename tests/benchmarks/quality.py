@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from dicom_io.codecs.raster import RasterFile
-from dicom_io.quality.blur import blur_effect
+from dicom_io.quality.blur import blur_effect, blur_effects
 from dicom_io.quality.patch import measure
 from tests.support.tissue import encode, tissue
 
@@ -51,7 +51,7 @@ def main() -> None:
         "quality, 16 patches at once": (lambda: measure(patches), GROUP),
         "quality, 8 at once": (lambda: measure(patches[:8]), 8),
         "quality, one": (lambda: measure(patches[:1]), 1),
-        "of it blur": (lambda: [blur_effect(patch, 16) for patch in patches], GROUP),
+        "of it blur": (lambda: blur_effects(patches, 16), GROUP),
         "blur of all rows and columns": (lambda: [blur_effect(patch) for patch in patches], GROUP),
         "decoding a JPEG of 224 x 224": (lambda: decode("JPEG"), GROUP),
         "decoding a PNG of 224 x 224": (lambda: decode("PNG"), GROUP),

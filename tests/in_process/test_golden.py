@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from model.encoder import PixelBatch, Vectors
 from model.golden.guard import GuardedEncoder
@@ -40,6 +41,17 @@ def test_a_service_that_misses_its_golden_patches_is_not_ready_and_predicts_noth
         (line,) = [line for line in app.log_lines() if line["level"] == "CRITICAL"]
         assert line["patches"] == 8
         assert line["patch"] in health.text
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it ends, as it should
+def test_between_an_encoder_that_drifted_and_a_fresh_one_every_door_says_so() -> None:
+    with App(load=lambda: GuardedEncoder(Dimmed(), guard_of(ProbeEncoder(), last_words_s=0.05))) as app:
+        wait_until(lambda: bool(app.encoder.fault) and app.encoder.facts is None, "the end of the encoder")
+        for route in ("/health", "/ping", "/v1/models", "/v1/models/poisonable"):
+            assert "golden patches are not reproduced; furthest off is " in app.get(route).text, route
+        for route in ("/predict", "/invocations", "/v1/models/poisonable:predict"):
+            answer = app.post(route, {"instances": [instance(encode(tissue(224, 224), "png"))]})
+            assert "golden patches are not reproduced; furthest off is " in answer.text, route
 
 
 def test_a_service_that_reproduces_its_golden_patches_names_their_file_by_its_digest() -> None:

@@ -349,6 +349,7 @@ class WeightedEncoder:
         (WeightedEncoder(0, device="GPU: one"), {"model.device"}),
         (WeightedEncoder(0, model="other"), {"model.name"}),
         (WeightedEncoder(0, untrained=True), {"model.untrained"}),
+        (WeightedEncoder(0, reproducible=True), {"model.reproducible"}),
     ],
 )
 def test_another_model_is_another_record(encoder: WeightedEncoder, changed: set[str]) -> None:

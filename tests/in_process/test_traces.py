@@ -218,8 +218,11 @@ def test_a_collector_is_believed_by_the_certificate_that_is_named_and_by_no_othe
         assert len(collector.bodies) == 1
 
 
-def test_a_collector_that_refuses_or_fails_is_said_once_and_costs_no_answer(collector: Collector) -> None:
-    collector.status = 401
+@pytest.mark.parametrize("status", [401, 307])
+def test_a_collector_that_refuses_or_moved_is_said_once_and_costs_no_answer(
+    collector: Collector, status: int
+) -> None:
+    collector.status = status
     with traced(collector) as app:
         assert app.predict(GOOD).status_code == 200
         wait_until(lambda: len(collector.bodies) == 1, "a refused post")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ModelFolders
+from tests.integration.test_golden import pathserve
 from tests.support.grafana import ALERTS, alerts, expressions, named
 from tests.support.prometheus import Prometheus, missing
 from tests.support.service import Service, wait_until
@@ -41,18 +43,25 @@ class Groups:
 
 
 @pytest.fixture(scope="module")
-def groups(probe_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Groups]:
+def groups(model_folders: ModelFolders, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Groups]:
     folder = tmp_path_factory.mktemp("groups")
+    model = {"PATHSERVE_MODEL": model_folders["poisonable"]}
+    golden = str(folder / "golden.json")
+    status, output = pathserve("golden", "make", "--out", golden, **model)
+    assert status == 0, output
     with (
+        Service({**model, "PATHSERVE_GOLDEN": golden, "PATHSERVE_MAGNIFICATION_GUARD": "warn"}) as service,
         WebhookService(f"sqlite:///{folder / 'jobs.sqlite'}") as webhooks,
         StoreService(folder / "store") as store,
     ):
-        probe_service.predict(instance(encode(tissue())), instance(b"no image"))
+        service.wait_healthy()
+        half = instance(encode(tissue()), (0, 0), (9999, 0), extensions={"per_patch_errors": True})
+        service.predict(half, instance(b"no image"))
         webhooks.wait_healthy()
         assert webhooks.final(webhooks.post({}))["state"] == "finished"
         store.wait_healthy()
         store.session.get(f"{store.url}/dicomweb/studies", timeout=30)
-        yield Groups(probe_service, webhooks, store)
+        yield Groups(service, webhooks, store)
 
 
 def test_every_metric_and_label_of_dashboard_and_alerts_is_exposed(groups: Groups) -> None:

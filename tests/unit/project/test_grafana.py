@@ -30,6 +30,8 @@ class Case:
         What does not.
     also:
         Further alerts that the same series set off.
+    fires_too:
+        Other series that set it off, each by themselves.
     """
 
     alert: str
@@ -37,6 +39,7 @@ class Case:
     fires: Series
     silent: tuple[Series, ...]
     also: tuple[str, ...] = ()
+    fires_too: tuple[Series, ...] = ()
 
 
 def outcomes(metric: str, rest: str, ok: str, bad: str) -> Series:
@@ -80,6 +83,7 @@ SERVICE = "pathserve_requests_total"
 WEBHOOK, STORE = "pathserve_webhook_requests_total", "pathserve_store_requests_total"
 FAILED, BUSY = "pathserve_failed_patches_total", "pathserve_encoder_busy_seconds_total"
 DEATHS, OF_RUNNERS = "pathserve_encoder_restarts_total", "pathserve_runner_restarts_total"
+MISSED = 'pathserve_golden_checks_total{outcome="missed"}'
 QUEUED, FREE = 'pathserve_jobs{state="queued"}', "pathserve_store_free_bytes"
 HEALTH = ',route="status.health"'
 CASES = (
@@ -102,6 +106,10 @@ CASES = (
     Case(
         "PathserveEncoderKeepsDying", 30, {DEATHS: "0x10 1x5 2x5 3x30"},
         ({DEATHS: "2x40"},), also=("PathserveEncoderRestarts",),
+    ),
+    Case(
+        "PathserveGoldenMissed", 90, {MISSED: "0x80 1x30"},
+        ({MISSED: "0x120"}, {MISSED: "1x120"}), fires_too=({MISSED: "_x80 1x30"},),
     ),
     Case(
         "PathserveQueueDepth", 40, queue("600x60", "0+600x60"),
@@ -159,6 +167,7 @@ def test_each_alert_has_a_case_and_its_row_in_the_documentation() -> None:
 @pytest.mark.skipif(bool(missing()) and not os.environ.get("REQUIRE_PROMETHEUS"), reason=missing())
 def test_each_alert_fires_when_it_should_and_not_else(tmp_path: Path) -> None:
     tests = [as_test(case.fires, case.at, case.alert, *case.also) for case in CASES]
+    tests += [as_test(series, case.at, case.alert) for case in CASES for series in case.fires_too]
     tests += [as_test(series, case.at) for case in CASES for series in case.silent]
     path = tmp_path / "alerts.test.yml"
     document = {"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}

@@ -41,7 +41,7 @@ def small_vit(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_thousands_of_mixtures_never_change_a_bit(
     small_vit: str, tmp_path: Path, runtime: str, one_dnn: str, mixtures: int
 ) -> None:
-    """With TensorFlow's own operations and with oneDNN's: by default the processor chooses between them."""
+    """With TensorFlow's own operations and with oneDNN's: by default the processor decides which run."""
     if runtime == "openvino":
         pytest.importorskip("openvino")
     digests = set()

@@ -75,3 +75,11 @@ def test_what_float16_cannot_hold_is_found_and_nothing_else() -> None:
     assert beyond(vectors, Encoding.BASE64_INT8) == []
     found = decoded(coded(vectors[:1], Encoding.BASE64_FLOAT16))
     assert found[0, 0] == 65504
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+def test_an_encoding_may_be_named_without_its_base64(encoding: Encoding) -> None:
+    assert Encoding(encoding.removeprefix("base64-")) is encoding
+    for unknown in (f"{encoding}-", "base64-", "", "FLOAT16"):
+        with pytest.raises(ValueError, match="not a valid"):
+            Encoding(unknown)
