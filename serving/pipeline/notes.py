@@ -66,7 +66,7 @@ class Notes:
         if item.extras.per_patch_errors:
             faults = self._faults_of_patches(rows, stream, missing)
         elif refused := [index for index in stream.failed if index in rows]:
-            return _refused(min(refused) - rows.start)
+            return _refused(f"patch_coordinates[{min(refused) - rows.start}] of this image")
         elif missing[found].any():
             log.error("a patch was not embedded")
             return UNEXPECTED
@@ -86,12 +86,12 @@ class Notes:
             if (row := rows.start + index) in self.patch_faults:
                 faults[index] = self.patch_faults[row]
             elif row in stream.failed:
-                faults[index] = _refused(index)
+                faults[index] = _refused("this patch")
             else:
                 log.error("a patch was not embedded")
                 faults[index] = UNEXPECTED
         return faults
 
 
-def _refused(index: int) -> Fault:
-    return Fault(Code.IMAGE_ERROR, f"The model could not embed patch_coordinates[{index}] of this image.")
+def _refused(what: str) -> Fault:
+    return Fault(Code.IMAGE_ERROR, f"The model could not embed {what}.")

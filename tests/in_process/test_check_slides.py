@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,14 @@ class CheckCommand:
         self._captured = captured
 
     def text(self, *arguments: object) -> tuple[int, str]:
-        status = int(main(["check", *map(str, arguments)]))
+        # A command logs for its whole process, and this one is also that of applications whose logs are read.
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        try:
+            status = int(main(["check", *map(str, arguments)]))
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
         printed = self._captured.readouterr()
         return status, printed.out + printed.err
 

@@ -55,7 +55,7 @@ def install() -> None:
     from model.runtimes import load
 
     load_found = load.load_found
-    load.load_found = lambda *given: Swapped(load_found(*given))
+    load.load_found = lambda *given, **named: Swapped(load_found(*given, **named))
 
 
 def _main(folder: str, *seeds: str) -> None:
