@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from serving.__main__ import main
 from tests.in_process.test_dicomweb import DOCUMENTED, FAULTY
-from tests.support.commands import EmbedCommand
+from tests.support.commands import EmbedCommand, own_logging
 from tests.support.local_slides import pyramid_of, write_dicom, write_svs, write_zip
 from tests.support.slides import CODINGS, Slide, pyramid, stained
 from tests.support.store import Store
@@ -25,14 +24,8 @@ class CheckCommand:
         self._captured = captured
 
     def text(self, *arguments: object) -> tuple[int, str]:
-        # A command logs for its whole process, and this one is also that of applications whose logs are read.
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
-        try:
+        with own_logging():
             status = int(main(["check", *map(str, arguments)]))
-        finally:
-            root.handlers[:] = handlers
-            root.setLevel(level)
         printed = self._captured.readouterr()
         return status, printed.out + printed.err
 

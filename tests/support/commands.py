@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,21 @@ from serving.config.settings import Settings, load_settings
 from serving.pipeline.in_process import InProcessEmbedder
 from serving.pipeline.predictor import Predictor
 from tests.support.encoders import ProbeEncoder
+
+
+@contextlib.contextmanager
+def own_logging() -> Iterator[None]:
+    """Let a command log for its whole process, as it does, and give that back.
+
+    Applications that tests share run in this process, too, and their logs are read.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -60,7 +76,7 @@ class EmbedCommand:
         self.capture.readouterr()
         options = EmbedOptions.of(parser.parse_args(["embed", *map(str, arguments)]))
         bare = {k: v for k, v in os.environ.items() if not k.startswith(("PATHSERVE_", "AIP_", "APPROVED_"))}
-        with mock.patch.dict(os.environ, bare | environment, clear=True):
+        with own_logging(), mock.patch.dict(os.environ, bare | environment, clear=True):
             status = embed(options, load_settings(), self.in_process)
         said = self.capture.readouterr()
         return Said(status, said.out, said.err)
