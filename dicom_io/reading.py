@@ -250,7 +250,8 @@ def read_each(image: OpenedImage, patches: Sequence[Patch]) -> list[UInt8Array |
         if task.split is None:
             task.wait()
             found |= zip(task.indexes, task.pixels(), strict=True)
-        for one in () if task.split is None else task.split():
+            continue
+        for one in task.split():
             try:
                 one.wait()
                 found |= zip(one.indexes, one.pixels(), strict=True)

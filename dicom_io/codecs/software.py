@@ -13,21 +13,14 @@ from importlib.metadata import version
 import cv2
 import imagecodecs
 from PIL import features
-from pydicom.uid import (
-    HTJ2K,
-    JPEG2000,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 
-from dicom_io.codecs.frame_format import NATIVE
-from dicom_io.codecs.jpeg_xl import SYNTAXES as JPEG_XL_SYNTAXES
+from dicom_io.codecs.frame import DECODERS, Decoder
+from dicom_io.codecs.jp2 import decode_jpeg2000_frame
+from dicom_io.codecs.jpeg import decode_jpeg_frame
+from dicom_io.codecs.jpeg_ls import decode_jpeg_ls_frame
+from dicom_io.codecs.jpeg_xl import decode_jxl_frame
+from dicom_io.codecs.native import decode_native_frame
+from dicom_io.codecs.rle import decode_rle_frame
 
 
 def _simplejpeg() -> str:
@@ -48,15 +41,13 @@ def _numpy() -> str:
     return f"NumPy {version('numpy')}"
 
 
-_SYNTAXES: Mapping[str, Callable[[], str]] = {
-    **dict.fromkeys(NATIVE, _numpy),
-    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit), _simplejpeg),
-    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), lambda: _imagecodecs("jpegls")),
-    **dict.fromkeys(
-        (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), lambda: _imagecodecs("jpeg2k")
-    ),
-    **dict.fromkeys(JPEG_XL_SYNTAXES, lambda: _imagecodecs("jpegxl")),
-    RLELossless: lambda: _imagecodecs("packbits"),
+_FRAMES: Mapping[Decoder, Callable[[], str]] = {
+    decode_native_frame: _numpy,
+    decode_jpeg_frame: _simplejpeg,
+    decode_jpeg_ls_frame: lambda: _imagecodecs("jpegls"),
+    decode_jpeg2000_frame: lambda: _imagecodecs("jpeg2k"),
+    decode_jxl_frame: lambda: _imagecodecs("jpegxl"),
+    decode_rle_frame: lambda: _imagecodecs("packbits"),
 }
 
 _FORMATS: Mapping[str, tuple[Callable[[], str], ...]] = {
@@ -73,7 +64,7 @@ _FORMATS: Mapping[str, tuple[Callable[[], str], ...]] = {
 @cache
 def frame_decoder(syntax: str) -> str:
     """Return the library that decodes frames of a transfer syntax, with its version."""
-    return _SYNTAXES[syntax]()
+    return _FRAMES[DECODERS[syntax]]()
 
 
 @cache

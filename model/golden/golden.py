@@ -43,6 +43,32 @@ class Golden:
     made: str
     made_by: str
 
+    @classmethod
+    def of(
+        cls,
+        facts: EncoderFacts,
+        names: tuple[str, ...],
+        patches: PixelBatch,
+        vectors: Vectors,
+        *,
+        made: str,
+        made_by: str,
+    ) -> Golden:
+        """Return vectors with the facts of the encoder that gave them."""
+        return cls(
+            names=names,
+            patches=patches,
+            vectors=vectors,
+            model=facts.model,
+            model_digest=facts.digest,
+            untrained=facts.untrained,
+            runtime=facts.runtime,
+            device=facts.device,
+            precision=facts.precision,
+            made=made,
+            made_by=made_by,
+        )
+
     def require_model(self, facts: EncoderFacts) -> None:
         """Raise GoldenError unless an encoder runs the weights that the vectors are of."""
         if facts.digest != self.model_digest:

@@ -124,17 +124,11 @@ def _made(encoder: Encoder, names: tuple[str, ...], patches: np.ndarray) -> Gold
     """
     if len(names) > MAX_PATCHES:
         raise GoldenError(f"{len(names)} patches are too many; a golden file has at most {MAX_PATCHES}.")
-    facts = encoder.facts
-    golden = Golden(
-        names=names,
-        patches=patches,
-        vectors=embedded_alone(encoder, patches),
-        model=facts.model,
-        model_digest=facts.digest,
-        untrained=facts.untrained,
-        runtime=facts.runtime,
-        device=facts.device,
-        precision=facts.precision,
+    golden = Golden.of(
+        encoder.facts,
+        names,
+        patches,
+        embedded_alone(encoder, patches),
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         made_by=f"pathserve {version('pathserve')}",
     )

@@ -20,7 +20,7 @@ from serving.http.docs import docs_door
 from serving.http.door import Door
 from serving.http.gate import Gate
 from serving.http.kserve import kserve_door
-from serving.http.predict import predict_door
+from serving.http.predict import Predictions, predict_door
 from serving.http.sagemaker import sagemaker_door
 from serving.http.status import status_door
 from serving.pipeline.predictor import Predictor
@@ -66,14 +66,15 @@ def doors_of_the_service(
     kinds: tuple[SourceKind, ...] = KINDS,
 ) -> tuple[Door, ...]:
     """Return all doors that are always there: a new one is a file and a line here."""
+    predictions = Predictions(settings, predictor, telemetry, keys, kinds)
     return (
-        predict_door(settings, predictor, telemetry, keys, kinds),
+        predict_door(settings, predictions),
         status_door(settings, predictor, telemetry, keys),
         docs_door(settings),
         # After those whose routes are settings: of two routes that are the same, the first one answers.
         check_door(settings, predictor, kinds),
-        kserve_door(settings, predictor, telemetry, keys, kinds),
-        sagemaker_door(settings, predictor, telemetry, keys, kinds),
+        kserve_door(settings, predictor, keys, predictions),
+        sagemaker_door(predictor, predictions),
     )
 
 

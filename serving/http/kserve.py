@@ -10,8 +10,6 @@ from __future__ import annotations
 import orjson
 from flask import Blueprint, Response, request
 
-from serving.api.sources.kind import SourceKind
-from serving.api.sources.registry import KINDS
 from serving.config.settings import Settings
 from serving.errors import Code, ServiceError
 from serving.http.access import ApiKeys
@@ -19,21 +17,13 @@ from serving.http.answers import JSON
 from serving.http.door import Door
 from serving.http.predict import Predictions, begin
 from serving.pipeline.predictor import Predictor
-from serving.telemetry.request_record import Telemetry
 
 MODELS_ROUTE = "/v1/models"
 
 
-def kserve_door(
-    settings: Settings,
-    predictor: Predictor,
-    telemetry: Telemetry,
-    keys: ApiKeys,
-    kinds: tuple[SourceKind, ...] = KINDS,
-) -> Door:
+def kserve_door(settings: Settings, predictor: Predictor, keys: ApiKeys, predictions: Predictions) -> Door:
     """Return the door. Its one model has the name in PATHSERVE_MODEL_NAME, else its own."""
     routes = Blueprint("kserve", __name__)
-    predictions = Predictions(settings, predictor, telemetry, keys, kinds)
     model = _NamedModel(settings.http.model_name, predictor)
 
     def alive() -> Response:

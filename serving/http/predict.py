@@ -28,22 +28,9 @@ VERTEX_ROUTE = "/v1/projects/<project>/locations/<location>/endpoints/<endpoint>
 """Where Google's client library finds an endpoint when it is pointed at this service."""
 
 
-def predict_door(
-    settings: Settings,
-    predictor: Predictor,
-    telemetry: Telemetry,
-    keys: ApiKeys,
-    kinds: tuple[SourceKind, ...] = KINDS,
-) -> Door:
-    """Return the door.
-
-    Parameters
-    ----------
-    kinds:
-        The kinds of sources that instances may name.
-    """
+def predict_door(settings: Settings, views: Predictions) -> Door:
+    """Return the door."""
     routes = Blueprint("predict", __name__)
-    views = Predictions(settings, predictor, telemetry, keys, kinds)
     routes.add_url_rule(settings.http.predict_route, "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:predict", "predict", views.predict, methods=["POST"])
     routes.add_url_rule(f"{VERTEX_ROUTE}:rawPredict", "raw_predict", views.raw_predict, methods=["POST"])
@@ -53,9 +40,15 @@ def predict_door(
 
 
 class Predictions:
-    """Views: the thread that calls one works on a request from its parsing to its answer.
+    """Answers predictions, whichever door they come by.
 
-    The front has admitted the request, has all of its body, and has given it its turn.
+    The thread that calls works on a request from its parsing to its answer. The front has admitted the
+    request, has all of its body, and has given it its turn.
+
+    Parameters
+    ----------
+    kinds:
+        The kinds of sources that instances may name.
     """
 
     def __init__(
@@ -64,7 +57,7 @@ class Predictions:
         predictor: Predictor,
         telemetry: Telemetry,
         keys: ApiKeys,
-        kinds: tuple[SourceKind, ...],
+        kinds: tuple[SourceKind, ...] = KINDS,
     ) -> None:
         self._kinds = kinds
         self._limits = settings.requests

@@ -10,28 +10,17 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, request
 
-from serving.api.sources.kind import SourceKind
-from serving.api.sources.registry import KINDS
-from serving.config.settings import Settings
-from serving.http.access import ApiKeys
 from serving.http.door import Door
 from serving.http.predict import Predictions, begin
 from serving.pipeline.predictor import Predictor
-from serving.telemetry.request_record import RequestRecord, Telemetry
+from serving.telemetry.request_record import RequestRecord
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
-def sagemaker_door(
-    settings: Settings,
-    predictor: Predictor,
-    telemetry: Telemetry,
-    keys: ApiKeys,
-    kinds: tuple[SourceKind, ...] = KINDS,
-) -> Door:
+def sagemaker_door(predictor: Predictor, predictions: Predictions) -> Door:
     """Return the door."""
     routes = Blueprint("sagemaker", __name__)
-    predictions = Predictions(settings, predictor, telemetry, keys, kinds)
 
     def ping() -> Response:
         predictor.require_ready()

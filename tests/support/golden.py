@@ -18,17 +18,11 @@ _patches = functools.cache(golden_patches)
 def golden_of(encoder: Encoder) -> Golden:
     """Return what ``pathserve golden make`` would write."""
     names, patches = _patches()
-    facts = encoder.facts
-    return Golden(
-        names=names,
-        patches=patches,
-        vectors=embedded_alone(encoder, patches),
-        model=facts.model,
-        model_digest=facts.digest,
-        untrained=facts.untrained,
-        runtime=facts.runtime,
-        device=facts.device,
-        precision=facts.precision,
+    return Golden.of(
+        encoder.facts,
+        names,
+        patches,
+        embedded_alone(encoder, patches),
         made="2026-01-02T03:04:05+00:00",
         made_by="pathserve 0",
     )
