@@ -101,10 +101,7 @@ class App:
         self._handler.setFormatter(JsonLines("http"))
 
     def __enter__(self) -> Self:
-        logger = logging.getLogger()
-        self._level = logger.level
-        logger.addHandler(self._handler)
-        logger.setLevel(logging.INFO)
+        logging.getLogger().addHandler(self._handler)
         self.encoder = self._encoder.__enter__()
         if self._waits:
             wait_until(lambda: self.encoder.facts is not None, "the encoder")
@@ -133,7 +130,6 @@ class App:
             self.spans.close()
         self.context.decoders.close()
         logging.getLogger().removeHandler(self._handler)
-        logging.getLogger().setLevel(self._level)
 
     def request(
         self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None

@@ -104,12 +104,8 @@ class WebhookApp:
     def __enter__(self) -> Self:
         handler = logging.StreamHandler(self._lines)
         handler.setFormatter(JsonLines("webhooks"))
-        logger = logging.getLogger()
-        level = logger.level
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        self._stack.callback(logger.setLevel, level)
-        self._stack.callback(logger.removeHandler, handler)
+        logging.getLogger().addHandler(handler)
+        self._stack.callback(logging.getLogger().removeHandler, handler)
         self._stack.enter_context(self.engine)
         context = read_context(self.settings)
         self._stack.callback(context.decoders.close)
