@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import io
@@ -82,13 +83,15 @@ class Worker:
         self.model, self.dimension = self._known_model()
         facts = dataclasses.asdict(self.model) | {"dimension": self.dimension}
         same_or_refused(self.store, layout.MODEL, facts, "model")
+        atexit.register(self.close)
 
     def close(self) -> None:
         """End the encoder and all helpers.
 
-        For who has started the engine and goes on after it. A process that the engine has started ends with
-        it, and no engine says when it has done its last piece.
+        For who has started the engine and goes on after it. In a process that the engine has started it comes
+        at the process's end, since no engine says when it has done its last piece.
         """
+        atexit.unregister(self.close)
         self._closed.set()
         self._closing.close()
 

@@ -63,6 +63,7 @@ def test_every_engine_makes_the_same_table(
         command(out, slides, RUNNERS[runner]), env=environment(), capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "Exception ignored" not in ended.stderr
     require_right(FolderStore(str(out)), truth)
     if runner != "dask":  # which keeps no counters
         assert f"'patches': {sum(map(len, truth.values()))}" in ended.stdout

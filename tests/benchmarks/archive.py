@@ -1,9 +1,13 @@
-"""What an archive costs beside its work: the engine, a slide, and memory.
+"""What an archive costs beside its work: the engine, a slide, memory, and a second worker.
 
-``python -m tests.benchmarks.archive [SLIDES …]``, with the Python of `.venv/archive`
+``python -m tests.benchmarks.archive [engine|slides|workers …]``, with the Python of `.venv/archive`
 
-Processor time, not the clock: of this process and its ended helpers, without the loading of libraries. The
-encoder is the probe in NumPy. Each row is a process of its own, and rows are measured in turns.
+``engine``: slides of one full block, by plain calls and by Beam in this process, in turns.
+``slides``: 10, 100 and 1,000 slides of 64 patches by Beam in this process.
+``workers``: slides of one full block by Dask with one process and with two, in turns.
+
+Processor time is that of the process and its ended helpers, or of Dask's processes; the loading of libraries
+is not in it. The encoder is the probe in NumPy. Each row is a process of its own.
 """
 
 from __future__ import annotations
@@ -12,63 +16,122 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from serving.archive.job import Job
 from serving.archive.worker import Worker
+from serving.batch.worklist import NamedSlide
 from tests.support.archives import do_all, everything, working, write_slides
 from tests.support.commands import probe_in_process
 
-SIDE = 23, 22
-"""Patches across and down of a slide: one block of 506."""
+BLOCK = 23, 22
+"""Patches across and down of a slide that is one block of 506."""
+
+SMALL = 8, 8
+"""The same of a slide whose own cost is to be seen."""
+
+TABLES: dict[str, tuple[tuple[int, int], tuple[int, ...], tuple[str, ...]]] = {
+    "engine": (BLOCK, (10, 100), ("calls", "FnApiRunner", "calls", "FnApiRunner")),
+    "slides": (SMALL, (10, 100, 1000), ("FnApiRunner",)),
+    "workers": (BLOCK, (60,), ("1 by Dask", "2 by Dask", "1 by Dask", "2 by Dask")),
+}
+"""Patches across and down of each slide, numbers of slides, and what does them, in turns."""
 
 
-def main(counts: list[int]) -> None:
+@dataclass(frozen=True)
+class Cost:
+    """What a row took: seconds; memory at the end (PSS) and at most (resident), in MB."""
+
+    clock: float
+    cpu: float
+    pss: float
+    most: float
+
+
+def main(tables: Sequence[str]) -> None:
     """Measure and print."""
-    print("slides  by            CPU s  ms a patch  PSS MB")
-    for count in counts:
-        with tempfile.TemporaryDirectory() as folder:
-            (slide,) = write_slides(Path(folder) / "slides", SIDE)
-            for number in range(count):
-                os.link(slide.where, Path(folder) / "slides" / f"{number}.svs")
-            for way in ("calls", "FnApiRunner", "calls", "FnApiRunner"):
-                command = [
-                    sys.executable,
-                    "-W",
-                    "ignore",
-                    "-m",
-                    __spec__.name,
-                    "one",
-                    way,
-                    folder,
-                    str(count),
-                ]
-                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-                seconds, mb = map(float, said)
-                patches = count * SIDE[0] * SIDE[1]
-                print(
-                    f"{count:6}  {way:12}  {seconds:5.1f}  {1000 * seconds / patches:10.3f}  {mb:6.0f}",
-                    flush=True,
-                )
+    for table in tables:
+        side, counts, ways = TABLES[table]
+        print(f"\n{table}, {side[0] * side[1]} patches a slide")
+        print("slides  by            clock s  CPU s  CPU ms a patch  CPU ms a slide  PSS MB  at most MB")
+        for count in counts:
+            with tempfile.TemporaryDirectory() as folder:
+                (slide,) = write_slides(Path(folder) / "slides", side)
+                for number in range(count):
+                    os.link(slide.where, Path(folder) / "slides" / f"{number}.svs")
+                for way in ways:
+                    asked = [
+                        sys.executable,
+                        "-W",
+                        "ignore",
+                        "-m",
+                        __spec__.name,
+                        "one",
+                        way,
+                        folder,
+                        str(count),
+                    ]
+                    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+                    cost = Cost(*map(float, said.split()))
+                    a_slide = 1000 * cost.cpu / count
+                    a_patch = a_slide / (side[0] * side[1])
+                    print(
+                        f"{count:6}  {way:12}  {cost.clock:7.1f}  {cost.cpu:5.1f}  {a_patch:14.3f}  "
+                        f"{a_slide:14.0f}  {cost.pss:6.0f}  {cost.most:10.0f}",
+                        flush=True,
+                    )
 
 
 def one(way: str, folder: str, count: int) -> None:
-    """Do one row in this process, and print its processor time and memory."""
-    from serving.archive.engine import run
-    from serving.batch.worklist import NamedSlide
-
+    """Do one row in this process, and print what it took."""
     slides = [NamedSlide(f"{folder}/slides/{number}.svs", str(number)) for number in range(count)]
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        job, before = Job(f"{out}/out", everything()), _seconds()
-        if way == "calls":
-            with working(job) as worker:
-                do_all(worker, slides)
-                memory = _pss()
-        else:
-            run(job, slides, [], partial(Worker, in_process=probe_in_process))
-            memory = _pss()
-        print(_seconds() - before, memory)
+        job = Job(f"{out}/out", everything())
+        cost = _by_dask(job, slides, int(way[0])) if "Dask" in way else _here(job, slides, way)
+    print(cost.clock, cost.cpu, cost.pss, cost.most)
+
+
+def _here(job: Job, slides: Sequence[NamedSlide], way: str) -> Cost:
+    from serving.archive.engine import run
+
+    clock, cpu = time.monotonic(), _seconds()
+    if way == "calls":
+        with working(job) as worker:
+            do_all(worker, slides)
+            memory = _memory("self")
+    else:
+        run(job, slides, [], partial(Worker, in_process=probe_in_process))
+        memory = _memory("self")
+    return Cost(time.monotonic() - clock, _seconds() - cpu, *memory)
+
+
+def _by_dask(job: Job, slides: Sequence[NamedSlide], processes: int) -> Cost:
+    from dask.distributed import Client, LocalCluster
+
+    from serving.archive.engine import run
+
+    with (
+        LocalCluster(n_workers=processes, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.run(_import)
+        workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
+        clock, cpu = time.monotonic(), _seconds() + sum(map(_seconds_of, workers))
+        engine = ["--runner=DaskRunner", f"--dask_client_address={cluster.scheduler_address}"]
+        run(job, slides, engine, partial(Worker, in_process=probe_in_process))
+        clock, cpu = time.monotonic() - clock, _seconds() + sum(map(_seconds_of, workers)) - cpu
+        pss, most = map(sum, zip(*(_memory(str(worker.pid)) for worker in workers), strict=True))
+        return Cost(clock, cpu, pss, most)
+
+
+def _import() -> None:
+    import serving.archive.engine  # noqa: F401
 
 
 def _seconds() -> float:
@@ -76,14 +139,27 @@ def _seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _pss() -> float:
-    """Return this process's proportional memory in MB."""
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+def _seconds_of(process: psutil.Process) -> float:
+    """Return what a process and all of its helpers have taken."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        times = one.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _memory(process: str) -> tuple[float, float]:
+    """Return a process's proportional memory now, and the most that it has had resident, in MB."""
+    return _mb(process, "smaps_rollup", "Pss:"), _mb(process, "status", "VmHWM:")
+
+
+def _mb(process: str, file: str, name: str) -> float:
+    lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         one(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
-        main([int(text) for text in sys.argv[1:]] or [10, 100])
+        main(sys.argv[1:] or list(TABLES))
