@@ -22,14 +22,15 @@ settings.load_profile("pathserve")
 
 
 class ModelFolders:
-    """SavedModel folders by kind, each built on first use."""
+    """SavedModel folders by kind, all built when the first of them is wanted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __getitem__(self, kind: str) -> str:
-        path = self._folder / kind
-        return str(path if path.exists() else models.build(kind, path))
+        if not any(self._folder.iterdir()):
+            models.build_all(self._folder)
+        return str(self._folder / kind)
 
 
 @pytest.fixture(scope="session")

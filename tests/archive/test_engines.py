@@ -21,7 +21,8 @@ from serving.batch.worklist import NamedSlide
 from tests.support.archives import everything, require_right, rows_of, run, vectors_of, write_slides
 from tests.support.service import wait_until
 
-KILLS = 6
+KILLS = int(os.environ.get("KILLS", "6"))
+"""How often a run is killed: a few times in every test, more often by hand."""
 
 RUNNERS = {
     "default": [],

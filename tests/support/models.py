@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ TOLERANCE = 2e-6
 POISON = 251
 """A patch whose first pixel's red is this makes the poisonable probe fail."""
 
+KINDS = ("probe", "poisonable", "slow", "other_output_name", "wrong_size", "wrong_type", "wrong_rank",
+         "fixed_batch", "no_signature", "two_outputs")  # fmt: skip
+"""Names of the SavedModels that there are."""
+
 
 def probe(patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return what the probe model gives for uint8 ``[n, 224, 224, 3]``."""
@@ -30,11 +35,19 @@ def probe(patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 
 def build(kind: str, folder: Path) -> Path:
-    """Build a SavedModel of a kind (see ``KINDS``) in a folder."""
-    subprocess.run(
-        [sys.executable, "-m", "tests.support.models", kind, str(folder)], check=True, capture_output=True
-    )
+    """Build a SavedModel of a kind in a folder."""
+    _build({kind: folder})
     return folder
+
+
+def build_all(folder: Path) -> None:
+    """Build a SavedModel of every kind, each in a folder of its name: TensorFlow is loaded once for all."""
+    _build({kind: folder / kind for kind in KINDS})
+
+
+def _build(folders: Mapping[str, Path]) -> None:
+    wanted = [f"{kind}={folder}" for kind, folder in folders.items()]
+    subprocess.run([sys.executable, "-m", "tests.support.models", *wanted], check=True, capture_output=True)
 
 
 def _main(kind: str, folder: str) -> None:
@@ -105,4 +118,5 @@ def _main(kind: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    for wanted in sys.argv[1:]:
+        _main(*wanted.split("=", 1))

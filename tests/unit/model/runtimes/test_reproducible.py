@@ -36,7 +36,7 @@ def small_vit(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("runtime", "one_dnn", "mixtures"),
-    [("tensorflow", "0", 1000), ("tensorflow", "1", 400), ("openvino", "", 1000)],
+    [("tensorflow", "0", 500), ("tensorflow", "1", 200), ("openvino", "", 500)],
 )
 def test_thousands_of_mixtures_never_change_a_bit(
     small_vit: str, tmp_path: Path, runtime: str, one_dnn: str, mixtures: int
@@ -58,11 +58,11 @@ def test_thousands_of_mixtures_never_change_a_bit(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("runtime", ["tensorflow", "openvino"])
-def test_dozens_of_mixtures_of_the_builtin_encoder_never_change_a_bit(tmp_path: Path, runtime: str) -> None:
+def test_mixtures_of_the_builtin_encoder_never_change_a_bit(tmp_path: Path, runtime: str) -> None:
     if runtime == "openvino":
         pytest.importorskip("openvino")
     where = ["--runtime", runtime, "--cache", str(tmp_path), "--sizes", "1", "2", "3", "5"]
-    found = mix(BUILTIN, 24, *where)
+    found = mix(BUILTIN, 12, *where)
     assert found.reproducible
     assert (found.other, found.misjudged) == (0, 0), found
 
