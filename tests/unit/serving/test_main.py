@@ -7,6 +7,7 @@ import os
 import pytest
 
 from serving.__main__ import main
+from tests.support.commands import own_logging
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,8 @@ def test_check_names_a_setting_that_cannot_be_used(
 ) -> None:
     monkeypatch.setenv("APPROVED_GCS_SOURCE_LIST", "s3://bucket")
     monkeypatch.setenv("PATHSERVE_STORE_TOKEN", "planted-secret-0123")
-    assert main(["check"]) == 78
+    with own_logging():
+        assert main(["check"]) == 78
     shown = capsys.readouterr()
     assert "PATHSERVE_STORE_TOKEN = **********" in shown.out
     assert "planted-secret-0123" not in shown.out + shown.err
