@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/locked
 INSTALLED := $(VENV)/installed
 ARCHIVE := $(VENV)/archive/installed
-# 16,000 modules take 90 s to compile, and few are ever imported: those are compiled then.
-QUICKLY := --no-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-webhooks demo-store view vendor serve test servers check format lint types test-archive schemata bench fuzz soak sbom audit image test-image test-pythons lock clean
@@ -19,11 +17,11 @@ $(LOCKED): locks/dev.lock locks/ez-wsi-6.0.lock locks/serving-clients.lock locks
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "pathserve needs Python 3.11 to 3.13; set PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	.ci/install-lock $(BIN)/python locks/dev.lock $(QUICKLY)
-	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0 $(QUICKLY)
-	.ci/install-lock $(BIN)/python locks/serving-clients.lock --target $(VENV)/serving-clients $(QUICKLY)
-	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk $(QUICKLY)
-	.ci/install-lock $(BIN)/python locks/wsidicom.lock --target $(VENV)/wsidicom $(QUICKLY)
+	.ci/install-lock $(BIN)/python locks/dev.lock
+	.ci/install-lock $(BIN)/python locks/ez-wsi-6.0.lock --target $(VENV)/ez-wsi-6.0
+	.ci/install-lock $(BIN)/python locks/serving-clients.lock --target $(VENV)/serving-clients
+	.ci/install-lock $(BIN)/python locks/slidescore-sdk.lock --target $(VENV)/slidescore-sdk
+	.ci/install-lock $(BIN)/python locks/wsidicom.lock --target $(VENV)/wsidicom
 	@touch $@
 
 $(INSTALLED): $(LOCKED) pyproject.toml
@@ -49,7 +47,7 @@ serve: $(INSTALLED) ## Serve on 127.0.0.1:8080 and print a curl line to try
 
 $(ARCHIVE): $(LOCKED) locks/archive-dev.lock pyproject.toml .ci/install-lock
 	$(PYTHON) -m venv --clear $(VENV)/archive
-	.ci/install-lock $(VENV)/archive/bin/python locks/archive-dev.lock $(QUICKLY)
+	.ci/install-lock $(VENV)/archive/bin/python locks/archive-dev.lock
 	$(VENV)/archive/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
