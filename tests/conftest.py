@@ -29,7 +29,7 @@ class ModelFolders:
 
     def __getitem__(self, kind: str) -> str:
         if not any(self._folder.iterdir()):
-            models.build_all(self._folder)
+            models.build(self._folder)
         return str(self._folder / kind)
 
 

@@ -88,8 +88,9 @@ def test_a_run_that_is_killed_at_random_again_and_again_ends_with_each_row_once(
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(30)
-        kills += is_killed
-        if not is_killed:
+        if is_killed:
+            kills += 1
+        else:
             require_right(FolderStore(str(out)), truth)
             outputs += 1
     ended = subprocess.run(

@@ -97,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory() as folder:
-        probe = str(models.build("probe", Path(folder) / "probe"))
+        probe = str(models.build(Path(folder), "probe") / "probe")
         bench("Probe model (near-free: the cost of all else)", {"PATHSERVE_MODEL": probe}, options.seconds)
         with Service({"PATHSERVE_MODEL": probe}) as service, Bare(probe, "float32") as bare:
             print("\n### DICOMweb, probe model\n")

@@ -6,8 +6,8 @@
 ``slides``: 10, 100 and 1,000 slides of 64 patches by Beam in this process.
 ``workers``: slides of one full block by Dask with one process and with two, in turns.
 
-Processor time is that of the process and its ended helpers, or of Dask's processes; the loading of libraries
-is not in it. The encoder is the probe in NumPy. Each row is a process of its own.
+Processor time is that of the process and of all its children; the loading of libraries is not in it. The
+encoder is the probe in NumPy. Each row is a process of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import psutil
 from serving.archive.job import Job
 from serving.archive.worker import Worker
 from serving.batch.worklist import NamedSlide
+from tests.benchmarks.load import memory_megabytes
 from tests.support.archives import do_all, everything, working, write_slides
 from tests.support.commands import probe_in_process
 
@@ -66,26 +67,19 @@ def main(tables: Sequence[str]) -> None:
                 for number in range(count):
                     os.link(slide.where, Path(folder) / "slides" / f"{number}.svs")
                 for way in ways:
-                    asked = [
-                        sys.executable,
-                        "-W",
-                        "ignore",
-                        "-m",
-                        __spec__.name,
-                        "one",
-                        way,
-                        folder,
-                        str(count),
-                    ]
-                    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
-                    cost = Cost(*map(float, said.split()))
-                    a_slide = 1000 * cost.cpu / count
-                    a_patch = a_slide / (side[0] * side[1])
-                    print(
-                        f"{count:6}  {way:12}  {cost.clock:7.1f}  {cost.cpu:5.1f}  {a_patch:14.3f}  "
-                        f"{a_slide:14.0f}  {cost.pss:6.0f}  {cost.most:10.0f}",
-                        flush=True,
-                    )
+                    _row(way, folder, count, side[0] * side[1])
+
+
+def _row(way: str, folder: str, count: int, patches: int) -> None:
+    command = [sys.executable, "-W", "ignore", "-m", __spec__.name, "one", way, folder, str(count)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    cost = Cost(*map(float, said.split()))
+    a_slide = 1000 * cost.cpu / count
+    print(
+        f"{count:6}  {way:12}  {cost.clock:7.1f}  {cost.cpu:5.1f}  {a_slide / patches:14.3f}  "
+        f"{a_slide:14.0f}  {cost.pss:6.0f}  {cost.most:10.0f}",
+        flush=True,
+    )
 
 
 def one(way: str, folder: str, count: int) -> None:
@@ -100,15 +94,16 @@ def one(way: str, folder: str, count: int) -> None:
 def _here(job: Job, slides: Sequence[NamedSlide], way: str) -> Cost:
     from serving.archive.engine import run
 
-    clock, cpu = time.monotonic(), _seconds()
+    me = psutil.Process()
+    clock, cpu = time.monotonic(), _seconds(me)
     if way == "calls":
         with working(job) as worker:
             do_all(worker, slides)
-            memory = _memory("self")
+            memory = _memory(me)
     else:
         run(job, slides, [], partial(Worker, in_process=probe_in_process))
-        memory = _memory("self")
-    return Cost(time.monotonic() - clock, _seconds() - cpu, *memory)
+        memory = _memory(me)
+    return Cost(time.monotonic() - clock, _seconds(me) - cpu, *memory)
 
 
 def _by_dask(job: Job, slides: Sequence[NamedSlide], processes: int) -> Cost:
@@ -122,11 +117,12 @@ def _by_dask(job: Job, slides: Sequence[NamedSlide], processes: int) -> Cost:
     ):
         client.run(_import)
         workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
-        clock, cpu = time.monotonic(), _seconds() + sum(map(_seconds_of, workers))
+        me = psutil.Process()  # of which Dask's processes are children
+        clock, cpu = time.monotonic(), _seconds(me)
         engine = ["--runner=DaskRunner", f"--dask_client_address={cluster.scheduler_address}"]
         run(job, slides, engine, partial(Worker, in_process=probe_in_process))
-        clock, cpu = time.monotonic() - clock, _seconds() + sum(map(_seconds_of, workers)) - cpu
-        pss, most = map(sum, zip(*(_memory(str(worker.pid)) for worker in workers), strict=True))
+        clock, cpu = time.monotonic() - clock, _seconds(me) - cpu
+        pss, most = map(sum, zip(*map(_memory, workers), strict=True))
         return Cost(clock, cpu, pss, most)
 
 
@@ -134,13 +130,8 @@ def _import() -> None:
     import serving.archive.engine  # noqa: F401
 
 
-def _seconds() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def _seconds_of(process: psutil.Process) -> float:
-    """Return what a process and all of its helpers have taken."""
+def _seconds(process: psutil.Process) -> float:
+    """Return what a process and all of its children, ended or not, have taken of processors."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
         times = one.cpu_times()
@@ -148,14 +139,11 @@ def _seconds_of(process: psutil.Process) -> float:
     return total
 
 
-def _memory(process: str) -> tuple[float, float]:
+def _memory(process: psutil.Process) -> tuple[float, float]:
     """Return a process's proportional memory now, and the most that it has had resident, in MB."""
-    return _mb(process, "smaps_rollup", "Pss:"), _mb(process, "status", "VmHWM:")
-
-
-def _mb(process: str, file: str, name: str) -> float:
-    lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    most = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+    return memory_megabytes(process), most / 1e6
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=224)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        probe = str(models.build("probe", Path(folder) / "probe"))
+        probe = str(models.build(Path(folder), "probe") / "probe")
         with Service(ENVIRONMENT | {"PATHSERVE_MODEL": probe}) as service:
             service.wait_healthy()
             processes = {process.pid for process in service.processes()}

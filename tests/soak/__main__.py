@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("load", "slow", "faults", "drain"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        probe = str(models.build("probe", Path(folder) / "probe"))
+        probe = str(models.build(Path(folder), "probe") / "probe")
         if options.only in (None, "load"):
             for clients in (8, 64):
                 load(probe, clients, 60 * options.minutes)

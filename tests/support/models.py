@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    Forward = Callable[[tf.Tensor], tf.Tensor]
+    Outputs = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 ROWS, COLUMNS = 8, 16
 DIMENSION = ROWS * COLUMNS * 3
@@ -22,10 +29,6 @@ TOLERANCE = 2e-6
 POISON = 251
 """A patch whose first pixel's red is this makes the poisonable probe fail."""
 
-KINDS = ("probe", "poisonable", "slow", "other_output_name", "wrong_size", "wrong_type", "wrong_rank",
-         "fixed_batch", "no_signature", "two_outputs")  # fmt: skip
-"""Names of the SavedModels that there are."""
-
 
 def probe(patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return what the probe model gives for uint8 ``[n, 224, 224, 3]``."""
@@ -34,23 +37,14 @@ def probe(patches: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return means.reshape(len(patches), DIMENSION).astype(np.float32)
 
 
-def build(kind: str, folder: Path) -> Path:
-    """Build a SavedModel of a kind in a folder."""
-    _build({kind: folder})
+def build(folder: Path, *kinds: str) -> Path:
+    """Build SavedModels of these kinds, or of all, in folders of their names, by one TensorFlow."""
+    command = [sys.executable, "-m", "tests.support.models", str(folder), *kinds]
+    subprocess.run(command, check=True, capture_output=True)
     return folder
 
 
-def build_all(folder: Path) -> None:
-    """Build a SavedModel of every kind, each in a folder of its name: TensorFlow is loaded once for all."""
-    _build({kind: folder / kind for kind in KINDS})
-
-
-def _build(folders: Mapping[str, Path]) -> None:
-    wanted = [f"{kind}={folder}" for kind, folder in folders.items()]
-    subprocess.run([sys.executable, "-m", "tests.support.models", *wanted], check=True, capture_output=True)
-
-
-def _main(kind: str, folder: str) -> None:
+def _main(folder: str, *wanted: str) -> None:
     import tensorflow as tf
 
     def pool(inputs: tf.Tensor) -> tf.Tensor:
@@ -74,49 +68,38 @@ def _main(kind: str, folder: str) -> None:
             total += tf.reduce_sum(tf.linalg.matmul(matrix + total * 0, matrix)) * 0
         return pool(inputs) + total
 
-    shape = [None, 224, 224, 3]
+    def one(forward: Forward, output: str = "output_0") -> Outputs:
+        return lambda inputs: {output: forward(inputs)}
+
+    def takes(shape: list[int | None], kind: tf.DType) -> tf.TensorSpec:
+        return tf.TensorSpec(shape, kind, name="inputs")
+
+    scaled = takes([None, 224, 224, 3], tf.float32)
     kinds = {
-        "probe": (pool, tf.TensorSpec(shape, tf.float32), "output_0"),
-        "poisonable": (poisonable, tf.TensorSpec(shape, tf.float32), "output_0"),
-        "slow": (slow, tf.TensorSpec(shape, tf.float32), "output_0"),
-        "other_output_name": (
-            lambda inputs: pool(inputs)[:, :7],
-            tf.TensorSpec(shape, tf.float32),
-            "embedding",
-        ),
+        "probe": (scaled, one(pool)),
+        "poisonable": (scaled, one(poisonable)),
+        "slow": (scaled, one(slow)),
+        "other_output_name": (scaled, one(lambda inputs: pool(inputs)[:, :7], "embedding")),
         "wrong_size": (
-            lambda inputs: tf.reduce_mean(inputs, [1, 2]),
-            tf.TensorSpec([None, 96, 96, 3], tf.float32),
-            "output_0",
+            takes([None, 96, 96, 3], tf.float32),
+            one(lambda inputs: tf.reduce_mean(inputs, [1, 2])),
         ),
         "wrong_type": (
-            lambda inputs: pool(tf.cast(inputs, tf.float32)),
-            tf.TensorSpec(shape, tf.int32),
-            "output_0",
+            takes([None, 224, 224, 3], tf.int32),
+            one(lambda inputs: pool(tf.cast(inputs, tf.float32))),
         ),
-        "wrong_rank": (lambda inputs: inputs * 1.0, tf.TensorSpec(shape, tf.float32), "output_0"),
-        "fixed_batch": (pool, tf.TensorSpec([4, 224, 224, 3], tf.float32), "output_0"),
+        "wrong_rank": (scaled, one(lambda inputs: inputs * 1.0)),
+        "fixed_batch": (takes([4, 224, 224, 3], tf.float32), one(pool)),
+        "two_outputs": (scaled, lambda inputs: {"a": pool(inputs), "b": pool(inputs)}),
+        "no_signature": (scaled, one(pool)),
     }
-    module = tf.Module()
-    if kind == "no_signature":
-        module.call = tf.function(pool, input_signature=[tf.TensorSpec(shape, tf.float32)])
-        tf.saved_model.save(module, folder, signatures={"other": module.call})
-        return
-    if kind == "two_outputs":
-        function = tf.function(
-            lambda inputs: {"a": pool(inputs), "b": pool(inputs)},
-            input_signature=[tf.TensorSpec(shape, tf.float32, name="inputs")],
-        )
-    else:
-        forward, spec, output = kinds[kind]
-        function = tf.function(
-            lambda inputs: {output: forward(inputs)},
-            input_signature=[tf.TensorSpec(spec.shape, spec.dtype, name="inputs")],
-        )
-    module.call = function
-    tf.saved_model.save(module, folder, signatures={"serving_default": function})
+    for kind in wanted or kinds:
+        spec, outputs = kinds[kind]
+        module = tf.Module()
+        module.call = tf.function(outputs, input_signature=[spec])
+        signature = "other" if kind == "no_signature" else "serving_default"
+        tf.saved_model.save(module, f"{folder}/{kind}", signatures={signature: module.call})
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:]:
-        _main(*wanted.split("=", 1))
+    _main(*sys.argv[1:])
